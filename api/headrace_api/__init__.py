@@ -1,0 +1,1 @@
+"""Headrace over REST: the Pipelines API as a Starlette application."""

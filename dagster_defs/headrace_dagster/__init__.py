@@ -1,0 +1,1 @@
+"""Stored pipelines as live Dagster jobs and schedules."""

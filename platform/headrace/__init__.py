@@ -1,0 +1,1 @@
+"""Headrace's core: pipelines, runs, connectors and the engine. It knows neither Dagster nor Starlette."""

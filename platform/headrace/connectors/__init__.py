@@ -1,0 +1,1 @@
+"""Sources and destinations, and the configuration that names them."""

@@ -1,0 +1,231 @@
+"""What a source and a destination are. A connector is one file: a pydantic model that is its own configuration.
+
+Modules of connectors import their drivers and pyarrow inside the methods that connect: the REST service
+validates configurations with these classes and never moves a row.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from headrace.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+Cursor = Any
+"""A position in a stream as a JSON value (string, number or object); it orders within one stream only."""
+
+WriteDisposition = Literal["replace", "append", "merge"]
+
+
+class ConnectorError(HeadraceError):
+    """A source or a destination failed. The detail is fit for a user's eyes and holds no secret.
+
+    Raise it `from None` where the cause's text or arguments may hold one (drivers put connection strings and
+    parameters there). `temporary` says that the same run may succeed later, unchanged.
+    """
+
+    code = "connector.failed"
+    title = "Connector failed"
+    temporary: ClassVar[bool] = False
+
+
+class Unreachable(ConnectorError):
+    """The system did not answer: name resolution, connection, time-out, or its own 5xx."""
+
+    code = "connector.unreachable"
+    title = "System unreachable"
+    hint = "Check the address, the network and that the system is up; then run again."
+    temporary = True
+
+
+class Unauthorized(ConnectorError):
+    """The system refused the credentials, or what they may do."""
+
+    code = "connector.unauthorized"
+    title = "Credentials refused"
+    hint = "Check the credentials of the pipeline and what they are allowed to read or write."
+
+
+class Unreadable(ConnectorError):
+    """The source answered with something that is not what the connector reads."""
+
+    code = "source.unreadable"
+    title = "Unreadable source"
+
+
+class Rejected(ConnectorError):
+    """The destination did not take the data: a schema conflict, a constraint, a limit."""
+
+    code = "destination.rejected"
+    title = "Destination rejected the data"
+
+
+class SyncMode(StrEnum):
+    """How much of a stream a run reads."""
+
+    FULL_REFRESH = "full_refresh"  # all of it; the destination's table is replaced as one
+    INCREMENTAL = "incremental"  # what comes after the cursor; appended, or merged on the primary key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """One table-like thing that a source can read."""
+
+    name: str
+    description: str = ""
+    sync_modes: tuple[SyncMode, ...] = (SyncMode.FULL_REFRESH,)
+    primary_key: tuple[str, ...] = ()
+    cursor_field: str | None = None  # None with incremental: the pipeline must name one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadRequest:
+    """What a run asks of a source."""
+
+    stream: str
+    sync_mode: SyncMode = SyncMode.FULL_REFRESH
+    cursor_field: str | None = None
+    cursor: Cursor | None = None  # read what comes after it; None: from the start
+    max_iterations: int | None = None  # pages or batches at most, for trials
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """Says that everything up to `cursor` has been yielded: a run may end or resume here."""
+
+    cursor: Cursor
+
+
+Batch = "pa.RecordBatch | list[dict[str, Any]]"
+
+
+class Connector(BaseModel):
+    """A configured connection to one system. Unknown keys are refused; secrets are `SecretStr` fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str] = ""
+    address_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that decide where secrets are sent: a masked secret is not kept when one of them changes."""
+
+    def check(self) -> str:
+        """Connect, authenticate, and return a sentence about what was found.
+
+        Raises ConnectorError when the system cannot be used with this configuration.
+        """
+        return "Nothing to connect to."
+
+
+class Source(Connector, ABC):
+    """Where records come from."""
+
+    dynamic_streams: ClassVar[bool] = False
+    """Whether the streams depend on what is connected to, so that any stream's name may be valid."""
+
+    @classmethod
+    def known_streams(cls) -> Sequence[Stream]:
+        """The streams that are known without connecting; empty where they depend on the system."""
+        return ()
+
+    def streams(self) -> Sequence[Stream]:
+        """The streams that can be read, asked of the system where they depend on it."""
+        return self.known_streams()
+
+    @abstractmethod
+    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | Checkpoint]:
+        """Yield the stream's batches after the cursor, oldest first where the stream has a cursor.
+
+        Reading again from the same cursor gives the same rows or more. Raises ConnectorError.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A run's finished Parquet file: immutable, and read as often as a load needs."""
+
+    path: Path
+    schema: pa.Schema
+    rows: int
+    size: int  # of the file, in bytes
+
+    def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, at most `rows` at a time."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path) as file:
+            yield from file.iter_batches(batch_size=rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRequest:
+    """What a run asks of a destination."""
+
+    output: Output
+    table: str  # the table's name when the destination's configuration gives none
+    disposition: WriteDisposition = "replace"
+    primary_key: tuple[str, ...] = ()
+    pipeline_id: str
+    load_id: str  # the run's id
+    cursor: Cursor | None = None  # stored with the data, in the same transaction
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
+    progress: Callable[[int], None] = lambda rows: None  # rows loaded so far
+    before_commit: Callable[[], None] = lambda: None  # raises when the run is no longer this worker's
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadResult:
+    """What a load did."""
+
+    rows: int
+    location: str  # where the data is now, for people: "postgres: analytics.public.contacts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What the destination says was last loaded for a pipeline."""
+
+    load_id: str
+    cursor: Cursor | None
+
+
+class Destination(Connector, ABC):
+    """Where records go."""
+
+    dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace", "append", "merge")
+
+    @abstractmethod
+    def load(self, request: LoadRequest) -> LoadResult:
+        """Publish the output as one: readers see all of it or none, whatever happens in between.
+
+        The load id and the cursor are stored with the data in one transaction where the system has them, and
+        `request.before_commit` is called right before it commits. Raises ConnectorError.
+        """
+
+    def last_load(self, pipeline_id: str) -> Loaded | None:
+        """Return what the destination holds of the pipeline; None when it keeps no such record."""
+        return None
+
+
+def cursor_text(cursor: Cursor) -> str:
+    """Write a cursor down as JSON, the form in which it is stored."""
+    return json.dumps(cursor, separators=(",", ":"), sort_keys=True)
+
+
+def json_schema(connector: type[Connector]) -> Mapping[str, Any]:
+    """Return the JSON Schema (2020-12) of a connector's configuration; secrets are `writeOnly`."""
+    return connector.model_json_schema(by_alias=False)

@@ -1,0 +1,1 @@
+"""One run's data: extract, Arrow, Parquet, load."""

@@ -1,0 +1,32 @@
+"""Pipeline ids to Dagster names and back.
+
+Dagster hangs a job's history on its name, which must match `^[A-Za-z0-9_]+$`: so the name comes from the
+pipeline's id, which never changes, and the human name goes into descriptions and tags.
+"""
+
+from uuid import UUID
+
+LOCATION = "headrace_dagster"
+REPOSITORY = "__repository__"
+RUN_ID_TAG = "headrace/run_id"
+PIPELINE_ID_TAG = "headrace/pipeline_id"
+
+
+def job_name(pipeline_id: UUID) -> str:
+    """Return `p_` and the id's 32 hex digits."""
+    return f"p_{pipeline_id.hex}"
+
+
+def schedule_name(pipeline_id: UUID) -> str:
+    """Return the name of the schedule that runs `job_name(pipeline_id)`."""
+    return f"{job_name(pipeline_id)}_schedule"
+
+
+def pipeline_id_of(name: str) -> UUID | None:
+    """Return the pipeline that a job's or schedule's name stands for; None for any other name."""
+    digits = name.removeprefix("p_").removesuffix("_schedule")
+    try:
+        pipeline_id = UUID(hex=digits)
+    except ValueError:
+        return None
+    return pipeline_id if name in (job_name(pipeline_id), schedule_name(pipeline_id)) else None

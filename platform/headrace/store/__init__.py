@@ -1,0 +1,1 @@
+"""The platform's SQL database: schema, migrations, one store a noun."""
