@@ -137,6 +137,9 @@ class Source(Connector, ABC):
     dynamic_streams: ClassVar[bool] = False
     """Whether the streams depend on what is connected to, so that any stream's name may be valid."""
 
+    dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = (SyncMode.FULL_REFRESH,)
+    """The sync modes of streams that are not known before connecting."""
+
     @classmethod
     def known_streams(cls) -> Sequence[Stream]:
         """The streams that are known without connecting; empty where they depend on the system."""
@@ -145,6 +148,16 @@ class Source(Connector, ABC):
     def streams(self) -> Sequence[Stream]:
         """The streams that can be read, asked of the system where they depend on it."""
         return self.known_streams()
+
+    def describe(self, stream: str) -> Stream:
+        """Return one stream's keys and modes; a connector with many streams overrides it with one look-up.
+
+        Raises Unreadable when there is no such stream, and ConnectorError when the system cannot be asked.
+        """
+        for known in self.streams():
+            if known.name == stream:
+                return known
+        raise Unreadable(f"There is no stream {stream!r}.")
 
     @abstractmethod
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | Checkpoint]:
