@@ -69,3 +69,15 @@ class Unavailable(HeadraceError):
     code = "unavailable"
     title = "Temporarily unavailable"
     hint = "Try again in a few seconds."
+
+
+class StartupError(HeadraceError):
+    """The process must not start with this configuration; nothing was changed.
+
+    `exit_code` is what the process exits with: 78, EX_CONFIG of BSD's sysexits.h, which tells a supervisor
+    that starting again cannot help.
+    """
+
+    code = "startup"
+    title = "Cannot start"
+    exit_code: ClassVar[int] = 78

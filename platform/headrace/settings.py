@@ -1,19 +1,36 @@
 """Headrace's settings: environment variables with the prefix `HEADRACE_`, read once per process.
 
+A variable wins over a file of the same name in the home folder's `secrets/`, which wins over the default.
 Nothing else reads the environment. docs/settings.md lists each field; a test holds the two together.
 """
 
 from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from headrace import private_files
+from headrace.errors import FieldError, StartupError
+
+_PREFIX = "HEADRACE_"
+
+
+class InvalidSettings(StartupError):
+    """A setting has a value that it cannot have. `errors` point to the fields; no value is shown."""
+
+    code = "settings.invalid"
+    title = "Invalid settings"
+    hint = "docs/settings.md says what each setting takes."
 
 
 class Settings(BaseSettings):
     """One installation's settings. Everything it keeps lies under `home`."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADRACE_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, frozen=True, hide_input_in_errors=True, populate_by_name=True
+    )
 
     home: Path = Field(Path(".headrace"), description="Folder that holds all of this installation.")
     database_url: SecretStr | None = Field(
@@ -22,6 +39,19 @@ class Settings(BaseSettings):
     keyring_file: Path | None = Field(None, description="File with the encryption keys.")
     keyring: SecretStr | None = Field(
         None, description="Encryption keys themselves, newest first, separated by commas; a file is safer."
+    )
+    config_dir: Path | None = Field(
+        None, description="The user's configuration folder; unset: headrace in $XDG_CONFIG_HOME or ~/.config."
+    )
+    xdg_config_home: Path | None = Field(
+        None,
+        validation_alias="XDG_CONFIG_HOME",
+        description="The desktop's folder for configuration; a relative path counts as unset.",
+    )
+    credentials_directory: Path | None = Field(
+        None,
+        validation_alias="CREDENTIALS_DIRECTORY",
+        description="Where systemd puts credentials; the encryption keys may be headrace-keyring in it.",
     )
     host: str = Field("127.0.0.1", description="Address that the REST service listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the REST service.")
@@ -33,19 +63,40 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="Address that people reach the REST service at, for links in Dagster."
     )
-    allowed_hosts: tuple[str, ...] = Field(
-        ("localhost", "127.0.0.1", "[::1]"), description="Host names that the Dagster UI answers to."
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("localhost", "127.0.0.1", "[::1]"),
+        description="Host names that the Dagster UI answers to, separated by commas.",
     )
     private_networks: bool = Field(
         True, description="Whether sources and destinations may connect to private and loopback addresses."
     )
     lease_seconds: float = Field(15.0, gt=0, description="How long a run stays claimed by a silent worker.")
-    log_level: str = Field("INFO", description="Level of the platform's own logs.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Level of the platform's own logs."
+    )
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split_at_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(host.strip() for host in value.split(",") if host.strip())
+        return value
 
     @cached_property
     def root(self) -> Path:
         """The home folder, absolute."""
         return self.home.expanduser().resolve()
+
+    @property
+    def user_config_dir(self) -> Path:
+        """The user's configuration folder, which all of the user's homes share.
+
+        Its place is that of the XDG Base Directory Specification, which ignores a relative path.
+        """
+        if self.config_dir is not None:
+            return self.config_dir.expanduser().resolve()
+        base = self.xdg_config_home
+        return (base if base is not None and base.is_absolute() else Path.home() / ".config") / "headrace"
 
     @property
     def outputs(self) -> Path:
@@ -78,3 +129,49 @@ class Settings(BaseSettings):
     def api_address(self) -> str:
         """Where people reach the REST service, without a slash at the end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def load_settings(home: Path | None = None) -> Settings:
+    """Return the settings of the environment and of the files in `<home>/secrets/`, with `home` absolute.
+
+    `home` wins over `HEADRACE_HOME`. A secret's file has its variable's name in lower case, such as
+    `headrace_database_url`: a secret that lies there need not travel in a child's environment.
+    Raises InvalidSettings, and NotPrivate when others may read the secrets.
+    """
+    root = (_validated() if home is None else _validated(home=home)).root
+    folder = secrets_folder(root)
+    if not folder.exists():
+        return _validated(home=root)
+    private_files.check_private_folder(folder)
+    for file in folder.iterdir():
+        private_files.read_private(file)
+    return _validated(home=root, _secrets_dir=folder)
+
+
+def secrets_folder(root: Path) -> Path:
+    """Return the folder of the home folder `root` that holds one file for each stored secret."""
+    return root / "secrets"
+
+
+def store_secret(root: Path, field: str, value: str) -> None:
+    """Keep a setting's value in its own file of mode 0600, for `load_settings` of the same home folder."""
+    folder = secrets_folder(root)
+    private_files.make_private_folder(folder)
+    private_files.replace_private(folder / f"{_PREFIX}{field}".lower(), value.encode())
+
+
+def _validated(**values: Any) -> Settings:
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        faults = [_field_error(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
+    except SettingsError as error:
+        faults = [FieldError(pointer="", code="settings.invalid", detail=str(error))]
+    # Outside the except clauses: pydantic's errors carry the values.
+    details = "; ".join(f"{fault.pointer.removeprefix('/')}: {fault.detail}" for fault in faults)
+    raise InvalidSettings(f"{details}.", errors=faults)
+
+
+def _field_error(location: tuple[int | str, ...], message: str) -> FieldError:
+    name = str(location[0])
+    return FieldError(pointer=f"/{name}", code="settings.invalid", detail=message)

@@ -1,0 +1,124 @@
+"""Files that only their owner may read: keys and secrets.
+
+Checks are made on the open descriptor, so that the file that was checked is the file that is read. Writes
+show a whole file or none, whatever line a crash hits.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from headrace.errors import StartupError
+
+_LARGEST = 1 << 20
+
+
+class NotPrivate(StartupError):
+    """A file or folder that holds secrets belongs to, or is open to, somebody else."""
+
+    code = "file.not_private"
+    title = "Secret file open to others"
+    hint = "Own it yourself, with `chmod 600` for a file and `chmod 700` for its folder; links are refused."
+
+
+def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
+    """Return the content of a regular file of ours (or root's) that nobody else may open.
+
+    `group_may_read` is for systemd's credentials: an ACL for the service's user shows up as the group's bits.
+    Raises NotPrivate, and OSError (FileNotFoundError included) as the system gives it.
+    """
+    with os.fdopen(_open(path), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise NotPrivate(f"{path} is not a regular file.")
+        _check_access(path, status, forbidden=0o037 if group_may_read else 0o077)
+        if status.st_size > _LARGEST:
+            raise NotPrivate(f"{path} is larger than {_LARGEST} bytes, so it is not a secret of ours.")
+        return file.read()
+
+
+def check_private_folder(path: Path) -> None:
+    """Raise NotPrivate unless `path` is a folder of ours that nobody else may enter, and no link."""
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotPrivate(f"{path} is not a folder.")
+    _check_access(path, status, forbidden=0o077)
+
+
+def make_private_folder(path: Path) -> None:
+    """Make the folder with mode 0700 unless it exists; raise NotPrivate when others may enter it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    check_private_folder(path)
+
+
+def create_private(path: Path, content: bytes) -> bool:
+    """Create the file whole with mode 0600; return False, changing nothing, when it exists already.
+
+    Of any number of processes that try at once exactly one creates it.
+    """
+    temporary = _write_temporary(path, content)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    _sync_folder(path.parent)
+    return True
+
+
+def replace_private(path: Path, content: bytes) -> None:
+    """Put the content in the file's place at once, with mode 0600, whether or not it exists."""
+    temporary = _write_temporary(path, content)
+    try:
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _open(path: Path) -> int:
+    # Non-blocking: a pipe in the file's place must not hang the start.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise NotPrivate(f"{path} is a symbolic link.") from None
+        raise
+
+
+def _check_access(path: Path, status: os.stat_result, *, forbidden: int) -> None:
+    if status.st_uid not in (0, os.geteuid()):
+        raise NotPrivate(f"{path} belongs to user {status.st_uid}, who is neither this user nor root.")
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & forbidden:
+        raise NotPrivate(f"{path} has mode {mode:04o}, which opens it to others.")
+
+
+def _write_temporary(path: Path, content: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink()
+        raise
+    return temporary
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
