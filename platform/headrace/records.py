@@ -71,6 +71,7 @@ class Domain:
     name: str
     description: str | None
     color: str | None  # "#rrggbb"
+    revision: int
     created_at: datetime
     updated_at: datetime | None
 
@@ -122,7 +123,6 @@ class Run:
     phase: str | None  # what a running worker is doing: "extract", "load"
     output_file: str | None  # relative to the home folder
     output_file_size: int | None
-    cancel_requested: bool
 
 
 @dataclass(frozen=True, kw_only=True)

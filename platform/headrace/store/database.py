@@ -1,0 +1,145 @@
+"""The connection to the platform's database: SQLite (WAL) or PostgreSQL (psycopg 3).
+
+One method of a store is one transaction. On SQLite a writer begins IMMEDIATE and waits at most
+`BUSY_SECONDS` for another; on PostgreSQL connections are checked before use, so that a restart of the server
+costs a request at most one error.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.sql import func
+
+from headrace.errors import Conflict, HeadraceError, Unavailable
+
+BUSY_SECONDS = 5.0
+POOL_SIZE = 10
+
+
+class DatabaseUnavailable(Unavailable):
+    """The platform's database does not answer, or stayed busy for too long."""
+
+    code = "database.unavailable"
+    title = "Database unavailable"
+
+
+class ConstraintViolated(Conflict):
+    """A write lost a race that a constraint of the database decided."""
+
+    code = "database.constraint"
+    title = "Conflicting change"
+    hint = "Read it again and repeat the change."
+
+
+class DatabaseFailed(HeadraceError):
+    """A statement failed in a way that nobody foresaw."""
+
+    code = "database.failed"
+    title = "Database error"
+    hint = "See the service's log."
+
+
+class Database:
+    """A pool of connections to the database that `url` names."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that only reads."""
+        with _foreseen(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes: committed at the end of the block, rolled back by an exception."""
+        with _foreseen(), self.engine.connect() as connection:
+            connection.execution_options(headrace_writes=True)
+            yield connection
+            connection.commit()
+
+    def now(self, connection: Connection) -> datetime:
+        """The database's clock, by which leases are measured: workers' own clocks may differ."""
+        if self.is_sqlite:
+            return datetime.now(UTC)
+        now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return now.astimezone(UTC)
+
+    def close(self) -> None:
+        """Close the pool's connections."""
+        self.engine.dispose()
+
+
+@contextmanager
+def _foreseen() -> Iterator[None]:
+    """Let no exception of SQLAlchemy out: their texts carry statements, parameters and addresses."""
+    try:
+        yield
+    except IntegrityError:
+        raise ConstraintViolated("Another change got there first.") from None
+    except PoolTimeout:
+        raise DatabaseUnavailable("All connections to the database are in use.") from None
+    except DBAPIError as error:
+        if error.connection_invalidated or _is_passing(error):
+            raise DatabaseUnavailable("The platform's database does not answer.") from None
+        raise DatabaseFailed(f"The database refused a statement ({type(error.orig).__name__}).") from None
+    except SQLAlchemyError as error:
+        raise DatabaseFailed(f"The database refused a statement ({type(error).__name__}).") from None
+
+
+def _is_passing(error: DBAPIError) -> bool:
+    """Whether the same statement may succeed later: no connection, locked, deadlock, shutting down."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:  # PostgreSQL's classes: connection, resources, operator's intervention, rollback
+        return str(state)[:2] in {"08", "53", "57", "40"}
+    return type(error.orig).__name__ == "OperationalError"
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_SIZE,
+            pool_timeout=BUSY_SECONDS,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": int(BUSY_SECONDS)},
+        )
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(
+        parsed,
+        pool_size=POOL_SIZE,
+        max_overflow=POOL_SIZE,
+        pool_timeout=BUSY_SECONDS,
+        hide_parameters=True,
+        # No isolation level: the driver begins no transaction of its own; `_begin_sqlite` does.
+        connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = WAL")
+    cursor.execute("PRAGMA synchronous = FULL")  # a run that was accepted outlives a loss of power
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that turns writer fails at once when another wrote meanwhile; IMMEDIATE waits its turn instead.
+    writes = connection.get_execution_options().get("headrace_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

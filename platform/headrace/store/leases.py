@@ -1,0 +1,182 @@
+"""A worker's hold on a run: claimed by compare-and-set, kept by a lease, ended once.
+
+Every write after the claim carries the claim's fence, so that a worker that slept through its lease, or whose
+run was cancelled, changes nothing. Leases are measured by the database's clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from headrace.errors import Conflict
+from headrace.records import Run, RunStatus, TriggeredBy
+from headrace.store.database import Database
+from headrace.store.pipelines import SealedConfig, sealed_config
+from headrace.store.runs import active_run_id, pending_run, run_of
+from headrace.store.schema import pipelines, runs
+from headrace.store.scoped import insert_unless_taken
+
+
+class AlreadyTaken(Conflict):
+    """The run is not waiting for a worker: another has it, or it has ended."""
+
+    code = "run.already_taken"
+    title = "Run already taken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A claimed run with its pipeline's config as it was at the claim."""
+
+    run: Run
+    pipeline_name: str
+    config: SealedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What a worker writes when it is done; which fields are set depends on the status."""
+
+    status: RunStatus
+    rows: int | None = None
+    bytes: int | None = None
+    output_file: str | None = None
+    output_file_size: int | None = None
+    error_code: str | None = None
+    error: str | None = None
+
+
+class LeaseStore:
+    """The claims of one worker, whichever organization's run it executes."""
+
+    def __init__(self, database: Database, lease: timedelta) -> None:
+        self._database = database
+        self._lease = lease
+
+    def claim(self, run_id: UUID, dagster_run_id: str) -> Claim:
+        """Take a pending run. Raises AlreadyTaken; of two workers that try, one gets it."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            claimed = connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id, runs.c.status == RunStatus.PENDING)
+                .values(
+                    status=RunStatus.RUNNING,
+                    dagster_run_id=dagster_run_id,
+                    fence=runs.c.fence + 1,
+                    lease_until=now + self._lease,
+                    started_at=now,
+                    launch_at=None,
+                    phase="start",
+                )
+            ).rowcount
+            if not claimed:
+                raise AlreadyTaken(f"Run {run_id} is not waiting for a worker.")
+            return _claim_of(connection, run_id)
+
+    def claim_new(self, pipeline_id: UUID, dagster_run_id: str) -> Claim:
+        """Take a run that Dagster started by itself (its UI's launchpad, a re-execution), storing it first.
+
+        Raises AlreadyTaken where the pipeline is deleted or has an active run.
+        """
+        with self._database.write() as connection:
+            pipeline = connection.execute(
+                select(pipelines).where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_(None))
+            ).one_or_none()
+            if pipeline is None:
+                raise AlreadyTaken(f"Pipeline {pipeline_id} is deleted.")
+            now = self._database.now(connection)
+            row = pending_run(pipeline.organization_id, pipeline_id, TriggeredBy.MANUAL, now) | {
+                "status": RunStatus.RUNNING,
+                "dagster_run_id": dagster_run_id,
+                "fence": 1,
+                "lease_until": now + self._lease,
+                "started_at": now,
+                "launch_at": None,
+                "phase": "start",
+            }
+            if not insert_unless_taken(connection, runs, row):
+                active = active_run_id(connection, pipeline_id)
+                raise AlreadyTaken(f"Run {active} of this pipeline has not ended.")
+            return _claim_of(connection, row["id"])
+
+    def renew(self, run: Run, *, phase: str, rows: int, bytes_: int) -> bool:
+        """Keep the lease and say how far the run is; False: stop, the run is no longer this worker's."""
+        with self._database.write() as connection:
+            return _write(
+                connection,
+                _held(run),
+                lease_until=self._database.now(connection) + self._lease,
+                phase=phase,
+                rows=rows,
+                bytes=bytes_,
+            )
+
+    def end(self, run: Run, ending: Ending) -> bool:
+        """Write the result; False: the run had ended already, and stays as it is."""
+        with self._database.write() as connection:
+            return _write(
+                connection,
+                _held(run),
+                finished_at=self._database.now(connection),
+                lease_until=None,
+                phase=None,
+                status=ending.status,
+                rows=ending.rows,
+                bytes=ending.bytes,
+                output_file=ending.output_file,
+                output_file_size=ending.output_file_size,
+                error_code=ending.error_code,
+                error=ending.error,
+            )
+
+    def status(self, run_id: UUID) -> RunStatus | None:
+        """Return the run's status; None once it is purged."""
+        with self._database.read() as connection:
+            status = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar()
+            return RunStatus(status) if status is not None else None
+
+
+def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> Sequence[Run]:
+    """Fail the running runs whose worker let its lease run out, and return them.
+
+    They get `stop_at`, since the worker may be alive, only cut off from the database.
+    """
+    reaped = connection.execute(
+        update(runs)
+        .where(runs.c.status == RunStatus.RUNNING, runs.c.lease_until < now, *which)
+        .values(
+            status=RunStatus.FAILED,
+            finished_at=now,
+            lease_until=None,
+            stop_at=now,
+            phase=None,
+            error_code=WORKER_LOST,
+            error="The run's worker stopped answering. Nothing of it was published unless it says so.",
+        )
+        .returning(runs)
+    )
+    return [run_of(row) for row in reaped]
+
+
+WORKER_LOST = "run.worker_lost"
+
+
+def _held(run: Run) -> ColumnElement[bool]:
+    return (runs.c.id == run.id) & (runs.c.fence == run.fence) & (runs.c.status == RunStatus.RUNNING)
+
+
+def _write(connection: Connection, which: ColumnElement[bool], **values: Any) -> bool:
+    return bool(connection.execute(update(runs).where(which).values(**values)).rowcount)
+
+
+def _claim_of(connection: Connection, run_id: UUID) -> Claim:
+    run = run_of(connection.execute(select(runs).where(runs.c.id == run_id)).one())
+    pipeline = connection.execute(select(pipelines).where(pipelines.c.id == run.pipeline_id)).one()
+    if pipeline.deleted_at is not None:
+        raise AlreadyTaken(f"Pipeline {run.pipeline_id} is deleted.")
+    return Claim(run=run, pipeline_name=pipeline.name, config=sealed_config(pipeline))

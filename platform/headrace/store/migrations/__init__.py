@@ -1,0 +1,19 @@
+"""Alembic migrations, and the two questions that are asked of them: migrate, and which version is this."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+
+from headrace.store.database import Database
+
+
+def migrate(database: Database) -> None:
+    """Bring the schema to the newest version. Processes that do so at once wait for each other."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    with database.write() as connection:
+        if not database.is_sqlite:  # SQLite's BEGIN IMMEDIATE has locked the file already
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4242200721)")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

@@ -1,0 +1,284 @@
+"""Stored pipelines. Configs pass through here sealed: what they say is known above this layer only."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, Select, delete, exists, insert, select, update
+
+from headrace.errors import Conflict, FieldError, Invalid
+from headrace.records import Page, Pipeline, RunStatus
+from headrace.store.runs import cancel_active
+from headrace.store.schema import catalogue, domains, pipeline_tags, pipelines, runs
+from headrace.store.scoped import Scoped, page_of
+
+
+class UnknownDomain(Invalid):
+    """A pipeline was to be put into a domain that the organization does not have."""
+
+    code = "pipeline.domain_unknown"
+    title = "Unknown domain"
+    hint = "List the domains with GET /api/domains, or leave domain_id null."
+
+
+class RevisionMismatch(Conflict):
+    """If-Match named a revision that is no longer the newest."""
+
+    code = "precondition.failed"
+    title = "Changed in between"
+    hint = "Read it again and repeat the change on what it is now."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedConfig:
+    """A pipeline's config as it is stored."""
+
+    sealed: bytes
+    key_id: str
+    revision: int  # of the pipeline when it was sealed, to which the seal is bound
+
+
+class PipelineColumns(TypedDict, total=False):
+    """What a client decides about a pipeline."""
+
+    name: str
+    source: str
+    stream: str
+    destination: str
+    sync_mode: str
+    schedule: str | None
+    timezone: str
+    enabled: bool
+    domain_id: UUID | None
+    tags: Sequence[str]
+    config: SealedConfig
+
+
+Edit = Callable[[Pipeline, SealedConfig], PipelineColumns]
+"""Given the pipeline as it is, returns what changes; a config is sealed for the revision after it."""
+
+
+class PipelineStore(Scoped):
+    """The pipelines of one organization."""
+
+    def create(self, pipeline_id: UUID, columns: PipelineColumns) -> Pipeline:
+        """Store a pipeline at revision 1. Raises UnknownDomain."""
+        with self._database.write() as connection:
+            self._require_domain(connection, columns.get("domain_id"))
+            connection.execute(
+                insert(pipelines).values(
+                    id=pipeline_id,
+                    organization_id=self._organization_id,
+                    revision=1,
+                    sequence=next_sequence(connection),
+                    created_at=self._database.now(connection),
+                    **_stored(columns),
+                )
+            )
+            _replace_tags(connection, pipeline_id, columns.get("tags", ()))
+            return self._get(connection, pipeline_id)
+
+    def list(
+        self,
+        page: Page,
+        *,
+        domain_id: UUID | None = None,
+        enabled: bool | None = None,
+        tag: str | None = None,
+        name_contains: str | None = None,
+    ) -> tuple[Sequence[Pipeline], int]:
+        """Return a page of the pipelines that match all filters, newest first, and how many there are."""
+        query = self._query()
+        if domain_id is not None:
+            query = query.where(pipelines.c.domain_id == domain_id)
+        if enabled is not None:
+            query = query.where(pipelines.c.enabled == enabled)
+        if tag is not None:
+            tagged = pipeline_tags.c.pipeline_id == pipelines.c.id
+            query = query.where(exists().where(tagged, pipeline_tags.c.tag == tag))
+        if name_contains is not None:
+            query = query.where(pipelines.c.name.icontains(name_contains, autoescape=True))
+        with self._database.read() as connection:
+            rows, total = page_of(connection, query, page)
+            return _pipelines_of(connection, rows), total
+
+    def get(self, pipeline_id: UUID) -> Pipeline:
+        """Return the pipeline. Raises PipelineNotFound."""
+        with self._database.read() as connection:
+            return self._get(connection, pipeline_id)
+
+    def get_with_config(self, pipeline_id: UUID) -> tuple[Pipeline, SealedConfig]:
+        """Return the pipeline and its sealed config, of the same moment. Raises PipelineNotFound."""
+        with self._database.read() as connection:
+            return self._get(connection, pipeline_id), sealed_config(self._pipeline(connection, pipeline_id))
+
+    def update(self, pipeline_id: UUID, edit: Edit, *, if_revision: int | None = None) -> Pipeline:
+        """Change the pipeline by what `edit` returns, in one transaction with what it was shown.
+
+        Raises PipelineNotFound, RevisionMismatch, UnknownDomain, and whatever `edit` raises.
+        """
+        with self._database.write() as connection:
+            row = self._pipeline(connection, pipeline_id, lock=True)
+            require_revision(row.revision, if_revision)
+            columns = edit(self._get(connection, pipeline_id), sealed_config(row))
+            self._require_domain(connection, columns.get("domain_id"))
+            connection.execute(
+                self._update(pipelines)
+                .where(pipelines.c.id == pipeline_id)
+                .values(
+                    revision=row.revision + 1,
+                    sequence=next_sequence(connection),
+                    updated_at=self._database.now(connection),
+                    **_stored(columns),
+                )
+            )
+            if "tags" in columns:
+                _replace_tags(connection, pipeline_id, columns["tags"])
+            return self._get(connection, pipeline_id)
+
+    def delete(self, pipeline_id: UUID, *, if_revision: int | None = None) -> None:
+        """Leave a tombstone: the pipeline and its runs are gone for every reader, its secrets for good.
+
+        Active runs are cancelled. The control loop purges the rest; a kill in between only delays it.
+        Raises PipelineNotFound, RevisionMismatch.
+        """
+        with self._database.write() as connection:
+            row = self._pipeline(connection, pipeline_id, lock=True)
+            require_revision(row.revision, if_revision)
+            now = self._database.now(connection)
+            cancel_active(connection, runs.c.pipeline_id == pipeline_id, now)
+            _replace_tags(connection, pipeline_id, ())
+            connection.execute(
+                self._update(pipelines)
+                .where(pipelines.c.id == pipeline_id)
+                .values(
+                    deleted_at=now,
+                    sequence=next_sequence(connection),
+                    enabled=False,
+                    schedule=None,
+                    domain_id=None,
+                    config=None,
+                    config_key_id=None,
+                )
+            )
+
+    def names(self, starting_with: str) -> set[str]:
+        """Return the names that start with a text, for finding a free one."""
+        query = self._select(pipelines, pipelines.c.name).where(
+            pipelines.c.deleted_at.is_(None), pipelines.c.name.startswith(starting_with, autoescape=True)
+        )
+        with self._database.read() as connection:
+            return set(connection.execute(query).scalars())
+
+    def _query(self) -> Select[Any]:
+        newest = (
+            select(runs.c.id)
+            .where(runs.c.pipeline_id == pipelines.c.id)
+            .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        columns = (
+            pipelines,
+            domains.c.name.label("domain_name"),
+            runs.c.status.label("last_run_status"),
+            runs.c.started_at.label("last_run_started_at"),
+            runs.c.created_at.label("last_run_created_at"),
+        )
+        return (
+            self._select(pipelines, *columns)
+            .outerjoin(domains, domains.c.id == pipelines.c.domain_id)
+            .outerjoin(runs, runs.c.id == newest)
+            .where(pipelines.c.deleted_at.is_(None))
+            .order_by(pipelines.c.created_at.desc(), pipelines.c.id.desc())
+        )
+
+    def _get(self, connection: Connection, pipeline_id: UUID) -> Pipeline:
+        self._pipeline(connection, pipeline_id)
+        rows = connection.execute(self._query().where(pipelines.c.id == pipeline_id)).all()
+        return _pipelines_of(connection, rows)[0]
+
+    def _require_domain(self, connection: Connection, domain_id: UUID | None) -> None:
+        if domain_id is None:
+            return
+        # The lock keeps the domain from being deleted before this pipeline is stored in it.
+        found = self._select(domains, domains.c.id).where(domains.c.id == domain_id)
+        if connection.execute(found.with_for_update(read=True, key_share=True)).one_or_none() is None:
+            fault = FieldError(
+                pointer="/domain_id", code=UnknownDomain.code, detail="There is no such domain."
+            )
+            raise UnknownDomain("There is no such domain.", errors=[fault])
+
+
+def next_sequence(connection: Connection) -> int:
+    """Count a change of the catalogue of pipelines, and return its number."""
+    connection.execute(update(catalogue).values(sequence=catalogue.c.sequence + 1))
+    sequence: int = connection.execute(select(catalogue.c.sequence)).scalar_one()
+    return sequence
+
+
+def sealed_config(row: Row[Any]) -> SealedConfig:
+    """Take the sealed config out of a row of `pipelines`."""
+    return SealedConfig(sealed=row.config, key_id=row.config_key_id, revision=row.config_revision)
+
+
+def tags_of(connection: Connection, pipeline_ids: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
+    """Return the tags of each of the pipelines that has any, in their order."""
+    query = (
+        select(pipeline_tags.c.pipeline_id, pipeline_tags.c.tag)
+        .where(pipeline_tags.c.pipeline_id.in_(pipeline_ids))
+        .order_by(pipeline_tags.c.pipeline_id, pipeline_tags.c.position)
+    )
+    found: dict[UUID, tuple[str, ...]] = {}
+    for pipeline_id, tag in connection.execute(query):
+        found[pipeline_id] = (*found.get(pipeline_id, ()), tag)
+    return found
+
+
+def require_revision(revision: int, if_revision: int | None) -> None:
+    """Raise RevisionMismatch unless the revision is the one asked for, if any is."""
+    if if_revision is not None and revision != if_revision:
+        raise RevisionMismatch("This is no longer what If-Match names.")
+
+
+def _stored(columns: PipelineColumns) -> dict[str, Any]:
+    """Return the columns of the table; tags have one of their own."""
+    stored: dict[str, Any] = {
+        name: value for name, value in columns.items() if name not in ("tags", "config")
+    }
+    if "config" in columns:
+        config = columns["config"]
+        stored |= {
+            "config": config.sealed,
+            "config_key_id": config.key_id,
+            "config_revision": config.revision,
+        }
+    return stored
+
+
+def _replace_tags(connection: Connection, pipeline_id: UUID, tags: Sequence[str]) -> None:
+    connection.execute(delete(pipeline_tags).where(pipeline_tags.c.pipeline_id == pipeline_id))
+    if tags:
+        rows = [{"pipeline_id": pipeline_id, "position": at, "tag": tag} for at, tag in enumerate(tags)]
+        connection.execute(insert(pipeline_tags), rows)
+
+
+def _pipelines_of(connection: Connection, rows: Sequence[Row[Any]]) -> list[Pipeline]:
+    tags = tags_of(connection, [row.id for row in rows])
+    return [_pipeline_of(row, tags.get(row.id, ())) for row in rows]
+
+
+def _pipeline_of(row: Row[Any], tags: tuple[str, ...]) -> Pipeline:
+    columns = row._mapping
+    return Pipeline(
+        **{name: columns[name] for name in _COPIED},
+        tags=tags,
+        last_run_status=RunStatus(row.last_run_status) if row.last_run_status else None,
+        last_run_at=row.last_run_started_at or row.last_run_created_at,
+    )
+
+
+_COPIED = tuple(
+    name for name in Pipeline.__dataclass_fields__ if name not in ("tags", "last_run_status", "last_run_at")
+)

@@ -1,0 +1,160 @@
+"""Stored runs, as a client of the API sees and changes them. What workers and control loops write is in
+`leases` and `upkeep`.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
+
+from headrace.errors import Conflict, NotFound
+from headrace.records import Page, Run, RunStatus, TriggeredBy
+from headrace.store.schema import pipelines, runs
+from headrace.store.scoped import Scoped, insert_unless_taken, page_of
+
+ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
+
+
+class RunNotFound(NotFound):
+    """No run with that id in the organization."""
+
+    code = "run.not_found"
+    title = "Run not found"
+    hint = "List the runs with GET /api/runs."
+
+
+class RunAlreadyActive(Conflict):
+    """The pipeline has a run that is pending or running; `context["run_id"]` names it."""
+
+    code = "run.already_active"
+    title = "A run is already active"
+    hint = "Wait for the active run to end, or cancel it."
+
+
+class RunAlreadyEnded(Conflict):
+    """A run that ended cannot be cancelled; `context["status"]` says how it ended."""
+
+    code = "run.already_ended"
+    title = "The run has ended"
+
+
+class RunStore(Scoped):
+    """The runs of one organization."""
+
+    def create(self, pipeline_id: UUID) -> Run:
+        """Store a pending run, triggered by hand. Raises PipelineNotFound, RunAlreadyActive."""
+        with self._database.write() as connection:
+            self._pipeline(connection, pipeline_id, lock=True)
+            now = self._database.now(connection)
+            row = pending_run(self._organization_id, pipeline_id, TriggeredBy.MANUAL, now)
+            if not insert_unless_taken(connection, runs, row):
+                active = active_run_id(connection, pipeline_id)
+                raise RunAlreadyActive(
+                    f"Run {active} of this pipeline has not ended.", context={"run_id": str(active)}
+                )
+            return self._get(connection, row["id"])
+
+    def list(
+        self, page: Page, *, pipeline_id: UUID | None = None, status: RunStatus | None = None
+    ) -> tuple[Sequence[Run], int]:
+        """Return a page of runs, newest first, and how many there are. Raises PipelineNotFound."""
+        query = self._select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        if status is not None:
+            query = query.where(runs.c.status == status)
+        with self._database.read() as connection:
+            if pipeline_id is None:
+                query = query.where(_pipeline_exists())
+            else:
+                self._pipeline(connection, pipeline_id)
+                query = query.where(runs.c.pipeline_id == pipeline_id)
+            rows, total = page_of(connection, query, page)
+            return [run_of(row) for row in rows], total
+
+    def get(self, run_id: UUID) -> Run:
+        """Return the run. Raises RunNotFound."""
+        with self._database.read() as connection:
+            return self._get(connection, run_id)
+
+    def cancel(self, run_id: UUID) -> Run:
+        """Cancel the run unless it has ended. Raises RunNotFound, RunAlreadyEnded (success or failed)."""
+        with self._database.write() as connection:
+            self._get(connection, run_id)
+            cancel_active(connection, runs.c.id == run_id, self._database.now(connection))
+            run = self._get(connection, run_id)
+        if run.status is not RunStatus.CANCELLED:
+            raise RunAlreadyEnded(f"The run ended as {run.status}.", context={"status": run.status.value})
+        return run
+
+    def _get(self, connection: Connection, run_id: UUID) -> Run:
+        query = self._select(runs).where(runs.c.id == run_id, _pipeline_exists())
+        row = connection.execute(query).one_or_none()
+        if row is None:
+            raise RunNotFound("There is no such run.")
+        return run_of(row)
+
+
+def _pipeline_exists() -> ColumnElement[bool]:
+    """Runs of a deleted pipeline are gone at once, though their rows wait for the purge."""
+    return exists().where(pipelines.c.id == runs.c.pipeline_id, pipelines.c.deleted_at.is_(None))
+
+
+def run_of(row: Row[Any]) -> Run:
+    """Make the record of a row of `runs`."""
+    columns = row._mapping
+    return Run(
+        **{name: columns[name] for name in _COPIED},
+        status=RunStatus(columns["status"]),
+        triggered_by=TriggeredBy(columns["triggered_by"]),
+    )
+
+
+_COPIED = tuple(name for name in Run.__dataclass_fields__ if name not in ("status", "triggered_by"))
+
+
+def pending_run(
+    organization_id: UUID, pipeline_id: UUID, triggered_by: TriggeredBy, now: datetime, **columns: Any
+) -> dict[str, Any]:
+    """Return the row of a new run that waits for its launch."""
+    return {
+        "id": uuid4(),
+        "organization_id": organization_id,
+        "pipeline_id": pipeline_id,
+        "status": RunStatus.PENDING,
+        "triggered_by": triggered_by,
+        "attempt": 1,
+        "created_at": now,
+        "launches": 0,
+        "launch_at": now,
+        "fence": 0,
+        **columns,
+    }
+
+
+def active_run_id(connection: Connection, pipeline_id: UUID) -> UUID | None:
+    """Return the pipeline's pending or running run."""
+    found: UUID | None = connection.execute(
+        select(runs.c.id).where(runs.c.pipeline_id == pipeline_id, runs.c.status.in_(ACTIVE))
+    ).scalar()
+    return found
+
+
+def cancel_active(connection: Connection, which: ColumnElement[bool], now: datetime) -> None:
+    """Cancel those of the runs that have not ended.
+
+    A compare-and-set: a result that a worker wrote first stays. The worker notices within a heartbeat, and
+    `stop_at` has the control loop stop it in Dagster; a kill right after this transaction loses neither.
+    """
+    connection.execute(
+        update(runs)
+        .where(which, runs.c.status.in_(ACTIVE))
+        .values(
+            status=RunStatus.CANCELLED,
+            finished_at=now,
+            stop_at=now,
+            launch_at=None,
+            lease_until=None,
+            phase=None,
+        )
+    )

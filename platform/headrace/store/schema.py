@@ -1,0 +1,214 @@
+"""The tables. Migrations make them; `tests/integration/store` holds the two together.
+
+Every row belongs to an organization. Times are UTC. States are text, checked by the database.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+VERSION = "0001"
+"""The newest migration: a process that finds another one in the database does not start."""
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time: `timestamptz` on PostgreSQL, naive UTC text on SQLite."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        return dialect.type_descriptor(DateTime(timezone=dialect.name == "postgresql"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None or dialect.name == "postgresql":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "%(table_name)s_%(column_0_N_name)s",
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("role", String(10), nullable=False),
+    Column("reads_secrets", Boolean(create_constraint=False), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),  # SHA-256 in hex of a 256-bit random secret
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Column("expires_at", UtcDateTime),
+    _one_of("role", "owner", "editor", "viewer"),
+)
+
+domains = Table(
+    "domains",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("description", Text),
+    Column("color", String(7)),
+    Column("revision", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime),
+    UniqueConstraint("organization_id", "id"),
+    UniqueConstraint("organization_id", "name"),
+)
+
+catalogue = Table(
+    "catalogue",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    # Counts the changes of pipelines. Its one row is updated in each such transaction, so that sequences
+    # become visible in order, and a reader that asks for what came after one misses nothing.
+    Column("sequence", BigInteger, nullable=False),
+)
+
+pipelines = Table(
+    "pipelines",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("stream", String(1000), nullable=False),
+    Column("destination", String(200), nullable=False),
+    Column("sync_mode", String(20), nullable=False),
+    Column("schedule", String(100)),
+    Column("timezone", String(100), nullable=False),
+    Column("enabled", Boolean(create_constraint=False), nullable=False),
+    Column("domain_id", Uuid),
+    Column("revision", Integer, nullable=False),
+    Column("sequence", BigInteger, nullable=False, index=True),
+    Column("config", LargeBinary),  # sealed; null once deleted
+    Column("config_revision", Integer, nullable=False),  # the revision that the seal is bound to
+    Column("config_key_id", String(16), index=True),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),  # a tombstone: its runs are being purged
+    Column("purged_at", UtcDateTime),  # nothing is left but this row, which tells code servers to forget it
+    ForeignKeyConstraint(["organization_id", "domain_id"], ["domains.organization_id", "domains.id"]),
+    UniqueConstraint("organization_id", "id"),
+    Index("pipelines_newest", "organization_id", "created_at", "id"),
+)
+
+pipeline_tags = Table(
+    "pipeline_tags",
+    metadata,
+    Column("pipeline_id", Uuid, ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("tag", String(100), nullable=False, index=True),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, nullable=False),
+    Column("pipeline_id", Uuid, nullable=False),
+    Column("status", String(10), nullable=False),
+    Column("triggered_by", String(10), nullable=False),
+    Column("scheduled_at", UtcDateTime),  # the schedule's slot
+    Column("attempt", Integer, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    # Launching: this row is its own outbox.
+    Column("dagster_run_id", String(100), index=True),
+    Column("launches", Integer, nullable=False),
+    Column("launch_at", UtcDateTime),  # when a dispatcher may try (again); null once a worker has claimed
+    Column("stop_at", UtcDateTime),  # when Dagster must be told (again) to stop; null: nothing to stop
+    # The worker's claim: only the holder of the newest fence writes, and only while its lease holds.
+    Column("fence", Integer, nullable=False),
+    Column("lease_until", UtcDateTime),  # null unless running
+    # What came of it.
+    Column("phase", String(20)),
+    Column("rows", BigInteger),
+    Column("bytes", BigInteger),
+    Column("output_file", Text),
+    Column("output_file_size", BigInteger),
+    Column("error_code", String(100)),
+    Column("error", Text),
+    ForeignKeyConstraint(
+        ["organization_id", "pipeline_id"],
+        ["pipelines.organization_id", "pipelines.id"],
+        ondelete="CASCADE",
+    ),
+    UniqueConstraint("pipeline_id", "scheduled_at"),
+    _one_of("status", "pending", "running", "success", "failed", "cancelled"),
+    _one_of("triggered_by", "manual", "schedule"),
+    Index("runs_newest_of_pipeline", "pipeline_id", "created_at", "id"),
+    Index("runs_newest", "organization_id", "created_at", "id"),
+    Index("runs_newest_by_status", "organization_id", "status", "created_at", "id"),
+)
+
+_ACTIVE = text("status IN ('pending', 'running')")
+Index("runs_one_active", runs.c.pipeline_id, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
+# The due work of the control loops: each column is null in all rows but the few that are due one day.
+for _column in (runs.c.launch_at, runs.c.stop_at, runs.c.lease_until):
+    _due = text(f"{_column.name} IS NOT NULL")
+    Index(f"runs_due_{_column.name}", _column, sqlite_where=_due, postgresql_where=_due)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("key", String(255), nullable=False),
+    Column("request", String(64), nullable=False),  # SHA-256 in hex of token, method, path and body
+    Column("answer", LargeBinary),  # sealed: the answer to a new token holds its secret; null: under way
+    Column("answer_key_id", String(16), index=True),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    UniqueConstraint("organization_id", "key"),
+)

@@ -1,0 +1,59 @@
+"""The one place where queries are scoped to an organization."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Delete, Row, Select, Table, Update, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from headrace.errors import NotFound
+from headrace.records import Page
+from headrace.store.database import Database
+from headrace.store.schema import pipelines
+
+
+class PipelineNotFound(NotFound):
+    """No pipeline with that id in the organization."""
+
+    code = "pipeline.not_found"
+    title = "Pipeline not found"
+    hint = "List the pipelines with GET /api/pipelines."
+
+
+class Scoped:
+    """A store that sees the rows of one organization only: another's answers as if it did not exist."""
+
+    def __init__(self, database: Database, organization_id: UUID) -> None:
+        self._database = database
+        self._organization_id = organization_id
+
+    def _select(self, table: Table, *columns: Any) -> Select[Any]:
+        return select(*columns or (table,)).where(table.c.organization_id == self._organization_id)
+
+    def _update(self, table: Table) -> Update:
+        return update(table).where(table.c.organization_id == self._organization_id)
+
+    def _delete(self, table: Table) -> Delete:
+        return delete(table).where(table.c.organization_id == self._organization_id)
+
+    def _pipeline(self, connection: Connection, pipeline_id: UUID, *, lock: bool = False) -> Row[Any]:
+        """Return the row of a pipeline that is not deleted, locked against a delete or change if asked."""
+        query = self._select(pipelines).where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_(None))
+        row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+        if row is None:
+            raise PipelineNotFound("There is no such pipeline.")
+        return row
+
+
+def page_of(connection: Connection, query: Select[Any], page: Page) -> tuple[list[Row[Any]], int]:
+    """Return the page's rows and the number of rows on all pages."""
+    total = connection.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one()
+    rows = connection.execute(query.limit(page.limit).offset(page.offset)).all()
+    return list(rows), total
+
+
+def insert_unless_taken(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
+    """Insert a row; return False, having changed nothing, where a unique key refuses it."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    result = connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    return bool(result.rowcount)

@@ -1,0 +1,179 @@
+"""What the control loops take up: runs to launch, to stop, to repair, pipelines to purge.
+
+Due work is leased by moving its due time on, in the transaction that reads it: two loops never get the same
+row at once, and a loop that dies leaves it to be found again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.sql import func
+
+from headrace.records import Run, RunStatus
+from headrace.store.database import Database
+from headrace.store.leases import reap
+from headrace.store.runs import ACTIVE, run_of
+from headrace.store.schema import idempotency_keys, pipelines, runs
+
+LAUNCH_LEASE = timedelta(seconds=30)
+LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
+STOP_LEASE = timedelta(seconds=15)
+IDEMPOTENCY_LIFE = timedelta(hours=24)
+TOMBSTONE_LIFE = timedelta(days=7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingLaunch:
+    """A run that this dispatcher may launch until its lease ends."""
+
+    run_id: UUID
+    pipeline_id: UUID
+    launches: int  # attempts before this one: where there were any, Dagster may know the run already
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeletedPipeline:
+    """A tombstone with what remains to be removed."""
+
+    pipeline_id: UUID
+    run_ids: tuple[UUID, ...]
+    dagster_run_ids: tuple[str, ...]
+
+
+class UpkeepStore:
+    """Work of the control loops, across organizations."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lease_launches(self, limit: int) -> Sequence[PendingLaunch]:
+        """Take the pending runs that are due for launching, oldest first."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            due = (
+                select(runs)
+                .where(runs.c.launch_at <= now, runs.c.status == RunStatus.PENDING)
+                .order_by(runs.c.launch_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            leased = [
+                PendingLaunch(run_id=row.id, pipeline_id=row.pipeline_id, launches=row.launches)
+                for row in connection.execute(due)
+            ]
+            connection.execute(
+                update(runs)
+                .where(runs.c.id.in_([launch.run_id for launch in leased]))
+                .values(launch_at=now + LAUNCH_LEASE, launches=runs.c.launches + 1)
+            )
+            return leased
+
+    def launched(self, run_id: UUID, dagster_run_id: str) -> None:
+        """Record what Dagster made of a run, unless its worker was quicker and did."""
+        with self._database.write() as connection:
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id, runs.c.dagster_run_id.is_(None))
+                .values(dagster_run_id=dagster_run_id, launch_at=None)
+            )
+
+    def launch_failed(self, run_id: UUID, launches: int) -> None:
+        """Try a launch again later: after half a second at first, then twice as long each time."""
+        delay = min(timedelta(seconds=0.5 * 2 ** min(launches, 10)), LAUNCH_RETRY_LONGEST)
+        with self._database.write() as connection:
+            due = self._database.now(connection) + delay
+            connection.execute(
+                update(runs)
+                .where(runs.c.id == run_id, runs.c.status == RunStatus.PENDING)
+                .values(launch_at=due)
+            )
+
+    def unfinished(self) -> Sequence[Run]:
+        """Return the pending and running runs that Dagster knows."""
+        with self._database.read() as connection:
+            query = select(runs).where(runs.c.status.in_(ACTIVE), runs.c.dagster_run_id.is_not(None))
+            return [run_of(row) for row in connection.execute(query)]
+
+    def dagster_ended(self, run_id: UUID, status: RunStatus, error_code: str, error: str) -> bool:
+        """End a run that has ended in Dagster and whose worker wrote no result; False if it had ended."""
+        with self._database.write() as connection:
+            values = {"status": status, "finished_at": self._database.now(connection)}
+            if status is RunStatus.FAILED:
+                values |= {"error_code": error_code, "error": error}
+            return bool(
+                connection.execute(
+                    update(runs)
+                    .where(runs.c.id == run_id, runs.c.status.in_(ACTIVE))
+                    .values(**values, launch_at=None, lease_until=None, phase=None)
+                ).rowcount
+            )
+
+    def reap(self) -> Sequence[Run]:
+        """Fail the runs whose worker let its lease run out, and return them."""
+        with self._database.write() as connection:
+            return reap(connection, self._database.now(connection))
+
+    def lease_stops(self, limit: int) -> Sequence[Run]:
+        """Take ended runs that Dagster must be told to stop."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            due = select(runs).where(runs.c.stop_at <= now).order_by(runs.c.stop_at).limit(limit)
+            leased = [run_of(row) for row in connection.execute(due.with_for_update(skip_locked=True))]
+            connection.execute(
+                update(runs).where(runs.c.id.in_([run.id for run in leased])).values(stop_at=now + STOP_LEASE)
+            )
+            return leased
+
+    def stopped(self, run_id: UUID) -> None:
+        """Record that nothing of the run goes on in Dagster."""
+        with self._database.write() as connection:
+            connection.execute(update(runs).where(runs.c.id == run_id).values(stop_at=None))
+
+    def to_purge(self) -> Sequence[DeletedPipeline]:
+        """Return the deleted pipelines whose runs, logs and outputs still exist."""
+        with self._database.read() as connection:
+            tombstones = select(pipelines.c.id).where(
+                pipelines.c.deleted_at.is_not(None), pipelines.c.purged_at.is_(None)
+            )
+            found = []
+            for pipeline_id in connection.execute(tombstones).scalars():
+                query = select(runs.c.id, runs.c.dagster_run_id).where(runs.c.pipeline_id == pipeline_id)
+                of_pipeline = connection.execute(query).all()
+                found.append(
+                    DeletedPipeline(
+                        pipeline_id=pipeline_id,
+                        run_ids=tuple(row.id for row in of_pipeline),
+                        dagster_run_ids=tuple(
+                            row.dagster_run_id for row in of_pipeline if row.dagster_run_id
+                        ),
+                    )
+                )
+            return found
+
+    def purged(self, pipeline_id: UUID) -> None:
+        """Remove the rows of a deleted pipeline's runs; its nameless tombstone stays for a week."""
+        with self._database.write() as connection:
+            connection.execute(delete(runs).where(runs.c.pipeline_id == pipeline_id))
+            connection.execute(
+                update(pipelines)
+                .where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_not(None))
+                .values(purged_at=self._database.now(connection), name="", stream="")
+            )
+
+    def prune(self) -> None:
+        """Remove what has outlived its use: old idempotency keys and purged tombstones."""
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            connection.execute(
+                delete(idempotency_keys).where(idempotency_keys.c.created_at < now - IDEMPOTENCY_LIFE)
+            )
+            connection.execute(delete(pipelines).where(pipelines.c.purged_at < now - TOMBSTONE_LIFE))
+
+    def runs_by_status(self) -> dict[RunStatus, int]:
+        """Count all runs by their status."""
+        with self._database.read() as connection:
+            query = select(runs.c.status, func.count()).group_by(runs.c.status)
+            return {RunStatus(status): count for status, count in connection.execute(query)}
