@@ -30,14 +30,18 @@ def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
     `group_may_read` is for systemd's credentials: an ACL for the service's user shows up as the group's bits.
     Raises NotPrivate, and OSError (FileNotFoundError included) as the system gives it.
     """
-    with os.fdopen(_open(path), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = _open(path)
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise NotPrivate(f"{path} is not a regular file.")
         _check_access(path, status, forbidden=0o037 if group_may_read else 0o077)
         if status.st_size > _LARGEST:
             raise NotPrivate(f"{path} is larger than {_LARGEST} bytes, so it is not a secret of ours.")
-        return file.read()
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    finally:
+        os.close(descriptor)
 
 
 def check_private_folder(path: Path) -> None:

@@ -79,7 +79,7 @@ def create(path: Path) -> bool:
     raises NotPrivate when it exists and is open to others.
     """
     private_files.make_private_folder(path.parent)
-    return private_files.create_private(path, (_HEADER + _fresh_line()).encode())
+    return private_files.create_private(path, (_HEADER + _line(os.urandom(KEY_BYTES))).encode())
 
 
 def add(path: Path) -> str:
@@ -88,8 +88,9 @@ def add(path: Path) -> str:
     It can open from now on, and does not seal until it is promoted: so it can reach every machine first.
     """
     with _edited(path) as lines:
-        lines.append(_fresh_line())
-        return _id_of(lines[-1])
+        key = os.urandom(KEY_BYTES)
+        lines.append(_line(key))
+        return key_id(key)
 
 
 def promote(path: Path, wanted: str) -> None:
@@ -142,8 +143,7 @@ def _lines(content: bytes) -> list[str]:
     return [line + "\n" for line in text.removesuffix("\n").split("\n")]
 
 
-def _fresh_line() -> str:
-    key = os.urandom(KEY_BYTES)
+def _line(key: bytes) -> str:
     return f"{base64.b64encode(key).decode()}  # {key_id(key)}\n"
 
 
@@ -154,9 +154,9 @@ def _index_of(wanted: str, lines: list[str]) -> int:
     raise UnknownKey(f"The keyring holds no key {wanted}.", context={"key_id": wanted})
 
 
-def _id_of(line: str) -> str:
+def _id_of(line: str) -> str | None:
     key = _key_of(line, "the keyring")
-    return "" if key is None else key_id(key)
+    return None if key is None else key_id(key)
 
 
 def _key_of(line: str, place: str) -> bytes | None:
