@@ -22,6 +22,16 @@ def schedule_name(pipeline_id: UUID) -> str:
     return f"{job_name(pipeline_id)}_schedule"
 
 
+def asset_prefix(pipeline_id: UUID) -> tuple[str, str]:
+    """Return what the keys of all assets of one pipeline begin with, whatever it has been reading."""
+    return ("pipelines", pipeline_id.hex[:12])
+
+
+def asset_key(pipeline_id: UUID, source: str, stream: str) -> tuple[str, ...]:
+    """Return the key of the data that a pipeline brings: another stream is other data, another name is not."""
+    return (*asset_prefix(pipeline_id), source, stream)
+
+
 def pipeline_id_of(name: str) -> UUID | None:
     """Return the pipeline that a job's or schedule's name stands for; None for any other name."""
     digits = name.removeprefix("p_").removesuffix("_schedule")

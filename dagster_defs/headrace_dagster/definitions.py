@@ -1,0 +1,45 @@
+"""What the code server and the run workers load: the repository of the pipelines that are stored now."""
+
+import logging
+from functools import cache, partial
+from uuid import UUID
+
+from dagster import RepositoryDefinition
+from headrace.service.jobs import Jobs
+
+from headrace.naming import REPOSITORY
+from headrace_dagster.execution import ExecutionOutcome, extract_load_graph
+from headrace_dagster.installation import platform, settings
+from headrace_dagster.pipelines import define
+from headrace_dagster.repository import LiveRepository
+
+
+@cache
+def _jobs() -> Jobs:
+    return Jobs(platform())
+
+
+def _execute(
+    *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
+) -> ExecutionOutcome:
+    # Here and not above: the code server, which loads this module too, has no use for the engine's weight.
+    from headrace.service.execution import execute_run
+
+    return execute_run(
+        platform(), pipeline_id=pipeline_id, run_id=run_id, dagster_run_id=dagster_run_id, log=log
+    )
+
+
+live = LiveRepository(
+    _jobs,
+    partial(
+        define,
+        graph=extract_load_graph(_execute),
+        take_slot=lambda pipeline_id, slot: _jobs().take_slot(pipeline_id, slot),
+        api_address=settings().api_address,
+    ),
+)
+
+repository = RepositoryDefinition(
+    REPOSITORY, repository_data=live, description="The pipelines that are stored in Headrace."
+)

@@ -1,0 +1,134 @@
+"""The one op that every pipeline's job consists of: it hands the run to the engine and reports what came out.
+
+Dagster keeps an exception's text and its traceback in plain storage for ever, so nothing but coded, masked
+errors crosses the op's boundary.
+"""
+
+import logging
+import time
+import traceback
+from typing import TYPE_CHECKING, Any, Protocol
+from uuid import UUID
+
+import dagster
+from dagster import AssetMaterialization, Failure, GraphDefinition, MetadataValue, Nothing, OpExecutionContext
+
+from headrace.errors import HeadraceError
+from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PARENT_RUN_TAG = "dagster/parent_run_id"
+
+
+class ExecutionOutcome(Protocol):
+    """What a run brought, as far as Dagster may know it: counts and column names, no values."""
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    @property
+    def output_size(self) -> int: ...
+
+    @property
+    def schema(self) -> "pa.Schema": ...
+
+
+class Execute(Protocol):
+    """Carry out one run of a pipeline; raises HeadraceError with masked text only."""
+
+    def __call__(
+        self, *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
+    ) -> ExecutionOutcome: ...
+
+
+def extract_load_graph(execute: Execute) -> GraphDefinition:
+    """Build the graph that all pipelines' jobs share."""
+
+    @dagster.op(
+        name="extract_load",
+        description="Reads the source's stream, writes `output.parquet`, loads the destination.",
+        out=dagster.Out(Nothing),
+    )
+    def extract_load(context: OpExecutionContext) -> None:
+        pipeline_id = pipeline_id_of(context.job_name)
+        assert pipeline_id is not None, "only pipelines have jobs here"
+        started = time.monotonic()
+        result = _guarded(execute, context, pipeline_id)
+        context.log_event(_materialization(context, pipeline_id, result, time.monotonic() - started))
+
+    return GraphDefinition(name="extract_load_graph", node_defs=[extract_load])
+
+
+def launched_for(tags: dict[str, str]) -> UUID | None:
+    """Return the platform's run that a Dagster run was launched for; None when it was started in the UI.
+
+    A re-execution in the UI inherits its parent's tags, and is a run of its own nevertheless.
+    """
+    if RUN_ID_TAG not in tags or _PARENT_RUN_TAG in tags:
+        return None
+    return UUID(tags[RUN_ID_TAG])
+
+
+def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -> ExecutionOutcome:
+    try:
+        return execute(
+            pipeline_id=pipeline_id,
+            run_id=launched_for(dict(context.run.tags)),
+            dagster_run_id=context.run_id,
+            log=context.log,
+        )
+    except HeadraceError as error:
+        raise _failure(error.code, error.detail, {"hint": error.hint} if error.hint else {}) from None
+    except Exception as error:
+        # The text may quote a value; where it happened never does.
+        raise _failure("internal", f"Unexpected {type(error).__name__}.", {"where": _where(error)}) from None
+
+
+def _failure(code: str, detail: str, metadata: dict[str, str]) -> Failure:
+    return Failure(
+        description=f"{code}: {detail}",
+        metadata={"code": MetadataValue.text(code)}
+        | {key: MetadataValue.text(value) for key, value in metadata.items()},
+        allow_retries=False,
+    )
+
+
+def _where(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}:{frame.lineno} in {frame.name}"
+
+
+def _materialization(
+    context: OpExecutionContext, pipeline_id: UUID, result: ExecutionOutcome, seconds: float
+) -> AssetMaterialization:
+    facts = context.job_def.metadata
+    metadata: dict[str, Any] = {
+        "dagster/row_count": result.rows,
+        "bytes": result.bytes,
+        "duration (s)": round(seconds, 3),
+        "output size": result.output_size,
+        "dagster/column_schema": MetadataValue.table_schema(_table_schema(result.schema)),
+    }
+    return AssetMaterialization(
+        asset_key=asset_key(pipeline_id, str(facts["source"].value), str(facts["stream"].value)),
+        description=context.job_def.description,
+        metadata=metadata,
+    )
+
+
+def _table_schema(schema: "pa.Schema") -> dagster.TableSchema:
+    return dagster.TableSchema(
+        columns=[
+            dagster.TableColumn(
+                name=field.name,
+                type=str(field.type),
+                constraints=dagster.TableColumnConstraints(nullable=field.nullable),
+            )
+            for field in schema
+        ]
+    )

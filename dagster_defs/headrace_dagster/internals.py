@@ -1,0 +1,66 @@
+"""Everything of Dagster's hosts that Headrace uses and that is not public API, in one place.
+
+Held by tests/contract/test_dagster_internals.py: when a new version of Dagster moves one of these, that test
+says which, and this module and `code_servicer` are the only ones to change.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from dagster import DagsterInstance
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
+
+READ_ONLY_SCOPE = "headrace.read_only"
+"""Key in an ASGI scope: whether whoever asks may only look."""
+
+
+class GuardedWorkspace(WorkspaceProcessContext):  # type: ignore[misc]
+    """The workspace as the webserver's requests see it: read-only for those who may only look.
+
+    Dagster's UI then also hides what they may not do.
+    """
+
+    def create_request_context(self, source: Any = None) -> WorkspaceRequestContext:
+        """Return a request's context; `source` is the connection it came by."""
+        context = super().create_request_context(source)
+        # A connection of unknown origin may look only.
+        context._read_only = source is None or bool(source.scope.get(READ_ONLY_SCOPE, True))
+        return context
+
+
+@contextmanager
+def webserver_app(workspace_file: Path) -> Iterator[Any]:
+    """Yield Dagster's webserver as an ASGI app that checks nobody: never serve it unguarded."""
+    from dagster_webserver.webserver import DagsterWebserver
+
+    with DagsterInstance.get() as instance:
+        # Pool sizes for many request threads on PostgreSQL; nothing on SQLite.
+        instance.optimize_for_webserver(
+            statement_timeout=15000, pool_recycle=3600, max_overflow=20
+        )
+        with GuardedWorkspace(instance, WorkspaceFileTarget([str(workspace_file)])) as workspace:
+            yield DagsterWebserver(workspace, live_data_poll_rate=2000).create_asgi_app()
+
+
+def run_daemon(workspace_file: Path, log_level: str) -> None:
+    """Run Dagster's daemon until the process is told to stop; raises when one of its threads dies."""
+    from dagster._daemon.controller import daemon_controller_from_instance
+
+    setup_interrupt_handlers()
+    try:
+        with (
+            capture_interrupts(),
+            DagsterInstance.get() as instance,
+            daemon_controller_from_instance(
+                instance,
+                workspace_load_target=WorkspaceFileTarget([str(workspace_file)]),
+                log_level=log_level,
+            ) as controller,
+        ):
+            controller.check_daemon_loop()
+    except KeyboardInterrupt:
+        return

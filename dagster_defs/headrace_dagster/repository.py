@@ -1,0 +1,152 @@
+"""The repository that Dagster sees: always the pipelines that are stored now.
+
+Dagster asks it anew for each snapshot, each tick and each run, so nothing is ever reloaded or restarted: a
+built job is kept until its pipeline's revision changes, and single look-ups cost the same at any number of
+pipelines.
+"""
+
+import threading
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from dagster import (
+    DagsterInvariantViolationError,
+    JobDefinition,
+    RepositoryData,
+    ResourceDefinition,
+    ScheduleDefinition,
+)
+
+from headrace.naming import pipeline_id_of
+from headrace.records import JobCard
+
+
+class StoredJobs(Protocol):
+    """The stored pipelines as `headrace.service.jobs.Jobs` gives them."""
+
+    def stamp(self) -> Hashable:
+        """Return a value that differs whenever any card does; cheap."""
+
+    def all(self) -> Sequence[JobCard]:
+        """Return every pipeline's card."""
+
+    def get(self, pipeline_id: UUID) -> JobCard | None:
+        """Return one pipeline's card; None where there is no such pipeline."""
+
+    def take_slot(self, pipeline_id: UUID, slot: datetime) -> UUID | str:
+        """Return the run to launch for a schedule's slot, or the reason to launch none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definitions:
+    """What one revision of a pipeline is in Dagster."""
+
+    job: JobDefinition
+    schedule: ScheduleDefinition | None
+
+
+class LiveRepository(RepositoryData):
+    """One job, and one schedule where the pipeline has one, for each stored pipeline.
+
+    Safe to use from many threads. `jobs` is called for each use, so that the database may come later than
+    the server. Errors of the store are passed on.
+    """
+
+    def __init__(self, jobs: Callable[[], StoredJobs], build: Callable[[JobCard], Definitions]) -> None:
+        self._jobs = jobs
+        self._build = build
+        self._lock = threading.Lock()
+        self._stamp: Hashable = None
+        self._built: dict[UUID, tuple[JobCard, Definitions]] = {}
+
+    def stamp(self) -> Hashable:
+        """Return a value that differs whenever the repository would."""
+        return self._jobs().stamp()
+
+    def get_all_jobs(self) -> Sequence[JobDefinition]:
+        """Return the jobs of all pipelines, building only those that changed."""
+        return [definitions.job for definitions in self._all()]
+
+    def get_job_names(self) -> Sequence[str]:
+        """Return the names of all jobs."""
+        return [job.name for job in self.get_all_jobs()]
+
+    def has_job(self, job_name: str) -> bool:
+        """Whether there is such a job."""
+        return self._find_job(job_name) is not None
+
+    def get_job(self, job_name: str) -> JobDefinition:
+        """Return a job as its pipeline is stored now."""
+        job = self._find_job(job_name)
+        if job is None:
+            raise DagsterInvariantViolationError(f"There is no pipeline of the job {job_name}.")
+        return job
+
+    def get_all_schedules(self) -> Sequence[ScheduleDefinition]:
+        """Return the schedules of all pipelines that have one."""
+        return [definitions.schedule for definitions in self._all() if definitions.schedule is not None]
+
+    def get_schedule_names(self) -> Sequence[str]:
+        """Return the names of all schedules."""
+        return [schedule.name for schedule in self.get_all_schedules()]
+
+    def has_schedule(self, schedule_name: str) -> bool:
+        """Whether there is such a schedule."""
+        return self._find_schedule(schedule_name) is not None
+
+    def get_schedule(self, schedule_name: str) -> ScheduleDefinition:
+        """Return a schedule as its pipeline is stored now."""
+        schedule = self._find_schedule(schedule_name)
+        if schedule is None:
+            raise DagsterInvariantViolationError(f"There is no pipeline of the schedule {schedule_name}.")
+        return schedule
+
+    def has_sensor(self, sensor_name: str) -> bool:
+        """Return False: there are no sensors."""
+        return False
+
+    def get_top_level_resources(self) -> Mapping[str, ResourceDefinition]:
+        """Return nothing: a run's resources are the platform's own."""
+        return {}
+
+    def get_env_vars_by_top_level_resource(self) -> Mapping[str, AbstractSet[str]]:
+        """Return nothing: Dagster is told of no environment variable."""
+        return {}
+
+    def load_all_definitions(self) -> None:
+        """Do nothing: a worker needs one job, and the code server builds them when asked."""
+
+    def _find_job(self, name: str) -> JobDefinition | None:
+        definitions = self._find(name)
+        return definitions.job if definitions and definitions.job.name == name else None
+
+    def _find_schedule(self, name: str) -> ScheduleDefinition | None:
+        schedule = definitions.schedule if (definitions := self._find(name)) else None
+        return schedule if schedule and schedule.name == name else None
+
+    def _find(self, name: str) -> Definitions | None:
+        pipeline_id = pipeline_id_of(name)
+        card = self._jobs().get(pipeline_id) if pipeline_id else None
+        if card is None:
+            return None
+        with self._lock:
+            return self._definitions(card)
+
+    def _all(self) -> Sequence[Definitions]:
+        with self._lock:
+            stamp = self._jobs().stamp()
+            if stamp != self._stamp:
+                # The stamp is read first: what changes in between is found again by the next call.
+                cards = self._jobs().all()
+                self._built = {card.pipeline_id: (card, self._definitions(card)) for card in cards}
+                self._stamp = stamp
+            return [definitions for _, definitions in self._built.values()]
+
+    def _definitions(self, card: JobCard) -> Definitions:
+        known = self._built.get(card.pipeline_id)
+        # The whole card, not its revision alone: a domain's new name does not change the pipelines in it.
+        return known[1] if known and known[0] == card else self._build(card)

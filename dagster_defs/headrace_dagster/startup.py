@@ -1,0 +1,43 @@
+"""What Dagster's three processes do alike when they start."""
+
+import ctypes
+import gc
+import logging
+import os
+import sys
+
+from headrace.errors import StartupError
+from headrace_dagster.home import prepare
+from headrace_dagster.installation import settings
+
+_M_ARENA_MAX = -8  # mallopt(3)
+
+
+def begin() -> None:
+    """Set this process up from `HEADRACE_HOME` alone: environment, log, folder. Raises StartupError."""
+    os.umask(0o077)
+    _bound_arenas()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=settings().log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    os.environ.update(prepare(settings()))
+
+
+def settle() -> None:
+    """Take what start-up has built out of the garbage collector's rounds: it stays for good."""
+    gc.collect()
+    gc.freeze()
+
+
+def refuse(error: StartupError) -> int:
+    """Say why the process does not start; return its exit code."""
+    sys.stderr.write(f"{error.code}: {error.detail}\n{error.hint}\n")
+    return error.exit_code
+
+
+def _bound_arenas() -> None:
+    # glibc gives each thread a heap of its own, up to eight a core, and these processes have dozens of threads.
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 2)
