@@ -1,0 +1,151 @@
+"""A run's execution in its worker: claim, lease, engine, result.
+
+The row in `runs` is the truth. A worker that is killed at any line leaves a lease that runs out, and the
+reaper fails the run; a worker that was cut off or cancelled finds its fence gone and publishes nothing.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from headrace.connectors.config import PipelineConfig, parse_config, secret_values
+from headrace.engine.masking import MaskingFilter
+from headrace.engine.run import EngineJob, EngineResult, run_pipeline
+from headrace.errors import HeadraceError
+from headrace.records import Run, RunStatus
+from headrace.service.configs import open_config
+from headrace.service.lease import Lease, RunStopped, until_written
+from headrace.service.platform import Platform
+from headrace.store.leases import Claim, Ending, LeaseStore
+
+OUTPUT_NAME = "output.parquet"
+RESULT_SECONDS = 60.0
+"""How long a worker tries to write its result down while the database does not answer."""
+
+
+class RunFailed(HeadraceError):
+    """The run ended with an error, which is written down; `cause_code` is the error's own code."""
+
+    code = "run.failed"
+    title = "Run failed"
+
+    def __init__(self, cause_code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.cause_code = cause_code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """A run that succeeded."""
+
+    run: Run
+    pipeline_name: str
+    result: EngineResult
+    seconds: float
+
+
+def execute_run(
+    platform: Platform,
+    *,
+    pipeline_id: UUID,
+    run_id: UUID | None,
+    dagster_run_id: str,
+    log: logging.Logger,
+    end_process: Callable[[], None] = lambda: None,
+) -> Execution:
+    """Execute a pending run, or with `run_id` None a new one that Dagster started by itself.
+
+    `log` gets masked lines only. `end_process` is called when the run must stop and this thread is stuck.
+    Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
+    """
+    leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
+    claim = (
+        leases.claim_new(pipeline_id, dagster_run_id)
+        if run_id is None
+        else leases.claim(run_id, dagster_run_id)
+    )
+    started = time.monotonic()
+    lease = Lease(leases, claim.run, seconds=platform.settings.lease_seconds, end_process=end_process)
+    with lease.kept(), _failure_written(leases, claim.run):
+        config = _config_of(platform, claim)
+        with _masked(log, config):
+            result = run_pipeline(config, _job(platform, claim.run, log, lease))
+        _write(leases, claim.run, _success(claim.run, result))
+    return Execution(
+        run=claim.run,
+        pipeline_name=claim.pipeline_name,
+        result=result,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:
+    run = claim.run
+    raw = open_config(
+        platform.envelope, claim.config, organization_id=run.organization_id, pipeline_id=run.pipeline_id
+    )
+    return parse_config(raw)
+
+
+def _job(platform: Platform, run: Run, log: logging.Logger, lease: Lease) -> EngineJob:
+    return EngineJob(
+        output_path=platform.settings.outputs / str(run.id) / OUTPUT_NAME,
+        pipeline_id=str(run.pipeline_id),
+        run_id=str(run.id),
+        log=log,
+        progress=lease.report,
+        check=lease.check,
+        before_commit=lease.check_with_database,
+    )
+
+
+def _success(run: Run, result: EngineResult) -> Ending:
+    return Ending(
+        status=RunStatus.SUCCESS,
+        rows=result.rows,
+        bytes=result.bytes,
+        output_file=f"outputs/{run.id}/{OUTPUT_NAME}",
+        output_file_size=result.output_size,
+    )
+
+
+@contextmanager
+def _failure_written(leases: LeaseStore, run: Run) -> Iterator[None]:
+    """Write down whatever ends the block but success, and let out nothing that may hold a secret."""
+    try:
+        yield
+    except RunStopped:
+        raise
+    except HeadraceError as error:
+        detail = f"{error.detail} {error.hint}".strip()
+        _write(leases, run, Ending(status=RunStatus.FAILED, error_code=error.code, error=detail))
+        raise RunFailed(error.code, detail) from None
+    except Exception as error:
+        code, detail = "run.internal_error", f"Headrace failed with {type(error).__name__}."
+        _write(leases, run, Ending(status=RunStatus.FAILED, error_code=code, error=detail))
+        raise RunFailed(code, detail) from None
+    except BaseException:
+        # Dagster's interrupt, or the process's end. Where a cancel caused it, the run has ended already.
+        detail = "The run was interrupted before it ended."
+        ending = Ending(status=RunStatus.FAILED, error_code="run.interrupted", error=detail)
+        until_written(lambda: leases.end(run, ending), seconds=1)
+        raise
+
+
+def _write(leases: LeaseStore, run: Run, ending: Ending) -> None:
+    if not until_written(lambda: leases.end(run, ending), seconds=RESULT_SECONDS):
+        raise RunStopped("The run had ended before its result was written.")
+
+
+@contextmanager
+def _masked(log: logging.Logger, config: PipelineConfig) -> Iterator[None]:
+    masking = MaskingFilter(secret_values(config))
+    log.addFilter(masking)
+    try:
+        yield
+    finally:
+        log.removeFilter(masking)

@@ -1,0 +1,101 @@
+"""A worker's lease, kept alive by a thread that also reports progress and learns of a cancel."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from headrace.engine.run import Progress
+from headrace.errors import HeadraceError, Unavailable
+from headrace.records import Run
+from headrace.store.leases import LeaseStore
+
+STUCK_SECONDS = 5.0
+"""How long a worker that must stop may take before it is ended: a driver deep in C hears no signal."""
+
+_log = logging.getLogger(__name__)
+
+
+class RunStopped(HeadraceError):
+    """The run is no longer this worker's: it was cancelled, or its lease ran out."""
+
+    code = "run.stopped"
+    title = "Run stopped"
+
+
+class Lease:
+    """One run's lease: `check` and `report` are for the engine's thread, which they never delay."""
+
+    def __init__(
+        self, leases: LeaseStore, run: Run, *, seconds: float, end_process: Callable[[], None]
+    ) -> None:
+        self._leases = leases
+        self._run = run
+        self._interval = seconds / 3
+        self._end_process = end_process
+        self._progress = Progress(phase="start", rows=0, bytes=0)
+        self._done = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+
+    def report(self, progress: Progress) -> None:
+        """Take note of how far the run is, to be written with the next renewal."""
+        self._progress = progress
+
+    def check(self) -> None:
+        """Raise RunStopped once it is known that the run is not this worker's any more. Costs nothing."""
+        if self._lost.is_set():
+            raise RunStopped("The run was cancelled, or its lease ran out.")
+
+    def check_with_database(self) -> None:
+        """Raise RunStopped unless the database says now that the run is this worker's.
+
+        To be called before what cannot be taken back. Raises Unavailable where the database does not answer.
+        """
+        if not self._renew():
+            self._lost.set()
+        self.check()
+
+    @contextmanager
+    def kept(self) -> Iterator["Lease"]:
+        """Keep the lease for the length of the block."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            self._done.set()
+            self._thread.join(timeout=self._interval)
+
+    def _keep(self) -> None:
+        while not self._done.wait(self._interval):
+            try:
+                held = self._renew()
+            except Unavailable:
+                _log.warning("The lease of run %s was not renewed: no database.", self._run.id)
+                continue  # Whoever has the run by then is decided by the fence, not by this clock.
+            if not held:
+                self._lost.set()
+                if not self._done.wait(STUCK_SECONDS):
+                    self._end_process()
+                return
+
+    def _renew(self) -> bool:
+        progress = self._progress
+        return self._leases.renew(self._run, phase=progress.phase, rows=progress.rows, bytes_=progress.bytes)
+
+
+def until_written(write: Callable[[], bool], *, seconds: float) -> bool:
+    """Return what `write` returns, trying again for `seconds` while the database does not answer.
+
+    Raises Unavailable after that: the reaper then ends the run.
+    """
+    deadline, pause = time.monotonic() + seconds, 0.1
+    while True:
+        try:
+            return write()
+        except Unavailable:
+            if time.monotonic() + pause > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)

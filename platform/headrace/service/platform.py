@@ -1,0 +1,133 @@
+"""One process's hold on an installation: its settings, its database and its keys."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import inspect
+
+from headrace.encryption.envelope import Envelope
+from headrace.encryption.keyring import load_keyring, require
+from headrace.errors import HeadraceError, StartupError
+from headrace.private_files import create_private, make_private_folder, read_private
+from headrace.records import Principal, Role
+from headrace.settings import Settings
+from headrace.store.database import Database
+from headrace.store.keys_in_use import key_ids_in_use
+from headrace.store.schema import VERSION
+from headrace.store.tokens import Installation
+
+TOKEN_PREFIX = "headrace_"
+OWNER_TOKEN_FILE = "owner.token"
+
+
+class Unauthenticated(HeadraceError):
+    """No valid API token came with the request."""
+
+    code = "token.invalid"
+    title = "Not authenticated"
+    hint = "Send `Authorization: Bearer <token>`; `headrace token` prints the owner's."
+
+
+class SchemaMismatch(StartupError):
+    """The database's tables are not those of this version of Headrace."""
+
+    code = "database.schema_mismatch"
+    title = "Database not migrated"
+    hint = "Start `headrace up` of this version once: it migrates the database."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What every use case needs; one for each process, shared by its threads."""
+
+    settings: Settings
+    database: Database
+    envelope: Envelope
+    organization_id: UUID
+
+    @classmethod
+    def open(cls, settings: Settings, *, migrate: bool = False) -> "Platform":
+        """Open an installation; with `migrate`, make or bring up to date what is missing.
+
+        Raises StartupError, having changed nothing that was stored, when the schema is another version's,
+        when a key that a stored secret needs is missing, or when a file of secrets is open to others.
+        """
+        make_private_folder(settings.root)
+        database = Database(settings.sqlalchemy_url)
+        try:
+            if migrate:
+                _migrate(database)
+            _require_version(database)
+            in_use = key_ids_in_use(database)
+            may_create = migrate and settings.is_embedded and not in_use
+            keyring = load_keyring(settings, create=may_create)
+            require(keyring, in_use)
+            organization_id = Installation(database).organization()
+            if migrate:
+                token = owner_token(settings, create=True)
+                Installation(database).ensure_owner(organization_id, token_hash(token))
+        except BaseException:
+            database.close()
+            raise
+        return cls(
+            settings=settings,
+            database=database,
+            envelope=Envelope(keyring),
+            organization_id=organization_id,
+        )
+
+    def close(self) -> None:
+        """Close the connections to the database."""
+        self.database.close()
+
+    def owner(self) -> Principal:
+        """Who this installation itself is, for what it does without a client's token."""
+        return Principal(
+            organization_id=self.organization_id, token_id=None, role=Role.OWNER, reads_secrets=True
+        )
+
+    def authenticate(self, token: str) -> Principal:
+        """Return who bears the token. Raises Unauthenticated."""
+        principal = Installation(self.database).authenticate(token_hash(token))
+        if principal is None:
+            raise Unauthenticated("The token is unknown, revoked or expired.")
+        return principal
+
+
+def new_token() -> str:
+    """Return a fresh token of 256 random bits."""
+    return TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """Return what is stored of a token. Unsalted: 256 random bits cannot be guessed."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def owner_token(settings: Settings, *, create: bool = False) -> str:
+    """Return the owner token of this home; `create` makes it unless it is there.
+
+    Raises FileNotFoundError where there is none, NotPrivate where others may read it.
+    """
+    path = settings.root / OWNER_TOKEN_FILE
+    if create:
+        create_private(path, new_token().encode())
+    return read_private(path).decode().strip()
+
+
+def _migrate(database: Database) -> None:
+    # Imported here: Alembic takes 0.1 s that a run worker need not pay.
+    from headrace.store.migrations import migrate
+
+    migrate(database)
+
+
+def _require_version(database: Database) -> None:
+    with database.read() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            raise SchemaMismatch("The database holds no Headrace tables.")
+        found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found != VERSION:
+        raise SchemaMismatch(f"The database is at version {found}; this Headrace needs {VERSION}.")

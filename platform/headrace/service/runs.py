@@ -1,0 +1,74 @@
+"""Use cases of runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from uuid import UUID
+
+from headrace.errors import Conflict, NotFound
+from headrace.records import Page, Principal, Run, RunStatus
+from headrace.service.platform import Platform
+from headrace.store.runs import RunStore
+
+
+class RunNotFinished(Conflict):
+    """A run's output exists once the run has ended."""
+
+    code = "run.not_finished"
+    title = "Run not finished"
+    hint = "Wait until the run's status is success."
+
+
+class NoOutput(NotFound):
+    """The run ended without an output file: it failed or was cancelled before one was written."""
+
+    code = "run.no_output"
+    title = "No output"
+
+
+class OutputGone(NotFound):
+    """The run's output file was there and has been removed since."""
+
+    code = "run.output_gone"
+    title = "Output gone"
+    hint = "Run the pipeline again to get a new file."
+
+
+class Runs:
+    """The runs that `principal` may see and change."""
+
+    def __init__(self, platform: Platform, principal: Principal) -> None:
+        self._settings = platform.settings
+        self._store = RunStore(platform.database, principal.organization_id)
+
+    def trigger(self, pipeline_id: UUID) -> Run:
+        """Store a pending run; the dispatcher launches it. Raises PipelineNotFound, RunAlreadyActive."""
+        return self._store.create(pipeline_id)
+
+    def list(
+        self, page: Page, *, pipeline_id: UUID | None = None, status: RunStatus | None = None
+    ) -> tuple[Sequence[Run], int]:
+        """Return a page of runs, newest first, and how many there are. Raises PipelineNotFound."""
+        return self._store.list(page, pipeline_id=pipeline_id, status=status)
+
+    def get(self, run_id: UUID) -> Run:
+        """Return the run. Raises RunNotFound."""
+        return self._store.get(run_id)
+
+    def cancel(self, run_id: UUID) -> Run:
+        """Cancel the run; one that is cancelled already stays so. Raises RunNotFound, RunAlreadyEnded."""
+        return self._store.cancel(run_id)
+
+    def output(self, run_id: UUID) -> Path:
+        """Return where the run's output file lies.
+
+        Raises RunNotFound, RunNotFinished, NoOutput, OutputGone.
+        """
+        run = self.get(run_id)
+        if not run.status.is_terminal:
+            raise RunNotFinished(f"The run is {run.status}.")
+        if run.output_file is None:
+            raise NoOutput(f"The run ended as {run.status} and has no output file.")
+        path = self._settings.root / run.output_file
+        if not path.is_file():
+            raise OutputGone("The output file has been removed.")
+        return path
