@@ -72,6 +72,7 @@ class JobStore:
                 TriggeredBy.SCHEDULE,
                 now,
                 scheduled_at=slot,
+                launches=1,  # the tick's own: a dispatcher that comes later asks Dagster for it first
                 launch_at=now + LAUNCH_GRACE,
             )
             if insert_unless_taken(connection, runs, values):

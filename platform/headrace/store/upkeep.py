@@ -97,8 +97,12 @@ class UpkeepStore:
             query = select(runs).where(runs.c.status.in_(ACTIVE), runs.c.dagster_run_id.is_not(None))
             return [run_of(row) for row in connection.execute(query)]
 
-    def dagster_ended(self, run_id: UUID, status: RunStatus, error_code: str, error: str) -> bool:
-        """End a run that has ended in Dagster and whose worker wrote no result; False if it had ended."""
+    def dagster_ended(self, run: Run, status: RunStatus, error_code: str, error: str) -> bool:
+        """End a run that has ended in Dagster and whose worker wrote no result.
+
+        False if it had ended, or if another of Dagster's runs (a launch whose outcome was in doubt) has claimed
+        it since `run` was read.
+        """
         with self._database.write() as connection:
             values = {"status": status, "finished_at": self._database.now(connection)}
             if status is RunStatus.FAILED:
@@ -106,7 +110,11 @@ class UpkeepStore:
             return bool(
                 connection.execute(
                     update(runs)
-                    .where(runs.c.id == run_id, runs.c.status.in_(ACTIVE))
+                    .where(
+                        runs.c.id == run.id,
+                        runs.c.dagster_run_id == run.dagster_run_id,
+                        runs.c.status.in_(ACTIVE),
+                    )
                     .values(**values, launch_at=None, lease_until=None, phase=None)
                 ).rowcount
             )
