@@ -100,8 +100,8 @@ class UpkeepStore:
     def dagster_ended(self, run: Run, status: RunStatus, error_code: str, error: str) -> bool:
         """End a run that has ended in Dagster and whose worker wrote no result.
 
-        False if it had ended, or if another of Dagster's runs (a launch whose outcome was in doubt) has claimed
-        it since `run` was read.
+        False if it had ended, or if another of Dagster's runs (an earlier launch, in doubt) has claimed it
+        since `run` was read.
         """
         with self._database.write() as connection:
             values = {"status": status, "finished_at": self._database.now(connection)}
