@@ -1,4 +1,4 @@
-"""What a source and a destination are. A connector is one file: a pydantic model that is its own configuration.
+"""What a source and a destination are. A connector is one file: a model that is its own config.
 
 Modules of connectors import their drivers and pyarrow inside the methods that connect: the REST service
 validates configurations with these classes and never moves a row.
@@ -112,16 +112,21 @@ class Checkpoint:
 Batch = "pa.RecordBatch | list[dict[str, Any]]"
 
 
-class Connector(BaseModel):
-    """A configured connection to one system. Unknown keys are refused; secrets are `SecretStr` fields."""
+class Section(BaseModel):
+    """A part of a configuration. Unknown keys are refused; secrets are `SecretStr` fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
+
+    address_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that decide where secrets are sent: a masked secret is not kept when one of them changes."""
+
+
+class Connector(Section):
+    """A configured connection to one system."""
 
     name: ClassVar[str]
     title: ClassVar[str]
     summary: ClassVar[str] = ""
-    address_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that decide where secrets are sent: a masked secret is not kept when one of them changes."""
 
     def check(self) -> str:
         """Connect, authenticate, and return a sentence about what was found.

@@ -4,13 +4,12 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Literal, TypeVar
+from typing import Literal
 
-from headrace.connectors.base import Connector, Destination, Source
+from headrace.connectors.base import Destination, Source
 from headrace.errors import Invalid
 
 Kind = Literal["source", "destination"]
-C = TypeVar("C", bound=Connector)
 
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
@@ -55,12 +54,18 @@ class BrokenConnector(Invalid):
 
 def source(name: str) -> type[Source]:
     """Return a source's class. Raises UnknownConnector and BrokenConnector."""
-    return _class("source", name, Source)
+    found = _import("source", name)
+    if not issubclass(found, Source):
+        raise BrokenConnector(f"What is installed as {name!r} is not a source.")
+    return found
 
 
 def destination(name: str) -> type[Destination]:
     """Return a destination's class. Raises UnknownConnector and BrokenConnector."""
-    return _class("destination", name, Destination)
+    found = _import("destination", name)
+    if not issubclass(found, Destination):
+        raise BrokenConnector(f"What is installed as {name!r} is not a destination.")
+    return found
 
 
 def source_names() -> tuple[str, ...]:
@@ -80,7 +85,7 @@ def _references(kind: Kind) -> dict[str, str]:
     return installed | _BUILT_IN[kind]
 
 
-def _class(kind: Kind, name: str, base: type[C]) -> type[C]:
+def _import(kind: Kind, name: str) -> type:
     references = _references(kind)
     if name not in references:
         raise UnknownConnector(kind, name, tuple(sorted(references)))
@@ -89,6 +94,4 @@ def _class(kind: Kind, name: str, base: type[C]) -> type[C]:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BrokenConnector(f"The {kind} {name!r} cannot be imported.") from error
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise BrokenConnector(f"{references[name]} is not a {kind}.")
-    return found
+    return found if isinstance(found, type) else type(found)
