@@ -1,0 +1,86 @@
+"""Launches pending runs in Dagster.
+
+A run's row is its own outbox, so that a run that was accepted is launched however often this process dies.
+Launching is not idempotent: whoever tries again first asks Dagster for the run's tag. Where even that comes
+too early, a run is launched twice, and the worker's claim lets one of the two work.
+"""
+
+import logging
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from headrace.errors import HeadraceError
+from headrace.store.upkeep import PendingLaunch
+from headrace_api.control.loop import describe
+from headrace_api.dagster_client import DagsterRun, JobNotFound
+
+_log = logging.getLogger(__name__)
+
+
+class Launches(Protocol):
+    """The outbox: `headrace.service.upkeep.Upkeep`."""
+
+    def lease_launches(self, limit: int) -> Sequence[PendingLaunch]: ...
+
+    def launched(self, run_id: UUID, dagster_run_id: str) -> None: ...
+
+    def launch_failed(self, run_id: UUID, launches: int) -> None: ...
+
+
+class Launcher(Protocol):
+    """Who launches: the Dagster client."""
+
+    def launch(self, pipeline_id: UUID, run_id: UUID) -> str: ...
+
+    def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]: ...
+
+    def reload(self) -> None: ...
+
+
+class Dispatcher:
+    """Launches one due run a round."""
+
+    def __init__(self, upkeep: Launches, dagster: Launcher) -> None:
+        self._upkeep = upkeep
+        self._dagster = dagster
+
+    def work(self) -> bool:
+        """Launch the oldest due run; returns whether there was one.
+
+        Only one is leased at a time: where Dagster hangs, the others stay due.
+        """
+        due = self._upkeep.lease_launches(1)
+        for pending in due:
+            self._dispatch(pending)
+        return bool(due)
+
+    def _dispatch(self, pending: PendingLaunch) -> None:
+        try:
+            dagster_run_id = self._found(pending) or self._launched(pending)
+        except JobNotFound as error:
+            # The trouble of one pipeline: the others' runs need not wait for it.
+            self._upkeep.launch_failed(pending.run_id, pending.launches)
+            _log.warning("Run %s was not launched: %s", pending.run_id, describe(error))
+        except HeadraceError:
+            self._upkeep.launch_failed(pending.run_id, pending.launches)
+            raise
+        else:
+            # A kill before this line leaves the lease; the next dispatcher finds the run by its tag.
+            self._upkeep.launched(pending.run_id, dagster_run_id)
+
+    def _found(self, pending: PendingLaunch) -> str | None:
+        """Return Dagster's run of an attempt whose outcome nobody noted: one still going, else the newest."""
+        if pending.launches == 0:
+            return None
+        found = self._dagster.find_by_run_tag(pending.run_id)
+        going = [run for run in found if not run.status.is_terminal]
+        return next((run.id for run in going or found), None)
+
+    def _launched(self, pending: PendingLaunch) -> str:
+        try:
+            return self._dagster.launch(pending.pipeline_id, pending.run_id)
+        except JobNotFound:
+            # A pipeline made a moment ago, or one whose reload nobody lived to ask for.
+            self._dagster.reload()
+            return self._dagster.launch(pending.pipeline_id, pending.run_id)

@@ -1,0 +1,87 @@
+"""Removes what deleted pipelines left: Dagster's runs with their logs, outputs, rows.
+
+The pipeline's tombstone goes last, so that a kill at any line leaves a purge that begins again.
+"""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from headrace.store.upkeep import DeletedPipeline
+from headrace_api.dagster_client import RUNS_AT_ONCE, DagsterRun
+
+_log = logging.getLogger(__name__)
+
+
+class Tombstones(Protocol):
+    """What to purge: `headrace.service.upkeep.Upkeep`."""
+
+    def to_purge(self) -> Sequence[DeletedPipeline]: ...
+
+    def purged(self, pipeline_id: UUID) -> None: ...
+
+
+class Remover(Protocol):
+    """Who removes: the Dagster client."""
+
+    def find_by_pipeline_tag(self, pipeline_id: UUID) -> list[DagsterRun]: ...
+
+    def runs(self, dagster_run_ids: Sequence[str]) -> list[DagsterRun]: ...
+
+    def terminate(self, run: DagsterRun) -> None: ...
+
+    def delete_run(self, dagster_run_id: str) -> None: ...
+
+    def wipe_assets(self, pipeline_id: UUID) -> None: ...
+
+
+class Purger:
+    """Takes each deleted pipeline as far as it can in a round; `outputs` has a folder for each run."""
+
+    def __init__(self, upkeep: Tombstones, dagster: Remover, outputs: Path) -> None:
+        self._upkeep = upkeep
+        self._dagster = dagster
+        self._outputs = outputs
+
+    def work(self) -> bool:
+        """Purge; there is never more to do at once, since what is left waits for workers to stop."""
+        for deleted in self._upkeep.to_purge():
+            try:
+                self._purge(deleted)
+            except OSError as error:
+                # The trouble of one pipeline's files: the others' purge need not wait for it.
+                _log.warning("Pipeline %s was not purged: %s", deleted.pipeline_id, error.strerror)
+        return False
+
+    def _purge(self, deleted: DeletedPipeline) -> None:
+        if self._emptied_dagster(deleted):
+            self._remove_outputs(deleted.run_ids)
+            self._upkeep.purged(deleted.pipeline_id)
+
+    def _emptied_dagster(self, deleted: DeletedPipeline) -> bool:
+        """Stop and delete the pipeline's Dagster runs; False while one of them has not ended."""
+        while found := self._known(deleted):
+            going = [run for run in found if not run.status.is_terminal]
+            for run in going:
+                self._dagster.terminate(run)
+            if going:
+                # Its worker may still write; deleted under it, it would leave a log that nobody owns.
+                return False
+            for run in found:
+                self._dagster.delete_run(run.id)
+        self._dagster.wipe_assets(deleted.pipeline_id)
+        return True
+
+    def _known(self, deleted: DeletedPipeline) -> list[DagsterRun]:
+        """Return some of the pipeline's runs: by tag, and by id, which is all that remains of a lost tag."""
+        tagged = self._dagster.find_by_pipeline_tag(deleted.pipeline_id)
+        return tagged or self._dagster.runs(deleted.dagster_run_ids[:RUNS_AT_ONCE])
+
+    def _remove_outputs(self, run_ids: Sequence[UUID]) -> None:
+        for run_id in run_ids:
+            folder = self._outputs / str(run_id)
+            if folder.exists():
+                shutil.rmtree(folder)

@@ -1,0 +1,56 @@
+"""Stops in Dagster what has ended here: cancelled runs, and runs whose worker was given up."""
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from headrace.records import Run
+from headrace_api.dagster_client import DagsterRun
+
+RUNS_A_ROUND = 10
+
+
+class Stops(Protocol):
+    """Which runs to stop: `headrace.service.upkeep.Upkeep`."""
+
+    def lease_stops(self, limit: int) -> Sequence[Run]: ...
+
+    def stopped(self, run_id: UUID) -> None: ...
+
+
+class Stopper(Protocol):
+    """Who stops: the Dagster client."""
+
+    def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]: ...
+
+    def runs(self, dagster_run_ids: Sequence[str]) -> list[DagsterRun]: ...
+
+    def terminate(self, run: DagsterRun) -> None: ...
+
+
+class Terminator:
+    """Asks Dagster to stop a run, again with each lease, until it has ended there as well."""
+
+    def __init__(self, upkeep: Stops, dagster: Stopper) -> None:
+        self._upkeep = upkeep
+        self._dagster = dagster
+
+    def work(self) -> bool:
+        """Take up the runs that are due; returns whether more may be."""
+        due = self._upkeep.lease_stops(RUNS_A_ROUND)
+        for run in due:
+            self._stop(run)
+        return len(due) == RUNS_A_ROUND
+
+    def _stop(self, run: Run) -> None:
+        """Stop whatever Dagster runs for it: by tag, which a launch that was never noted carries too, and by
+        id, which is all that a run started in Dagster's UI has.
+        """
+        found = self._dagster.find_by_run_tag(run.id)
+        if run.dagster_run_id and all(known.id != run.dagster_run_id for known in found):
+            found += self._dagster.runs([run.dagster_run_id])
+        going = [known for known in found if not known.status.is_terminal]
+        for known in going:
+            self._dagster.terminate(known)
+        if not going:
+            self._upkeep.stopped(run.id)

@@ -1,0 +1,68 @@
+"""Which events of a Dagster run are worth a line in the run's log, and how they read."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+_EXCEPTION_CLASS = re.compile(r"^[A-Za-z_][\w.]*: ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogLine:
+    """One message of a run's log, which may span several lines of text."""
+
+    at: datetime
+    level: str  # "DEBUG", "INFO", "WARNING", "ERROR" or "CRITICAL"
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogPage:
+    """A part of a run's log, oldest line first."""
+
+    lines: tuple[LogLine, ...]
+    cursor: str  # where the next part begins
+    more: bool  # whether the next part has something already
+    ended: bool  # whether Dagster's run had ended when the part was read
+
+
+def log_page(connection: Mapping[str, Any], *, ended: bool) -> LogPage:
+    """Make a page of an `EventConnection` of Dagster's GraphQL schema."""
+    lines = (_line(event) for event in connection["events"])
+    return LogPage(
+        lines=tuple(line for line in lines if line is not None),
+        cursor=connection["cursor"],
+        more=connection["hasMore"],
+        ended=ended,
+    )
+
+
+def _line(event: Mapping[str, Any]) -> LogLine | None:
+    """Return the event as a line; None for Dagster's own bookkeeping."""
+    message = _message(event)
+    if message is None:
+        return None
+    at = datetime.fromtimestamp(int(event["timestamp"]) / 1000, UTC)
+    return LogLine(at=at, level=event["level"], message=message)
+
+
+def _message(event: Mapping[str, Any]) -> str | None:
+    match event["__typename"]:
+        case "LogMessageEvent":
+            return str(event["message"])
+        case "ExecutionStepFailureEvent":
+            return _reason(event)
+        case "RunFailureEvent" if "Steps failed" not in event["message"]:
+            return _reason(event)
+        case _:  # also a RunFailureEvent that only repeats its step's reason
+            return None
+
+
+def _reason(event: Mapping[str, Any]) -> str:
+    """Return why something failed, without the exception's class, which means nothing to a reader."""
+    error = event.get("error")
+    if error is None:
+        return str(event["message"])
+    return _EXCEPTION_CLASS.sub("", error["message"].strip())
