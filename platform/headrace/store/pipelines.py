@@ -177,6 +177,7 @@ class PipelineStore(Scoped):
             .where(runs.c.pipeline_id == pipelines.c.id)
             .order_by(runs.c.created_at.desc(), runs.c.id.desc())
             .limit(1)
+            .correlate(pipelines)
             .scalar_subquery()
         )
         columns = (

@@ -55,5 +55,5 @@ def page_of(connection: Connection, query: Select[Any], page: Page) -> tuple[lis
 def insert_unless_taken(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert a row; return False, having changed nothing, where a unique key refuses it."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    result = connection.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
-    return bool(result.rowcount)
+    insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
+    return connection.execute(insert.returning(table.c.id)).first() is not None
