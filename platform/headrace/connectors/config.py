@@ -160,6 +160,19 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
     )
 
 
+def parse_connector(kind: registry.Kind, name: str, raw: Mapping[str, Any]) -> Connector:
+    """Make one connector of its own keys alone.
+
+    Raises UnknownConnector, and InvalidConfig with pointers relative to `raw`.
+    """
+    connector: type[Connector] = registry.source(name) if kind == "source" else registry.destination(name)
+    faults = _Faults()
+    made = faults.check(connector, raw)
+    if made is None:
+        raise InvalidConfig(faults.errors)
+    return made
+
+
 def mask_secrets(raw: Mapping[str, Any]) -> dict[str, Any]:
     """Copy a configuration with a mask in the place of every secret.
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from headrace.connectors import registry
 from headrace.connectors.base import Connector, ConnectorError, Source, Stream, json_schema
 from headrace.connectors.config import parse_connector
-
-Kind = Literal["source", "destination"]
+from headrace.connectors.registry import Kind
 
 
 @dataclass(frozen=True, kw_only=True)
