@@ -1,0 +1,187 @@
+"""Keeps processes running: starts them together, starts again what dies, and stops everything in time."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from headrace.cli.child_log import ChildLog
+from headrace.errors import StartupError
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class ChildRefused(StartupError):
+    """A process ended saying that starting it again cannot help (exit code 78)."""
+
+    code = "process.refused"
+    title = "A process cannot start"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Child:
+    """A process to keep running. `environment` is all that it gets."""
+
+    name: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    log: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """In seconds. A stop takes at most `kill_after`, and what the system needs to end killed processes."""
+
+    first_delay: float = 0.5  # between a death and the next start; doubles with each death
+    longest_delay: float = 30.0
+    steady_after: float = 60.0  # a child that lived this long has recovered: its delay starts anew
+    stage: float = 2.0  # how long one child may take to end before the next is asked
+    kill_after: float = 8.0  # how long all may take before the rest is killed
+
+
+Announce = Callable[[str], None]
+
+
+class Supervisor:
+    """Keeps children running, in sessions of their own so that a Ctrl-C reaches the supervisor alone.
+
+    On Linux the children get SIGTERM should the supervisor be killed. `announce` takes a sentence for people.
+    """
+
+    def __init__(
+        self, children: Sequence[Child], *, announce: Announce, timing: Timing | None = None
+    ) -> None:
+        self._timing = timing or Timing()
+        self._keepers = [_Keeper(child, announce, self._timing) for child in children]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start all children at once and keep them until `stop` is set; then stop them, the first one first.
+
+        Raises ChildRefused, with the others stopped, when a child exits with 78.
+        """
+        stopping = asyncio.create_task(stop.wait())
+        keeping = [asyncio.create_task(keeper.keep()) for keeper in self._keepers]
+        try:
+            done, _ = await asyncio.wait([stopping, *keeping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # Before anything is ended: what the supervisor stops must not be started again.
+            for task in (stopping, *keeping):
+                task.cancel()
+            await asyncio.gather(stopping, *keeping, return_exceptions=True)
+            await self._stop()
+        for task in done - {stopping}:
+            task.result()
+
+    async def _stop(self) -> None:
+        deadline = time.monotonic() + self._timing.kill_after
+        for keeper in self._keepers:
+            keeper.signal(signal.SIGTERM)
+            await keeper.wait_ended(min(time.monotonic() + self._timing.stage, deadline))
+        for keeper in self._keepers:
+            await keeper.wait_ended(deadline)
+        for keeper in self._keepers:
+            keeper.signal(signal.SIGKILL)
+        for keeper in self._keepers:
+            await keeper.wait_ended(time.monotonic() + self._timing.stage)
+            await keeper.close()
+
+
+class _Keeper:
+    """One child, and the process groups that it and its predecessors have left."""
+
+    def __init__(self, child: Child, announce: Announce, timing: Timing) -> None:
+        self._child = child
+        self._announce = announce
+        self._timing = timing
+        self._log = ChildLog(child.log)
+        self._process: asyncio.subprocess.Process | None = None
+        self._groups: set[int] = set()
+
+    async def keep(self) -> None:
+        """Run the child again and again. Returns only by raising ChildRefused."""
+        asyncio.get_running_loop().add_reader(self._log.reader, self._log.pump)
+        delay = self._timing.first_delay
+        while True:
+            started = time.monotonic()
+            code = await self._run_once()
+            if code == StartupError.exit_code:
+                raise ChildRefused(f"{self._child.name} does not start:\n{self._log.last_lines()}")
+            if time.monotonic() - started >= self._timing.steady_after:
+                delay = self._timing.first_delay
+            self._announce(
+                f"{self._child.name} {_ended(code)}; starting it again in {delay:g} s (see {self._child.log})."
+            )
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, self._timing.longest_delay)
+
+    async def _run_once(self) -> int:
+        self._log.begin()
+        self._process = await asyncio.create_subprocess_exec(
+            *self._child.argv,
+            env=dict(self._child.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log.writer,
+            stderr=self._log.writer,
+            start_new_session=True,
+            preexec_fn=partial(_end_with, os.getpid()),
+        )
+        self._groups.add(self._process.pid)
+        code = await self._process.wait()
+        self._groups = {group for group in self._groups if _exists(group)}
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child, what it has started, and what its predecessors have left."""
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, number)
+
+    async def wait_ended(self, deadline: float) -> None:
+        """Wait until nothing is left, or until the deadline of the monotonic clock."""
+        while self._groups and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+            self._groups = {group for group in self._groups if _exists(group)}
+
+    async def close(self) -> None:
+        """Close the log, after the last process has ended."""
+        if self._process is not None and not self._groups:
+            await self._process.wait()
+        asyncio.get_running_loop().remove_reader(self._log.reader)
+        self._log.close()
+
+
+def _end_with(parent: int) -> None:
+    """Have the system send this process SIGTERM when its parent is gone, however it went (Linux only)."""
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # It may have gone before the line above: then no signal comes.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+# Loaded before any fork: a child between fork and exec should do as little as it can.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # macOS says so of a group of which only zombies are left
+        return False
+    return True
+
+
+def _ended(code: int) -> str:
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"exited with code {code}"
