@@ -5,7 +5,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
+from headrace.encryption import keyring_file
+from headrace.service.platform import Platform
+from headrace.settings import Settings
 from headrace.store.database import Database
 from headrace.store.migrations import migrate
 from headrace.store.tokens import Installation
@@ -33,3 +37,18 @@ def database(database_url: str) -> Iterator[Database]:
 def organization_id(database: Database) -> UUID:
     """The organization of a fresh installation."""
     return Installation(database).organization()
+
+
+@pytest.fixture
+def platform(database_url: str, tmp_path: Path) -> Iterator[Platform]:
+    """A fresh installation on each kind of database."""
+    settings = Settings(
+        home=tmp_path / "home",
+        config_dir=tmp_path / "config",
+        database_url=SecretStr(database_url),
+        keyring_file=tmp_path / "keyring",
+    )
+    keyring_file.create(tmp_path / "keyring")
+    opened = Platform.open(settings, migrate=True)
+    yield opened
+    opened.close()

@@ -57,12 +57,12 @@ class Connectors:
 
 
 def _card(name: str, connector: type[Connector]) -> ConnectorCard:
-    is_source = issubclass(connector, Source)
+    source = connector if issubclass(connector, Source) else None
     return ConnectorCard(
         name=name,
         title=connector.title,
         summary=connector.summary,
-        streams=connector.known_streams() if is_source else (),
-        dynamic_streams=is_source and connector.dynamic_streams,
+        streams=source.known_streams() if source else (),
+        dynamic_streams=source is not None and source.dynamic_streams,
         config_schema=json_schema(connector),
     )

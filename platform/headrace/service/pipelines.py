@@ -185,10 +185,10 @@ def _checked(changes: PipelineChanges) -> PipelineColumns:
             columns[name] = changes[name]
     if "schedule" in changes:
         schedule = changes["schedule"]
-        columns["schedule"] = _or_fault(lambda: normalize_schedule(schedule), "/schedule", faults)
+        columns["schedule"] = _or_fault(lambda: normalize_schedule(schedule), "", faults)
     if "timezone" in changes:
         columns["timezone"] = (
-            _or_fault(lambda: check_timezone(changes["timezone"]), "/timezone", faults) or ""
+            _or_fault(lambda: check_timezone(changes["timezone"]), "", faults) or ""
         )
     if "config" in changes:
         config = _or_fault(lambda: parse_config(changes["config"]), "/config", faults)

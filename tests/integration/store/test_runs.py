@@ -171,9 +171,7 @@ def test_each_slot_of_a_schedule_has_one_run(
     assert (run.triggered_by, run.scheduled_at) == (TriggeredBy.SCHEDULE, SLOT)
 
 
-def test_two_daemons_that_take_a_slot_at_once_get_the_same_run(
-    database: Database, pipeline_id: UUID
-) -> None:
+def test_two_daemons_that_take_a_slot_at_once_get_the_same_run(database: Database, pipeline_id: UUID) -> None:
     with ThreadPoolExecutor(4) as pool:
         taken = set(pool.map(lambda _: JobStore(database).take_slot(pipeline_id, SLOT), range(8)))
 
@@ -212,7 +210,9 @@ def test_a_pending_run_is_launched_by_one_dispatcher(
     upkeep = UpkeepStore(database)
 
     with ThreadPoolExecutor(4) as pool:
-        leased = [launch for batch in pool.map(lambda _: upkeep.lease_launches(10), range(4)) for launch in batch]
+        leased = [
+            launch for batch in pool.map(lambda _: upkeep.lease_launches(10), range(4)) for launch in batch
+        ]
 
     assert [(launch.run_id, launch.launches) for launch in leased] == [(run.id, 0)]
 
