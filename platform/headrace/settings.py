@@ -104,6 +104,11 @@ class Settings(BaseSettings):
         return self.root / "outputs"
 
     @property
+    def owner_token_file(self) -> Path:
+        """The file of this home's owner token; only its owner may read it."""
+        return self.root / "owner.token"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's own folder: its dagster.yaml and, on the embedded default, its storage."""
         return self.root / "dagster"

@@ -19,7 +19,6 @@ from headrace.store.schema import VERSION
 from headrace.store.tokens import Installation
 
 TOKEN_PREFIX = "headrace_"
-OWNER_TOKEN_FILE = "owner.token"
 
 
 class Unauthenticated(HeadraceError):
@@ -111,10 +110,9 @@ def owner_token(settings: Settings, *, create: bool = False) -> str:
 
     Raises FileNotFoundError where there is none, NotPrivate where others may read it.
     """
-    path = settings.root / OWNER_TOKEN_FILE
     if create:
-        create_private(path, new_token().encode())
-    return read_private(path).decode().strip()
+        create_private(settings.owner_token_file, new_token().encode())
+    return read_private(settings.owner_token_file).decode().strip()
 
 
 def _migrate(database: Database) -> None:
