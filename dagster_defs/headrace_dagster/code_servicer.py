@@ -18,7 +18,7 @@ _THREADS = 16  # each launch holds one until its process is up
 _KILL_AFTER_SECONDS = 8.0
 
 
-class LiveServicer(DagsterApiServer):  # type: ignore[misc]
+class LiveServicer(DagsterApiServer):
     """The code server's calls, with an id that says what is served.
 
     Dagster's webserver and daemon ask for the id each second and read the repository again when it differs:
@@ -30,11 +30,11 @@ class LiveServicer(DagsterApiServer):  # type: ignore[misc]
         self._last_stamp = ""
         super().__init__(**options)
 
-    def GetServerId(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def GetServerId(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer with this process's id and the stamp of what it serves now."""
         return dagster_api_pb2.GetServerIdReply(server_id=self._live_id())
 
-    def ReloadCode(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    def ReloadCode(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Do nothing: what is asked for next is read from the store anyway."""
         return dagster_api_pb2.ReloadCodeReply()
 
@@ -84,6 +84,6 @@ def serve(*, socket: Path, module: str, attribute: str, stamp: Callable[[], str]
     )
     server = DagsterGrpcServer(stop, servicer, logger, executor, socket=str(socket))
     try:
-        server.serve()
+        server.serve()  # type: ignore[no-untyped-call]
     except KeyboardInterrupt:
         logger.info("The code server was told to stop.")

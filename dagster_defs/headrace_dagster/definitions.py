@@ -1,13 +1,15 @@
 """What the code server and the run workers load: the repository of the pipelines that are stored now."""
 
 import logging
+import os
+import signal
 from functools import cache, partial
 from uuid import UUID
 
-from dagster import RepositoryDefinition
-from headrace.service.jobs import Jobs
+from dagster import DagsterExecutionInterruptedError, RepositoryDefinition
 
 from headrace.naming import REPOSITORY
+from headrace.service.jobs import Jobs
 from headrace_dagster.execution import ExecutionOutcome, extract_load_graph
 from headrace_dagster.installation import platform, settings
 from headrace_dagster.pipelines import define
@@ -24,10 +26,21 @@ def _execute(
 ) -> ExecutionOutcome:
     # Here and not above: the code server, which loads this module too, has no use for the engine's weight.
     from headrace.service.execution import execute_run
+    from headrace.service.lease import RunStopped
 
-    return execute_run(
-        platform(), pipeline_id=pipeline_id, run_id=run_id, dagster_run_id=dagster_run_id, log=log
-    )
+    try:
+        done = execute_run(
+            platform(),
+            pipeline_id=pipeline_id,
+            run_id=run_id,
+            dagster_run_id=dagster_run_id,
+            log=log,
+            end_process=partial(os.kill, os.getpid(), signal.SIGKILL),
+        )
+    except RunStopped as stopped:
+        # Dagster then records a cancel, as the platform has, and no failure.
+        raise DagsterExecutionInterruptedError(stopped.detail) from None
+    return done.result
 
 
 live = LiveRepository(

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import dagster
-from dagster import AssetMaterialization, Failure, GraphDefinition, MetadataValue, Nothing, OpExecutionContext
+from dagster import (
+    AssetMaterialization,
+    DagsterExecutionInterruptedError,
+    Failure,
+    GraphDefinition,
+    MetadataValue,
+    Nothing,
+    OpExecutionContext,
+)
 
 from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
@@ -39,7 +47,10 @@ class ExecutionOutcome(Protocol):
 
 
 class Execute(Protocol):
-    """Carry out one run of a pipeline; raises HeadraceError with masked text only."""
+    """Carry out one run of a pipeline.
+
+    Raises HeadraceError with masked text only, and DagsterExecutionInterruptedError when the run is to stop.
+    """
 
     def __call__(
         self, *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
@@ -82,20 +93,21 @@ def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -
             dagster_run_id=context.run_id,
             log=context.log,
         )
+    except DagsterExecutionInterruptedError:
+        # Raised anew, without what it interrupted: that may have been the handling of an error with a secret.
+        raise DagsterExecutionInterruptedError("The run was interrupted.") from None
     except HeadraceError as error:
-        raise _failure(error.code, error.detail, {"hint": error.hint} if error.hint else {}) from None
+        # A failed run's own code says only that it failed; its cause's says why.
+        code = getattr(error, "cause_code", error.code)
+        raise _failure(code, error.detail, hint=error.hint) from None
     except Exception as error:
         # The text may quote a value; where it happened never does.
-        raise _failure("internal", f"Unexpected {type(error).__name__}.", {"where": _where(error)}) from None
+        raise _failure("internal", f"Unexpected {type(error).__name__}.", where=_where(error)) from None
 
 
-def _failure(code: str, detail: str, metadata: dict[str, str]) -> Failure:
-    return Failure(
-        description=f"{code}: {detail}",
-        metadata={"code": MetadataValue.text(code)}
-        | {key: MetadataValue.text(value) for key, value in metadata.items()},
-        allow_retries=False,
-    )
+def _failure(code: str, detail: str, **facts: str) -> Failure:
+    metadata = {name: MetadataValue.text(text) for name, text in {"code": code, **facts}.items() if text}
+    return Failure(description=f"{code}: {detail}", metadata=metadata, allow_retries=False)
 
 
 def _where(error: Exception) -> str:

@@ -27,8 +27,8 @@ def prepare(settings: Settings) -> dict[str, str]:
 
     Starting again changes nothing. A `dagster.yaml` that is a regular file is the operator's own and stays.
     """
-    settings.root.mkdir(parents=True, exist_ok=True)
-    settings.dagster_home.mkdir(mode=0o700, exist_ok=True)
+    private_files.make_private_folder(settings.root)
+    private_files.make_private_folder(settings.dagster_home)
     _link(settings.dagster_home / "dagster.yaml", _shipped("dagster.yaml"))
     return {
         "HEADRACE_HOME": str(settings.root),

@@ -3,7 +3,6 @@
 from functools import cache
 
 from headrace.service.platform import Platform
-
 from headrace.settings import Settings, load_settings
 
 

@@ -4,6 +4,8 @@ Held by tests/contract/test_dagster_internals.py: when a new version of Dagster 
 says which, and this module and `code_servicer` are the only ones to change.
 """
 
+import fcntl
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ READ_ONLY_SCOPE = "headrace.read_only"
 """Key in an ASGI scope: whether whoever asks may only look."""
 
 
-class GuardedWorkspace(WorkspaceProcessContext):  # type: ignore[misc]
+class GuardedWorkspace(WorkspaceProcessContext):
     """The workspace as the webserver's requests see it: read-only for those who may only look.
 
     Dagster's UI then also hides what they may not do.
@@ -32,6 +34,17 @@ class GuardedWorkspace(WorkspaceProcessContext):  # type: ignore[misc]
         return context
 
 
+def make_storage(dagster_home: Path) -> None:
+    """Make Dagster's storage unless it is there, one process at a time.
+
+    Without this, processes that first start together on SQLite migrate it at once, and spoil it for good.
+    """
+    with (dagster_home / ".storage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with DagsterInstance.get() as instance:
+            instance.get_runs_count()
+
+
 @contextmanager
 def webserver_app(workspace_file: Path) -> Iterator[Any]:
     """Yield Dagster's webserver as an ASGI app that checks nobody: never serve it unguarded."""
@@ -39,9 +52,7 @@ def webserver_app(workspace_file: Path) -> Iterator[Any]:
 
     with DagsterInstance.get() as instance:
         # Pool sizes for many request threads on PostgreSQL; nothing on SQLite.
-        instance.optimize_for_webserver(
-            statement_timeout=15000, pool_recycle=3600, max_overflow=20
-        )
+        instance.optimize_for_webserver(statement_timeout=15000, pool_recycle=3600, max_overflow=20)
         with GuardedWorkspace(instance, WorkspaceFileTarget([str(workspace_file)])) as workspace:
             yield DagsterWebserver(workspace, live_data_poll_rate=2000).create_asgi_app()
 
@@ -61,6 +72,8 @@ def run_daemon(workspace_file: Path, log_level: str) -> None:
                 log_level=log_level,
             ) as controller,
         ):
+            # Dagster adds a handler of its own to the process's.
+            logging.getLogger("dagster").handlers.clear()
             controller.check_daemon_loop()
     except KeyboardInterrupt:
         return

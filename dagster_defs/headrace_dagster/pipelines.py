@@ -1,7 +1,7 @@
 """One pipeline as a Dagster job and schedule, told so that people recognise it.
 
 Names come from ids, so that history outlives a rename; everything that people read is description, tags,
-kinds, owners and metadata. Nothing here comes from a pipeline's config but three names.
+kinds and metadata. Nothing here comes from a pipeline's config but three names.
 """
 
 import re
@@ -75,7 +75,6 @@ def _job(card: JobCard, graph: GraphDefinition, api_address: str) -> JobDefiniti
             "pipeline": MetadataValue.url(_link(card, api_address)),
             "revision": card.revision,
         },
-        owners=_owners(card),
     )
 
 
@@ -102,8 +101,7 @@ def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
             execution_fn=evaluate,
             description=f"**{_escaped(card.name)}**",
             default_status=DefaultScheduleStatus.RUNNING if card.enabled else DefaultScheduleStatus.STOPPED,
-            owners=_owners(card),
-        )
+            )
     except DagsterInvalidDefinitionError:
         # One pipeline that Dagster refuses must not take the others' schedules away.
         return None
@@ -129,10 +127,6 @@ def _tags(card: JobCard) -> dict[str, str]:
     for connector in (card.source, card.destination):
         tags[f"dagster/kind/{_NOT_KIND.sub('_', connector)[:63]}"] = ""
     return tags
-
-
-def _owners(card: JobCard) -> list[str]:
-    return [f"team:{card.domain_name}"] if card.domain_name else []
 
 
 def _link(card: JobCard, api_address: str) -> str:

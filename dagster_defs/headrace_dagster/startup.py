@@ -17,12 +17,14 @@ def begin() -> None:
     """Set this process up from `HEADRACE_HOME` alone: environment, log, folder. Raises StartupError."""
     os.umask(0o077)
     _bound_arenas()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=settings().log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for name in ("headrace", "headrace_dagster", "dagster"):
+        logging.getLogger(name).setLevel(settings().log_level)
     os.environ.update(prepare(settings()))
+    # Imported here: a broken installation is told of before a second has gone into Dagster's import.
+    from headrace_dagster.internals import make_storage
+
+    make_storage(settings().dagster_home)
 
 
 def settle() -> None:
@@ -38,6 +40,6 @@ def refuse(error: StartupError) -> int:
 
 
 def _bound_arenas() -> None:
-    # glibc gives each thread a heap of its own, up to eight a core, and these processes have dozens of threads.
+    # glibc gives threads heaps of their own, up to eight a core, and these processes have dozens of threads.
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(_M_ARENA_MAX, 2)
