@@ -1,0 +1,94 @@
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from fakes.dagster import FakeDagster
+
+from headrace.records import RunStatus
+from headrace.store.leases import LeaseStore
+from headrace.store.runs import RunStore
+from headrace.store.upkeep import UpkeepStore
+from headrace_api.control.terminator import Terminator
+
+
+@pytest.fixture
+def terminator(upkeep: UpkeepStore, dagster: FakeDagster) -> Terminator:
+    return Terminator(upkeep, dagster)
+
+
+def test_a_cancelled_run_is_stopped_in_dagster(
+    terminator: Terminator, dagster: FakeDagster, store: RunStore, leases: LeaseStore, pipeline_id: UUID
+) -> None:
+    run = store.create(pipeline_id)
+    dagster_run_id = dagster.launch(pipeline_id, run.id)
+    leases.claim(run.id, dagster_run_id)
+    store.cancel(run.id)
+
+    terminator.work()
+
+    assert dagster.known[dagster_run_id].status is RunStatus.CANCELLED
+
+
+def test_a_run_is_told_to_stop_until_it_has_ended(
+    terminator: Terminator,
+    dagster: FakeDagster,
+    store: RunStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    dagster_run_id = dagster.launch(pipeline_id, run.id)
+    dagster.stops_at_once = False
+    store.cancel(run.id)
+
+    for _ in range(2):
+        terminator.work()
+        make_due()
+    dagster.end(dagster_run_id, RunStatus.CANCELLED)
+    terminator.work()
+    make_due()
+    terminator.work()
+
+    assert dagster.calls.count("terminate") == 2
+    assert dagster.calls[-1] == "find_by_run_tag"
+    assert dagster.calls.count("find_by_run_tag") == 3
+
+
+def test_a_launch_that_nobody_noted_is_stopped_by_its_tag(
+    terminator: Terminator, dagster: FakeDagster, store: RunStore, pipeline_id: UUID
+) -> None:
+    run = store.create(pipeline_id)
+    unnoticed = dagster.launch(pipeline_id, run.id)
+    store.cancel(run.id)
+
+    terminator.work()
+
+    assert dagster.known[unnoticed].status is RunStatus.CANCELLED
+
+
+def test_a_run_that_was_started_in_dagsters_ui_is_stopped_by_its_id(
+    terminator: Terminator, dagster: FakeDagster, store: RunStore, leases: LeaseStore, pipeline_id: UUID
+) -> None:
+    by_hand = dagster.add(None)
+    claim = leases.claim_new(pipeline_id, by_hand)
+    store.cancel(claim.run.id)
+
+    terminator.work()
+
+    assert dagster.known[by_hand].status is RunStatus.CANCELLED
+
+
+def test_a_run_cancelled_before_its_launch_leaves_nothing_to_stop(
+    terminator: Terminator,
+    dagster: FakeDagster,
+    store: RunStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    store.cancel(store.create(pipeline_id).id)
+
+    terminator.work()
+    make_due()
+    terminator.work()
+
+    assert dagster.calls == ["find_by_run_tag"]
