@@ -6,11 +6,11 @@ import signal
 from functools import cache, partial
 from uuid import UUID
 
-from dagster import DagsterExecutionInterruptedError, RepositoryDefinition
+from dagster import RepositoryDefinition
 
 from headrace.naming import REPOSITORY
 from headrace.service.jobs import Jobs
-from headrace_dagster.execution import ExecutionOutcome, extract_load_graph
+from headrace_dagster.execution import ExecutionOutcome, Stopped, extract_load_graph
 from headrace_dagster.installation import platform, settings
 from headrace_dagster.pipelines import define
 from headrace_dagster.repository import LiveRepository
@@ -38,8 +38,7 @@ def _execute(
             end_process=partial(os.kill, os.getpid(), signal.SIGKILL),
         )
     except RunStopped as stopped:
-        # Dagster then records a cancel, as the platform has, and no failure.
-        raise DagsterExecutionInterruptedError(stopped.detail) from None
+        raise Stopped(stopped.detail) from None
     return done.result
 
 

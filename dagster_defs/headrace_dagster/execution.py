@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _PARENT_RUN_TAG = "dagster/parent_run_id"
 
 
+class Stopped(Exception):
+    """The platform has ended the run already; its worker has nothing left to do."""
+
+
 class ExecutionOutcome(Protocol):
     """What a run brought, as far as Dagster may know it: counts and column names, no values."""
 
@@ -49,7 +53,7 @@ class ExecutionOutcome(Protocol):
 class Execute(Protocol):
     """Carry out one run of a pipeline.
 
-    Raises HeadraceError with masked text only, and DagsterExecutionInterruptedError when the run is to stop.
+    Raises HeadraceError with masked text only, and Stopped.
     """
 
     def __call__(
@@ -96,6 +100,10 @@ def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -
     except DagsterExecutionInterruptedError:
         # Raised anew, without what it interrupted: that may have been the handling of an error with a secret.
         raise DagsterExecutionInterruptedError("The run was interrupted.") from None
+    except Stopped as stopped:
+        # Without this Dagster takes an interrupt that it did not ask for as a failure.
+        context.instance.report_run_canceling(context.run, message=str(stopped))
+        raise DagsterExecutionInterruptedError(str(stopped)) from None
     except HeadraceError as error:
         # A failed run's own code says only that it failed; its cause's says why.
         code = getattr(error, "cause_code", error.code)

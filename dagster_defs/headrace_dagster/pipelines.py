@@ -101,7 +101,7 @@ def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
             execution_fn=evaluate,
             description=f"**{_escaped(card.name)}**",
             default_status=DefaultScheduleStatus.RUNNING if card.enabled else DefaultScheduleStatus.STOPPED,
-            )
+        )
     except DagsterInvalidDefinitionError:
         # One pipeline that Dagster refuses must not take the others' schedules away.
         return None

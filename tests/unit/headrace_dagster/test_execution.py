@@ -1,0 +1,196 @@
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import pyarrow as pa
+import pytest
+from dagster import (
+    DagsterEventType,
+    DagsterExecutionInterruptedError,
+    DagsterInstance,
+    DagsterRunStatus,
+    ExecuteInProcessResult,
+)
+from fakes.stored_jobs import FakeJobs, a_card
+
+from headrace.errors import Invalid
+from headrace.naming import RUN_ID_TAG
+from headrace.records import JobCard
+from headrace_dagster.execution import Stopped, extract_load_graph
+from headrace_dagster.pipelines import define
+
+SECRET = "s3cr3t-t0k3n"
+
+
+class WrongPassword(Invalid):
+    code = "source.denied"
+    hint = "Check the password."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    rows: int = 3
+    bytes: int = 120
+    output_size: int = 64
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([pa.field("id", pa.int64(), nullable=False)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    pipeline_id: UUID
+    run_id: UUID | None
+    dagster_run_id: str
+
+
+class Engine:
+    """Takes note of its calls and then does what the test says."""
+
+    def __init__(self, act: Callable[[logging.Logger], None] = lambda _log: None) -> None:
+        self.calls: list[Call] = []
+        self._act = act
+
+    def __call__(
+        self, *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
+    ) -> Outcome:
+        self.calls.append(Call(pipeline_id=pipeline_id, run_id=run_id, dagster_run_id=dagster_run_id))
+        self._act(log)
+        return Outcome()
+
+
+def run(engine: Engine, card: JobCard | None = None, tags: dict[str, str] | None = None) -> tuple[Any, str]:
+    """Run a pipeline's job; return the result and all that Dagster has recorded of it, as text."""
+    job = define(
+        card or a_card(),
+        graph=extract_load_graph(engine),
+        take_slot=FakeJobs().take_slot,
+        api_address="http://localhost:8000",
+    ).job
+    with DagsterInstance.ephemeral() as instance:
+        result: ExecuteInProcessResult = job.execute_in_process(
+            instance=instance, tags=tags, raise_on_error=False
+        )
+        records = instance.all_logs(result.run_id)
+        return result, "\n".join(repr(record) for record in records)
+
+
+def raising(error: BaseException) -> Callable[[logging.Logger], None]:
+    def act(_log: logging.Logger) -> None:
+        try:
+            raise RuntimeError(f"password={SECRET}")
+        except RuntimeError:
+            raise error  # noqa: B904 - the context is what must not leak
+
+    return act
+
+
+def test_a_run_launched_by_the_platform_is_executed_under_its_id() -> None:
+    engine, card, run_id = Engine(), a_card(), uuid4()
+
+    result, _ = run(engine, card, {RUN_ID_TAG: str(run_id)})
+
+    assert engine.calls == [Call(pipeline_id=card.pipeline_id, run_id=run_id, dagster_run_id=result.run_id)]
+
+
+def test_a_run_started_in_the_ui_gets_an_id_of_its_own() -> None:
+    engine = Engine()
+
+    run(engine)
+
+    assert engine.calls[0].run_id is None
+
+
+def test_a_re_execution_is_a_run_of_its_own() -> None:
+    engine = Engine()
+
+    run(engine, tags={RUN_ID_TAG: str(uuid4()), "dagster/parent_run_id": str(uuid4())})
+
+    assert engine.calls[0].run_id is None
+
+
+def test_success_is_recorded_as_a_materialization() -> None:
+    card = a_card(source="postgres", stream="public.orders")
+
+    result, _ = run(Engine(), card)
+
+    (event,) = [
+        event for event in result.all_events if event.event_type is DagsterEventType.ASSET_MATERIALIZATION
+    ]
+    facts = {name: value.value for name, value in event.materialization.metadata.items()}
+    assert event.asset_key.path == ["pipelines", card.pipeline_id.hex[:12], "postgres", "public.orders"]
+    assert (facts["dagster/row_count"], facts["bytes"]) == (3, 120)
+    assert facts["duration (s)"] >= 0
+    assert [(column.name, column.type) for column in facts["dagster/column_schema"].columns] == [
+        ("id", "int64")
+    ]
+
+
+def test_a_renamed_pipeline_keeps_its_asset() -> None:
+    card = a_card(name="Old")
+    renamed = a_card(name="New", pipeline_id=card.pipeline_id)
+
+    keys = [
+        event.asset_key
+        for one in (card, renamed)
+        for event in run(Engine(), one)[0].all_events
+        if event.event_type is DagsterEventType.ASSET_MATERIALIZATION
+    ]
+
+    assert keys[0] == keys[1]
+
+
+def test_the_engines_log_lines_are_recorded_by_dagster() -> None:
+    _, recorded = run(Engine(lambda log: log.info("Read %d rows", 42)))
+
+    assert "Read 42 rows" in recorded
+
+
+def test_a_foreseen_error_fails_the_run_with_its_code_and_hint() -> None:
+    result, recorded = run(Engine(raising(WrongPassword("The source refused the password."))))
+
+    failure = result.failure_data_for_node("extract_load").user_failure_data
+    assert not result.success
+    assert failure.description == "source.denied: The source refused the password."
+    assert failure.metadata["hint"].value == "Check the password."
+    assert SECRET not in recorded
+
+
+def test_an_unforeseen_error_leaves_its_kind_and_place_but_no_text() -> None:
+    result, recorded = run(Engine(raising(ValueError(f"bad value {SECRET}"))))
+
+    failure = result.failure_data_for_node("extract_load").user_failure_data
+    assert failure.description == "internal: Unexpected ValueError."
+    assert "test_execution.py" in failure.metadata["where"].value
+    assert SECRET not in recorded
+
+
+def interrupted(error: BaseException) -> tuple[DagsterRunStatus, str]:
+    """Run a job whose engine raises the interrupt; return how Dagster ended it and what it recorded."""
+    job = define(
+        a_card(),
+        graph=extract_load_graph(Engine(raising(error))),
+        take_slot=FakeJobs().take_slot,
+        api_address="http://localhost:8000",
+    ).job
+    run_id = str(uuid4())
+    with DagsterInstance.ephemeral() as instance:
+        with pytest.raises(DagsterExecutionInterruptedError):
+            job.execute_in_process(instance=instance, run_id=run_id, raise_on_error=False)
+        recorded = "\n".join(repr(record) for record in instance.all_logs(run_id))
+        return instance.get_run_by_id(run_id).status, recorded
+
+
+def test_a_run_that_the_platform_has_ended_is_cancelled_in_dagster_too() -> None:
+    status, recorded = interrupted(Stopped("The run was cancelled."))
+
+    assert status is DagsterRunStatus.CANCELED
+    assert SECRET not in recorded
+
+
+def test_an_interrupt_leaks_nothing_of_what_it_interrupted() -> None:
+    status, recorded = interrupted(DagsterExecutionInterruptedError())
+
+    # Nobody has asked Dagster to stop this run.
+    assert status is DagsterRunStatus.FAILURE
+    assert SECRET not in recorded

@@ -1,0 +1,129 @@
+from datetime import UTC, datetime
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from dagster import (
+    DefaultScheduleStatus,
+    GraphDefinition,
+    ScheduleDefinition,
+    build_schedule_context,
+    op,
+)
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+from fakes.stored_jobs import FakeJobs, a_card
+
+from headrace.naming import PIPELINE_ID_TAG, RUN_ID_TAG
+from headrace.records import JobCard
+from headrace_dagster.pipelines import define
+from headrace_dagster.repository import Definitions
+
+API = "http://localhost:8000"
+
+
+@op
+def nothing() -> None:
+    pass
+
+
+def defined(card: JobCard, jobs: FakeJobs | None = None) -> Definitions:
+    graph = GraphDefinition(name="graph", node_defs=[nothing])
+    return define(card, graph=graph, take_slot=(jobs or FakeJobs()).take_slot, api_address=API)
+
+
+def scheduled(card: JobCard, jobs: FakeJobs | None = None) -> ScheduleDefinition:
+    schedule = defined(card, jobs).schedule
+    assert schedule is not None
+    return schedule
+
+
+def evaluated(schedule: ScheduleDefinition, at: datetime) -> ScheduleExecutionData:
+    with build_schedule_context(scheduled_execution_time=at) as context:
+        return schedule.evaluate_tick(context)
+
+
+def test_a_jobs_description_begins_with_the_pipelines_name() -> None:
+    card = a_card(name="Orders to the warehouse")
+
+    description = defined(card).job.description
+
+    assert description.splitlines()[0] == "**Orders to the warehouse**"
+    assert "`postgres.public.orders` → `duckdb`" in description
+    assert "Marketing" in description
+    assert "`0 * * * *` (UTC)" in description
+    assert f"{API}/api/pipelines/{card.pipeline_id}" in description
+
+
+def test_a_name_cannot_write_markdown() -> None:
+    card = a_card(name="[click](http://evil) *x* <b>")
+
+    description = defined(card).job.description
+
+    assert description.splitlines()[0] == r"**\[click\]\(http://evil\) \*x\* \<b\>**"
+
+
+def test_a_job_is_tagged_with_its_connectors_as_kinds() -> None:
+    tags = defined(a_card(source="postgres", destination="duckdb")).job.tags
+
+    assert {"dagster/kind/postgres", "dagster/kind/duckdb"} <= set(tags)
+    assert tags["headrace/domain"] == "Marketing"
+
+
+def test_runs_carry_the_pipelines_id_and_name() -> None:
+    card = a_card()
+
+    run_tags = defined(card).job.run_tags
+
+    assert run_tags[PIPELINE_ID_TAG] == str(card.pipeline_id)
+    assert run_tags["headrace/pipeline"] == card.name
+
+
+@pytest.mark.parametrize(
+    ("enabled", "status"), [(True, DefaultScheduleStatus.RUNNING), (False, DefaultScheduleStatus.STOPPED)]
+)
+def test_a_schedule_runs_while_its_pipeline_is_enabled(enabled: bool, status: DefaultScheduleStatus) -> None:
+    assert scheduled(a_card(enabled=enabled)).default_status == status
+
+
+def test_a_disabled_pipeline_keeps_its_job() -> None:
+    definitions = defined(a_card(enabled=False))
+
+    assert definitions.job.name
+    assert "disabled" in definitions.job.description
+
+
+def test_a_schedule_keeps_its_pipelines_time_zone() -> None:
+    schedule = scheduled(a_card(schedule="30 2 * * *", timezone="Europe/Paris"))
+
+    assert schedule.cron_schedule == "30 2 * * *"
+    assert schedule.execution_timezone == "Europe/Paris"
+
+
+def test_a_tick_asks_for_its_slot_in_utc_and_requests_that_run() -> None:
+    card, jobs = a_card(timezone="Europe/Paris"), FakeJobs()
+    jobs.answer = run_id = uuid4()
+
+    tick = evaluated(scheduled(card, jobs), datetime(2026, 7, 1, 14, tzinfo=ZoneInfo("Europe/Paris")))
+
+    (request,) = tick.run_requests or ()
+    assert jobs.taken == [(card.pipeline_id, datetime(2026, 7, 1, 12, tzinfo=UTC))]
+    assert request.run_key == str(run_id)
+    assert request.tags[RUN_ID_TAG] == str(run_id)
+    assert request.tags[PIPELINE_ID_TAG] == str(card.pipeline_id)
+
+
+def test_a_tick_without_a_slot_says_why() -> None:
+    jobs = FakeJobs()
+    jobs.answer = "The pipeline is disabled."
+
+    tick = evaluated(scheduled(a_card(), jobs), datetime(2026, 7, 1, tzinfo=UTC))
+
+    assert not tick.run_requests
+    assert tick.skip_message == "The pipeline is disabled."
+
+
+def test_a_schedule_that_dagster_refuses_takes_no_other_away() -> None:
+    definitions = defined(a_card(schedule="not a cron"))
+
+    assert definitions.schedule is None
+    assert definitions.job.name
