@@ -77,11 +77,11 @@ class Guard:
     async def _role(self, connection: HTTPConnection) -> Role:
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         bears_token = scheme.lower() == "bearer"
-        # A browser sends a cookie by itself, on other sites' behalf too, and a token never.
-        _check_origin(connection, needed=not bears_token and _acts(connection))
         found = token.strip() if bears_token else self._sign_in.token_of(connection)
         if not found:
             raise Refused(401, "Sign in, or send `Authorization: Bearer <token>`.")
+        # A browser sends a cookie by itself, on other sites' behalf too, and a token never.
+        _check_origin(connection, needed=not bears_token and _acts(connection))
         try:
             return await run_in_threadpool(self._authenticate, found)
         except HeadraceError as error:

@@ -5,7 +5,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pyarrow as pa
-import pytest
 from dagster import (
     DagsterEventType,
     DagsterExecutionInterruptedError,
@@ -175,8 +174,7 @@ def interrupted(error: BaseException) -> tuple[DagsterRunStatus, str]:
     ).job
     run_id = str(uuid4())
     with DagsterInstance.ephemeral() as instance:
-        with pytest.raises(DagsterExecutionInterruptedError):
-            job.execute_in_process(instance=instance, run_id=run_id, raise_on_error=False)
+        job.execute_in_process(instance=instance, run_id=run_id, raise_on_error=False)
         recorded = "\n".join(repr(record) for record in instance.all_logs(run_id))
         return instance.get_run_by_id(run_id).status, recorded
 

@@ -1,0 +1,114 @@
+"""What Headrace uses of Dagster without its promise. A failure here names what a new version has moved."""
+
+import inspect
+from typing import Any
+
+import pytest
+from dagster import DagsterInstance, RepositoryData
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
+from dagster._grpc import server, server_watcher
+from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
+from dagster_webserver.webserver import DagsterWebserver
+
+from headrace_dagster.code_servicer import LiveServicer
+from headrace_dagster.repository import LiveRepository
+
+
+def moved(what: str) -> str:
+    return f"Dagster has moved {what}: adapt headrace_dagster.internals or .code_servicer, then this test."
+
+
+def parameters(function: Any) -> set[str]:
+    return set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("call", ["GetServerId", "ReloadCode", "cleanup"])
+def test_the_code_server_has_the_calls_that_are_replaced(call: str) -> None:
+    assert call in vars(DagsterApiServer), moved(f"DagsterApiServer.{call}")
+    assert call in vars(LiveServicer)
+    assert parameters(getattr(LiveServicer, call)) == {
+        name.removeprefix("_") for name in parameters(getattr(DagsterApiServer, call))
+    }, moved(f"the parameters of DagsterApiServer.{call}")
+
+
+@pytest.mark.parametrize("attribute", ["_server_id", "_executions", "_termination_events", "_execution_lock"])
+def test_the_code_server_keeps_its_runs_where_a_stop_looks_for_them(attribute: str) -> None:
+    source = inspect.getsource(DagsterApiServer.__init__)
+
+    assert f"self.{attribute}" in source, moved(f"DagsterApiServer.{attribute}")
+
+
+def test_the_code_server_is_built_from_the_same_parts() -> None:
+    assert {
+        "server_termination_event",
+        "logger",
+        "server_threadpool_executor",
+        "loadable_target_origin",
+        "entry_point",
+    } <= parameters(DagsterApiServer.__init__), moved("DagsterApiServer's options")
+    assert list(inspect.signature(DagsterGrpcServer.__init__).parameters)[1:5] == [
+        "server_termination_event",
+        "dagster_api_servicer",
+        "logger",
+        "threadpool_executor",
+    ], moved("DagsterGrpcServer's options")
+
+
+def test_hosts_follow_the_server_id() -> None:
+    assert server_watcher.WATCH_INTERVAL <= 1, moved("how often hosts ask for the server's id")
+    watching = inspect.getsource(server_watcher.watch_grpc_server_thread)
+    assert "get_server_id" in watching, moved("the hosts' watch of the server's id")
+
+
+def test_a_launch_names_nothing_but_the_job() -> None:
+    launching = inspect.getsource(DagsterApiServer.StartRun)
+
+    assert "get_reconstructable_job" in launching, moved("how a run's worker gets its job")
+    assert "start_run_in_subprocess" in launching, moved("how a run's worker starts")
+    assert "_mp_ctx" in inspect.getsource(server), moved("how a run's worker starts")
+
+
+def test_a_request_can_be_made_read_only() -> None:
+    assert parameters(WorkspaceProcessContext.create_request_context) == {"self", "source"}, moved(
+        "WorkspaceProcessContext.create_request_context"
+    )
+    assert "self._read_only" in inspect.getsource(WorkspaceRequestContext), moved(
+        "WorkspaceRequestContext._read_only"
+    )
+    assert "create_request_context(conn)" in inspect.getsource(DagsterWebserver), moved(
+        "what DagsterWebserver tells of a request"
+    )
+
+
+def test_the_webserver_is_an_asgi_app_over_a_workspace() -> None:
+    assert {"process_context", "live_data_poll_rate"} <= parameters(DagsterWebserver.__init__), moved(
+        "DagsterWebserver's options"
+    )
+    assert hasattr(DagsterWebserver, "create_asgi_app"), moved("DagsterWebserver.create_asgi_app")
+    assert {"statement_timeout", "pool_recycle", "max_overflow"} <= parameters(
+        DagsterInstance.optimize_for_webserver
+    ), moved("DagsterInstance.optimize_for_webserver")
+
+
+def test_the_daemon_is_a_controller_with_a_loop() -> None:
+    assert {"instance", "workspace_load_target", "log_level"} <= parameters(
+        daemon_controller_from_instance
+    ), moved("daemon_controller_from_instance")
+    assert hasattr(DagsterDaemonController, "check_daemon_loop"), moved("the daemon's loop")
+
+
+def test_the_live_repository_answers_all_that_a_repository_is_asked() -> None:
+    asked = {
+        name
+        for name in vars(RepositoryData)
+        if name.startswith(("get_", "has_", "load_")) and not hasattr(LiveRepository, name)
+    }
+    abstract = LiveRepository.__abstractmethods__
+
+    assert not asked | set(abstract), moved("RepositoryData")
+
+
+@pytest.mark.parametrize("name", ["get_all_jobs", "get_job", "has_job", "get_schedule", "has_schedule"])
+def test_no_look_up_of_the_live_repository_goes_through_dagsters_own_lists(name: str) -> None:
+    assert name in vars(LiveRepository)
