@@ -29,8 +29,8 @@ from headrace_api.dagster_log import LogPage, log_page
 ANSWER_SECONDS = 10.0
 LAUNCH_SECONDS = 20.0
 """Longer, since launching may wait for a process; shorter than a dispatcher's lease on the run."""
-CANCEL_SECONDS = 60.0
-"""How long a run may take to cancel before it is marked as cancelled without its worker's word."""
+STUCK_SECONDS = 60.0
+"""How long a run may take to start or to cancel until it is marked as cancelled without its worker's word."""
 HEARTBEAT_SECONDS = 90.0
 """Daemons beat every 30 s, and Dagster itself forgives 30 minutes of silence."""
 PAGE_LINES = 1000
@@ -150,15 +150,18 @@ class DagsterClient:
         ]
 
     def terminate(self, run: DagsterRun) -> None:
-        """Have a run that has not ended stop; it ends a moment after its worker noticed.
+        """Ask a run that has not ended to stop; to be called again until it has ended.
 
-        A run that has no worker to ask (starting), or whose worker has not obeyed for `CANCEL_SECONDS`, is
-        marked as cancelled at once. A run that ended meanwhile or is unknown is left alone.
+        A queued run ends at once, a started one a moment after its worker noticed. One that is stuck for
+        `STUCK_SECONDS` is marked as cancelled without its worker's word. One that is starting cannot be
+        stopped, and is not marked any sooner: its process would come up all the same, and its start would
+        overwrite the mark. A run that ended meanwhile or is unknown is left alone.
         """
-        if run.dagster_status == "CANCELING" and _age(run.updated_at) < CANCEL_SECONDS:
+        is_stuck = time.time() - run.updated_at.timestamp() >= STUCK_SECONDS
+        if run.dagster_status == "CANCELING" and not is_stuck:
             return
         answer = self._ask("terminate_run", runId=run.id, policy="SAFE_TERMINATE")
-        if answer["__typename"] == "TerminateRunFailure":
+        if answer["__typename"] == "TerminateRunFailure" and is_stuck:
             answer = self._ask("terminate_run", runId=run.id, policy="MARK_AS_CANCELED_IMMEDIATELY")
         _expect(answer, "TerminateRunSuccess", "TerminateRunFailure", "RunNotFoundError")
 
@@ -167,12 +170,17 @@ class DagsterClient:
         answer = self._ask("delete_run", runId=dagster_run_id)
         _expect(answer, "DeletePipelineRunSuccess", "RunNotFoundError")
 
+    def assets(self, pipeline_id: UUID) -> list[tuple[str, ...]]:
+        """Return the keys of the assets that the pipeline's runs have recorded."""
+        answer = self._ask("assets", prefix=list(asset_prefix(pipeline_id)))
+        return [tuple(asset["key"]["path"]) for asset in _expect(answer, "AssetRecordConnection")["assets"]]
+
     def wipe_assets(self, pipeline_id: UUID) -> None:
         """Remove what the catalogue of assets has recorded of the pipeline's data; the data itself stays."""
-        answer = _expect(self._ask("assets", prefix=list(asset_prefix(pipeline_id))), "AssetRecordConnection")
-        assets = [{"assetKey": {"path": asset["key"]["path"]}} for asset in answer["assets"]]
-        if assets:
-            _expect(self._ask("wipe_assets", assets=assets), "AssetWipeSuccess")
+        keys = self.assets(pipeline_id)
+        if keys:
+            answer = self._ask("wipe_assets", assets=[{"assetKey": {"path": list(key)}} for key in keys])
+            _expect(answer, "AssetWipeSuccess")
 
     def logs(self, dagster_run_id: str, cursor: str | None = None) -> LogPage:
         """Return the part of the run's log that follows `cursor` (None: its beginning), oldest line first.
@@ -202,8 +210,9 @@ class DagsterClient:
         try:
             data = self._data("health", ANSWER_SECONDS, location=LOCATION)
         except HeadraceError as error:
-            nothing = {"webserver": error.detail}
-            return DagsterStatus(webserver=False, daemon=False, code_location=False, details=nothing)
+            answered = isinstance(error, DagsterFailed)
+            details = {"webserver": error.detail}
+            return DagsterStatus(webserver=answered, daemon=False, code_location=False, details=details)
         silent = _silent_daemons(data["instance"]["daemonHealth"]["allDaemonStatuses"])
         location = data["location"]
         loaded = (location or {}).get("locationOrLoadError")
@@ -314,10 +323,6 @@ def _status_of(dagster_status: str) -> RunStatus:
             return RunStatus.CANCELLED
         case _:
             return RunStatus.RUNNING
-
-
-def _age(moment: datetime) -> float:
-    return time.time() - moment.timestamp()
 
 
 def _silent_daemons(statuses: Sequence[Mapping[str, Any]]) -> list[str]:
