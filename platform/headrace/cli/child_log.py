@@ -12,8 +12,8 @@ _TAIL_LINES = 20
 class ChildLog:
     """A log file of at most 5 MiB, with the three before it as `name.log.1` to `.3`.
 
-    Children write to `writer`, a pipe; whoever watches `reader` calls `pump` when there is something in it. The
-    pipe outlives the child, so that what it said last is kept, and its successor goes on in the same file.
+    Children write to `writer`, a pipe; whoever watches `reader` calls `pump` when there is something in it.
+    The pipe outlives the child: what it said last is kept, and its successor goes on in the same file.
     """
 
     def __init__(self, path: Path, *, largest: int = _LARGEST) -> None:

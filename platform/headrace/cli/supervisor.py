@@ -117,7 +117,7 @@ class _Keeper:
             if time.monotonic() - started >= self._timing.steady_after:
                 delay = self._timing.first_delay
             self._announce(
-                f"{self._child.name} {_ended(code)}; starting it again in {delay:g} s (see {self._child.log})."
+                f"{self._child.name} {_ended(code)}; starting it again in {delay:g} s. See {self._child.log}"
             )
             await asyncio.sleep(delay)
             delay = min(delay * 2, self._timing.longest_delay)

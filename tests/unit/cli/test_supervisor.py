@@ -103,7 +103,7 @@ def test_a_child_that_was_killed_is_said_to_have_been(tmp_path: Path) -> None:
 
 
 def test_a_child_that_refuses_to_start_ends_them_all_with_its_own_words(tmp_path: Path) -> None:
-    refusing = child(tmp_path, "print('keyring.missing: There is no keyring.', file=sys.stderr); sys.exit(78)")
+    refusing = child(tmp_path, "print('There is no keyring.', file=sys.stderr); sys.exit(78)")
     other = child(tmp_path, TELL_PID + "time.sleep(60)", "other")
 
     with pytest.raises(ChildRefused, match="There is no keyring"):
@@ -128,10 +128,8 @@ def test_a_child_deaf_to_sigterm_is_killed_in_time(tmp_path: Path) -> None:
 
 
 def test_what_a_child_has_started_ends_with_it(tmp_path: Path) -> None:
-    worker = TELL_PID + "time.sleep(60)"
-    server = child(
-        tmp_path, f"subprocess.Popen([sys.executable, '-c', {'import os, time; ' + worker!r}]); time.sleep(60)"
-    )
+    worker = "import os, time; " + TELL_PID + "time.sleep(60)"
+    server = child(tmp_path, f"subprocess.Popen([sys.executable, '-c', {worker!r}]); time.sleep(60)")
 
     supervise([server], until=lambda: pid_in(tmp_path / "pid") is not None)
 

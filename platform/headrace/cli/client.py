@@ -1,0 +1,157 @@
+"""A small client of the REST service, for the commands."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from headrace.errors import Unavailable
+
+_CONNECT_SECONDS = 5.0
+_READ_SECONDS = 60.0
+_CHUNK_BYTES = 1 << 16
+
+
+class Unreachable(Unavailable):
+    """The REST service does not answer."""
+
+    code = "api.unreachable"
+    title = "REST service unreachable"
+    hint = "`headrace up` starts it; --url names one that runs elsewhere."
+
+
+class Problem(Exception):
+    """The REST service refused, with an RFC 9457 problem."""
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(body.get("detail") or body.get("title") or f"HTTP {status}")
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One server-sent event."""
+
+    name: str
+    data: str
+
+
+class Client:
+    """Speaks to one REST service with one token. Raises Problem and Unreachable."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self.url = url.rstrip("/")
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._pool = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS), retries=False
+        )
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        """Return the JSON at a path such as `/api/pipelines`; a query of None is left out."""
+        return self._json("GET", path, query=query)
+
+    def pages(self, path: str, *, limit: int, **query: str | int | None) -> list[Any]:
+        """Return up to `limit` items of a list, asking for as many pages as that takes."""
+        items: list[Any] = []
+        while len(items) < limit:
+            asked = min(limit - len(items), 1000)
+            page = self.get(path, limit=asked, offset=len(items), **query)
+            items += page
+            if len(page) < asked:
+                break
+        return items
+
+    def post(self, path: str, body: Any = None, *, idempotency_key: str | None = None) -> Any:
+        """Return the JSON answer to a POST."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._json("POST", path, body=body, headers=headers)
+
+    def delete(self, path: str) -> None:
+        """Delete what is at the path."""
+        self._json("DELETE", path)
+
+    def stream(self, path: str, **query: str | None) -> Iterator[bytes]:
+        """Yield the body at a path in pieces, as they come."""
+        response = self._send("GET", path, query=query, preload_content=False)
+        try:
+            yield from response.stream(_CHUNK_BYTES)
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self.url} broke off: {type(error).__name__}.") from error
+        finally:
+            response.release_conn()
+
+    def events(self, path: str) -> Iterator[Event]:
+        """Yield the server-sent events of a path until the service ends them."""
+        response = self._send("GET", path, accept="text/event-stream", preload_content=False, timeout=None)
+        try:
+            yield from _events(_lines(response.stream(_CHUNK_BYTES)))
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self.url} broke off: {type(error).__name__}.") from error
+        finally:
+            response.release_conn()
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        response = self._send(method, path, **options)
+        return json.loads(response.data) if response.data else None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        accept: str = "application/json",
+        **options: Any,
+    ) -> urllib3.BaseHTTPResponse:
+        sent = {**self._headers, "Accept": accept, **(headers or {})}
+        try:
+            response = self._pool.request(
+                method,
+                self.url + path,
+                fields={key: str(value) for key, value in (query or {}).items() if value is not None},
+                headers=sent,
+                **({} if body is None else {"json": body}),
+                **options,
+            )
+            if response.status >= 400:
+                raise Problem(response.status, _problem(response.data))
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self.url} does not answer: {type(error).__name__}.") from error
+        return response
+
+
+def _problem(data: bytes) -> Mapping[str, Any]:
+    try:
+        body = json.loads(data)
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line.decode(errors="replace").rstrip("\r")
+
+
+def _events(lines: Iterator[str]) -> Iterator[Event]:
+    # https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
+    name, data = "message", list[str]()
+    for line in lines:
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+        elif not line:
+            if data:
+                yield Event(name=name, data="\n".join(data))
+            name, data = "message", []

@@ -1,0 +1,140 @@
+"""`headrace connectors`: which systems can be read and written, how, and whether one answers."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.cli.client import Client
+from headrace.cli.connection import connect
+from headrace.cli.console import OUT, print_json, print_table
+from headrace.cli.options import AsJson, Home, TokenFile, Url
+from headrace.cli.pipelines import read_document
+from headrace.errors import NotFound
+
+_CARD_COLUMNS = {"kind": "KIND", "name": "NAME", "title": "TITLE", "summary": "SUMMARY"}
+_STREAM_COLUMNS = {"name": "NAME", "sync_modes": "SYNC MODES"}
+_FIELD_COLUMNS = {"field": "FIELD", "type": "TYPE", "needed": "NEEDED", "description": "DESCRIPTION"}
+
+app = typer.Typer(help="Connectors: the systems that can be read and written.", no_args_is_help=True)
+
+
+class Kind(StrEnum):
+    """Which end of a pipeline a connector is."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+WhichKind = Annotated[Kind, typer.Argument(metavar="KIND", help="source or destination.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The connector's name.")]
+
+
+class NoSuchConnector(NotFound):
+    """This installation has no connector of that kind and name."""
+
+    code = "cli.no_such_connector"
+    title = "No such connector"
+    hint = "`headrace connectors list` shows them all."
+
+
+@app.command("list")
+def list_(as_json: AsJson = False, home: Home = None, url: Url = None, token_file: TokenFile = None) -> None:
+    """List the connectors."""
+    client = connect(home, url, token_file)
+    cards = [{"kind": kind.value, **card} for kind in Kind for card in _cards(client, kind)]
+    if as_json:
+        print_json(cards)
+    else:
+        print_table(cards, _CARD_COLUMNS)
+
+
+@app.command()
+def show(
+    kind: WhichKind,
+    name: Name,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show a connector's streams, and what its config takes."""
+    cards = [card for card in _cards(connect(home, url, token_file), kind) if card["name"] == name]
+    if not cards:
+        raise NoSuchConnector(f"There is no {kind} named {name!r}.")
+    if as_json:
+        print_json(cards[0])
+    else:
+        _print_card(cards[0])
+
+
+@app.command()
+def check(
+    kind: WhichKind,
+    name: Name,
+    file: Annotated[
+        Path,
+        typer.Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            allow_dash=True,
+            help="The connector's config as YAML or JSON; - reads standard input.",
+        ),
+    ],
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Connect to a system and say what came of it. Exits with 1 when it refuses."""
+    config = read_document(file)
+    answer = connect(home, url, token_file).post(f"/api/connectors/{kind}/{name}/check", {"config": config})
+    if as_json:
+        print_json(answer)
+    else:
+        OUT.print(answer["message"], style="green" if answer["success"] else "red", markup=False)
+    if not answer["success"]:
+        raise typer.Exit(1)
+
+
+def _cards(client: Client, kind: Kind) -> list[dict[str, Any]]:
+    cards: list[dict[str, Any]] = client.get(f"/api/connectors/{kind}s")
+    return cards
+
+
+def _print_card(card: dict[str, Any]) -> None:
+    OUT.print(f"{card['title']} ({card['name']})", style="bold", markup=False)
+    OUT.print(card["summary"], markup=False)
+    if card.get("streams"):
+        OUT.print("\nStreams", style="bold")
+        print_table(card["streams"], _STREAM_COLUMNS)
+    elif card.get("dynamic_streams"):
+        OUT.print("\nStreams are those of the system that it is connected to.")
+    OUT.print("\nConfig", style="bold")
+    print_table(_fields(card["config_schema"]), _FIELD_COLUMNS)
+
+
+def _fields(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    needed = schema.get("required", [])
+    return [
+        {
+            "field": name,
+            "type": _type_text(fact),
+            "needed": name in needed,
+            "description": fact.get("description"),
+        }
+        for name, fact in schema.get("properties", {}).items()
+    ]
+
+
+def _type_text(fact: dict[str, Any]) -> str:
+    if "enum" in fact:
+        return " | ".join(json.dumps(value) for value in fact["enum"])
+    if "anyOf" in fact:
+        return " | ".join(_type_text(option) for option in fact["anyOf"])
+    if "$ref" in fact:
+        return str(fact["$ref"].rsplit("/", 1)[-1])
+    return "secret" if fact.get("writeOnly") else str(fact.get("type", "any"))

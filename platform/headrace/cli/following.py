@@ -1,0 +1,75 @@
+"""A run's progress, live."""
+
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, Protocol
+
+from headrace.cli.client import Client, Problem, Unreachable
+from headrace.cli.console import ERR, duration_text, rows_text, run_seconds, size_text
+from headrace.records import RunStatus
+
+_POLL_SECONDS = 0.3
+_PATIENCE_SECONDS = 60.0
+_LINE_SECONDS = 5.0
+
+
+class _Display(Protocol):
+    def update(self, status: str) -> None: ...
+
+
+def follow(client: Client, run_id: str) -> Mapping[str, Any]:
+    """Show a run's rows, bytes, rate and elapsed time until it has ended; return it.
+
+    On a terminal it is one line that changes, elsewhere a line each 5 seconds; both on standard error. A
+    service that does not answer is waited for, a minute at most.
+    """
+    began = time.monotonic()
+    with ERR.status("pending") if ERR.is_terminal else nullcontext(_Lines()) as display:
+        while True:
+            run = _look(client, run_id)
+            if RunStatus(run["status"]).is_terminal:
+                return run
+            display.update(_progress(run, time.monotonic() - began))
+            time.sleep(_POLL_SECONDS)
+
+
+def ending(run: Mapping[str, Any]) -> str:
+    """Return in a sentence how a run ended."""
+    seconds = run_seconds(run)
+    took = "" if seconds is None else f" in {duration_text(seconds)}"
+    moved = f": {rows_text(run['rows'])}, {size_text(run['bytes'])}" if run.get("rows") is not None else ""
+    reason = f". {run['error']}" if run.get("error") else ""
+    return f"Run {run['id']} {run['status']}{took}{moved}{reason}"
+
+
+class _Lines:
+    """What stands in for a changing line where there is no terminal."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def update(self, status: str) -> None:
+        if time.monotonic() >= self._next:
+            ERR.print(status)
+            self._next = time.monotonic() + _LINE_SECONDS
+
+
+def _look(client: Client, run_id: str) -> Mapping[str, Any]:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            run: Mapping[str, Any] = client.get(f"/api/pipelines/runs/{run_id}")
+        except (Unreachable, Problem) as error:
+            if (isinstance(error, Problem) and error.status != 503) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return run
+
+
+def _progress(run: Mapping[str, Any], elapsed: float) -> str:
+    rows = run.get("rows") or 0
+    rate = f"{rows / elapsed:,.0f} rows/s" if rows and elapsed > 0 else "-"
+    moved = f"{rows_text(rows)}  {size_text(run.get('bytes'))}  {rate}"
+    return f"{run['status']}  {moved}  {duration_text(elapsed)}"

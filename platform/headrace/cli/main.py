@@ -1,0 +1,117 @@
+"""The `headrace` command: its parts, and what it exits with."""
+
+import os
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from headrace.cli import connectors, doctor, domains, pipelines, runs
+from headrace.cli.client import Problem
+from headrace.cli.connection import owner_token
+from headrace.cli.console import ERR
+from headrace.cli.options import Home
+from headrace.cli.up import up
+from headrace.errors import Conflict, HeadraceError, Invalid, NotFound, StartupError, Unavailable
+from headrace.settings import load_settings
+
+FAILED = 1  # what was asked for was done, and failed: a run, a check
+USAGE = 2  # what was asked is wrong: the command line, or what the service says is invalid
+NOT_FOUND = 3
+CONFLICT = 4
+DENIED = 5  # no valid token, or one that may not do this
+UNAVAILABLE = os.EX_UNAVAILABLE  # 69: something does not answer; trying again may help
+CONFIGURATION = StartupError.exit_code  # 78: trying again cannot help
+
+_BY_STATUS = {
+    401: DENIED,
+    403: DENIED,
+    404: NOT_FOUND,
+    409: CONFLICT,
+    410: NOT_FOUND,
+    412: CONFLICT,
+}
+_BY_CATEGORY = {
+    Invalid: USAGE,
+    NotFound: NOT_FOUND,
+    Conflict: CONFLICT,
+    Unavailable: UNAVAILABLE,
+    StartupError: CONFIGURATION,
+}
+
+app = typer.Typer(
+    name="headrace",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or invalid, 3 not found, 4 conflict, 5 denied, "
+    "69 unavailable, 78 configuration.",
+)
+app.command()(up)
+app.add_typer(pipelines.app, name="pipelines")
+app.add_typer(runs.app, name="runs")
+app.add_typer(domains.app, name="domains")
+app.add_typer(connectors.app, name="connectors")
+app.command()(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def headrace(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Headrace: pipelines stored over REST, run as Dagster jobs, moved as Apache Arrow."""
+    if show_version:
+        sys.stdout.write(f"headrace {version('headrace')}\n")
+        raise typer.Exit
+
+
+@app.command()
+def token(home: Home = None) -> None:
+    """Print this home's owner token, and nothing else."""
+    sys.stdout.write(owner_token(load_settings(home)) + "\n")
+
+
+@app.command()
+def ui(home: Home = None) -> None:
+    """Print a link that signs a browser in to the Dagster UI: once, within 5 minutes."""
+    # Imported here: cryptography would cost every other command's start.
+    from headrace.cli.connection import own_addresses
+    from headrace.service.web_session import Purpose, SessionSeal
+
+    settings = load_settings(home)
+    ticket = SessionSeal.load(settings).seal(owner_token(settings), Purpose.TICKET)
+    sys.stdout.write(f"{own_addresses(settings).dagster_url}/headrace/open?ticket={ticket}\n")
+
+
+def main() -> None:
+    """Run the command; say what is wrong and exit with the code of its kind."""
+    try:
+        app()
+    except Problem as problem:
+        sys.exit(_report_problem(problem))
+    except HeadraceError as error:
+        sys.exit(_report_error(error))
+
+
+def _report_problem(problem: Problem) -> int:
+    body = problem.body
+    ERR.print(f"{body.get('title', 'Error')}: {problem}", style="red", markup=False)
+    for fault in body.get("errors", []):
+        ERR.print(f"  {fault.get('pointer')}: {fault.get('detail')}", markup=False)
+    if body.get("hint"):
+        ERR.print(body["hint"], markup=False)
+    return _BY_STATUS.get(problem.status, UNAVAILABLE if problem.status >= 500 else USAGE)
+
+
+def _report_error(error: HeadraceError) -> int:
+    ERR.print(f"{error.title}: {error.detail}", style="red", markup=False)
+    if error.hint:
+        ERR.print(error.hint, markup=False)
+    codes = (code for category, code in _BY_CATEGORY.items() if isinstance(error, category))
+    return next(codes, FAILED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""`headrace pipelines`: list, show, create, run and delete pipelines."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+import yaml
+
+from headrace.cli.client import Client
+from headrace.cli.connection import connect
+from headrace.cli.console import OUT, print_facts, print_json, print_table
+from headrace.cli.following import ending, follow
+from headrace.cli.options import AsJson, Follow, Home, Limit, TokenFile, Url
+from headrace.errors import Conflict, Invalid, NotFound
+from headrace.records import RunStatus
+
+app = typer.Typer(help="Pipelines: what moves from where to where, and when.", no_args_is_help=True)
+
+Which = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's id, or its name.")]
+
+_COLUMNS = {
+    "id": "ID",
+    "name": "NAME",
+    "schedule": "SCHEDULE",
+    "enabled": "ENABLED",
+    "domain_name": "DOMAIN",
+    "last_run_status": "LAST RUN",
+    "last_run_at": "AT",
+}
+
+
+class NoSuchPipeline(NotFound):
+    """No pipeline has that name."""
+
+    code = "cli.no_such_pipeline"
+    title = "No such pipeline"
+    hint = "`headrace pipelines list` shows them all."
+
+
+class AmbiguousName(Conflict):
+    """Names need not be unique, and this one is not."""
+
+    code = "cli.ambiguous_name"
+    title = "Name not unique"
+    hint = "Name the pipeline by its id."
+
+
+class UnreadableFile(Invalid):
+    """The file holds no pipeline."""
+
+    code = "cli.unreadable_file"
+    title = "Cannot read the file"
+    hint = "It holds, as YAML or JSON, what POST /api/pipelines takes, or a pipeline's config alone."
+
+
+@app.command("list")
+def list_(
+    domain: Annotated[str | None, typer.Option(metavar="ID", help="Only those of a domain.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only those with a tag.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names that contain it.")] = None,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """List the pipelines, newest first."""
+    client = connect(home, url, token_file)
+    pipelines = client.pages("/api/pipelines", limit=limit, domain_id=domain, tag=tag, q=name)
+    if as_json:
+        print_json(pipelines)
+    else:
+        print_table(pipelines, _COLUMNS)
+
+
+@app.command()
+def show(
+    pipeline: Which,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show a pipeline with its config; secrets too, where the token may read them."""
+    client = connect(home, url, token_file)
+    shown = client.get(f"/api/pipelines/{pipeline_id(client, pipeline)}")
+    if as_json:
+        print_json(shown)
+        return
+    config = shown.pop("config")
+    print_facts(shown)
+    OUT.print("\nconfig", style="dim")
+    OUT.print(yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip(), markup=False)
+
+
+@app.command()
+def create(
+    file: Annotated[
+        Path,
+        typer.Option(
+            "--file", "-f", metavar="FILE", allow_dash=True, help="YAML or JSON; - reads standard input."
+        ),
+    ],
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Create a pipeline from a file: what POST /api/pipelines takes, or a config alone."""
+    body = _read_pipeline(file)
+    created = connect(home, url, token_file).post("/api/pipelines", body)
+    if as_json:
+        print_json(created)
+    else:
+        OUT.print(f"Created {created['name']} as {created['id']}", markup=False)
+
+
+@app.command()
+def run(
+    pipeline: Which,
+    follow_run: Follow = False,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Start a run; with --follow show its rows, bytes, rate and time until it has ended.
+
+    Exits with 1 when a run that is followed does not succeed.
+    """
+    client = connect(home, url, token_file)
+    started = client.post(f"/api/pipelines/{pipeline_id(client, pipeline)}/run")
+    ended = follow(client, started["id"]) if follow_run else started
+    if as_json:
+        print_json(ended)
+    else:
+        OUT.print(ending(ended), markup=False)
+    if follow_run and ended["status"] != RunStatus.SUCCESS:
+        raise typer.Exit(1)
+
+
+@app.command()
+def delete(
+    pipeline: Which,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Delete a pipeline with all its runs, logs and outputs."""
+    client = connect(home, url, token_file)
+    identifier = pipeline_id(client, pipeline)
+    if not yes:
+        typer.confirm(f"Delete {pipeline} with its runs, logs and outputs?", abort=True, err=True)
+    client.delete(f"/api/pipelines/{identifier}")
+    OUT.print(f"Deleted {identifier}")
+
+
+def pipeline_id(client: Client, text: str) -> str:
+    """Return the id of the pipeline that `text` is the id or the whole name of.
+
+    Raises NoSuchPipeline and AmbiguousName.
+    """
+    try:
+        return str(UUID(text))
+    except ValueError:
+        pass
+    found = [item for item in client.pages("/api/pipelines", limit=1000, q=text) if item["name"] == text]
+    if not found:
+        raise NoSuchPipeline(f"No pipeline is named {text!r}.")
+    if len(found) > 1:
+        raise AmbiguousName(f"{len(found)} pipelines are named {text!r}.")
+    return str(found[0]["id"])
+
+
+def read_document(file: Path) -> Mapping[str, Any]:
+    """Return the mapping that a YAML or JSON file holds; `-` is standard input. Raises UnreadableFile."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.expanduser().read_text()
+        # JSON that YAML reads otherwise exists (a tab, a number such as 1e3): each file by its own rules.
+        document = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except OSError as error:
+        raise UnreadableFile(f"{file}: {error.strerror}.") from None
+    except (ValueError, yaml.YAMLError) as error:
+        # Where, but not what: the line may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        line = getattr(error, "lineno", None) or (mark.line + 1 if mark else None)
+        where = f", line {line}" if line else ""
+        raise UnreadableFile(f"{file}{where} is neither YAML nor JSON.") from None
+    if not isinstance(document, dict):
+        raise UnreadableFile(f"{file} does not hold a mapping.")
+    return document
+
+
+def _read_pipeline(file: Path) -> Mapping[str, Any]:
+    document = read_document(file)
+    if "source" in document and "config" not in document:
+        return {"name": document.get("name") or file.stem, "config": document}
+    return document

@@ -1,0 +1,33 @@
+"""`python -m headrace.cli.prepare`: makes a home ready for the platform's processes, and ends.
+
+A process of its own: the supervisor that lives on would keep the memory of all that this imports.
+"""
+
+import os
+import sys
+
+from headrace.errors import HeadraceError, StartupError
+from headrace.service.platform import Platform, owner_token
+from headrace.service.web_session import Purpose, SessionSeal
+from headrace.settings import load_settings
+
+
+def main() -> int:
+    """Migrate the database, and make the keyring and the owner token where they are missing.
+
+    Prints a ticket that signs a browser in to the Dagster UI, once. Returns the exit code: 78 where the
+    settings, keys or tables forbid a start, 69 where the database does not answer.
+    """
+    try:
+        settings = load_settings()
+        Platform.open(settings, migrate=True).close()
+        ticket = SessionSeal.load(settings).seal(owner_token(settings), Purpose.TICKET)
+    except HeadraceError as error:
+        sys.stderr.write(f"{error.detail}\n{error.hint}\n")
+        return error.exit_code if isinstance(error, StartupError) else os.EX_UNAVAILABLE
+    sys.stdout.write(ticket)
+    return os.EX_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())
