@@ -1,0 +1,151 @@
+"""How to reach a PostgreSQL server, and what its failures mean."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from headrace.connectors.base import ConnectorError, Section, Unauthorized, Unreachable
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection
+
+_MASK = "**********"
+_MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
+_REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does not exist|permission denied")
+# Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+_REFUSED_STATES = ("28", "42501")
+_UNREACHABLE_STATES = ("08", "53", "57P")
+_BUSY_STATES = ("40001", "40P01", "55P03")
+
+
+class Busy(ConnectorError):
+    """Another session holds what the run needs; the same run may succeed later."""
+
+    code = "connector.busy"
+    title = "System busy"
+    hint = "Wait until the other session has ended; then run again."
+    temporary = True
+
+
+class PostgresConnection(Section):
+    """Where the server is and who asks: either `url`, or `host` with `database` and what else is needed."""
+
+    address_fields: ClassVar[tuple[str, ...]] = ("host", "port", "sslmode", "url")
+
+    url: SecretStr | None = Field(None, description="postgresql://user:password@host:5432/database")
+    host: str | None = Field(None, min_length=1, description="A name, an address, or a socket's folder.")
+    port: int = Field(5432, ge=1, le=65535)
+    database: str | None = Field(None, min_length=1)
+    user: str | None = Field(None, min_length=1)
+    password: SecretStr | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+
+    @model_validator(mode="after")
+    def _url_or_fields(self) -> "PostgresConnection":
+        if self.url is None and (self.host is None or self.database is None):
+            raise PydanticCustomError("connection_incomplete", "Give either url, or host and database.")
+        if self.url is not None and (self.host or self.database or self.user):
+            raise PydanticCustomError("connection_twice", "Give either url, or host, database and user.")
+        return self
+
+    def conninfo(self) -> str:
+        """Return libpq's connection string, secrets included. Raises Unreachable when `url` is not one."""
+        import psycopg
+        from psycopg.conninfo import make_conninfo
+
+        given: dict[str, str | int | None] = {
+            "host": self.host, "port": self.port if self.url is None else None, "dbname": self.database,
+            "user": self.user, "password": self._password(), "sslmode": self.sslmode,
+        }  # fmt: skip
+        fixed: dict[str, str | int | None] = {
+            "application_name": "headrace",
+            "client_encoding": "UTF8",
+            "connect_timeout": 10,
+            "keepalives_idle": 30,
+            "passfile": "/dev/null",  # never send a password of this machine's user to a configured address
+        }
+        try:
+            return make_conninfo(
+                self._url(), **{key: value for key, value in (given | fixed).items() if value is not None}
+            )
+        except psycopg.ProgrammingError:
+            raise Unreachable("The url is not a PostgreSQL connection string.") from None
+
+    def masked(self, text: str) -> str:
+        """Return a server's message without this configuration's secrets."""
+        for secret in (self._url(), self._password()):
+            text = text.replace(secret, _MASK) if secret else text
+        return text
+
+    def _url(self) -> str:
+        return self.url.get_secret_value() if self.url else ""
+
+    def _password(self) -> str | None:
+        return self.password.get_secret_value() if self.password else None
+
+
+@contextmanager
+def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Iterator[Connection]":
+    """Hold a connection in a transaction, which ends undone unless it was committed.
+
+    What the driver raises, inside the block too, becomes a ConnectorError: `failure` where the server did
+    not like what was asked.
+    """
+    import adbc_driver_manager
+    from adbc_driver_postgresql import dbapi
+
+    try:
+        connection = dbapi.connect(config.conninfo())
+    except adbc_driver_manager.Error as error:
+        raise _not_connected(config.masked(str(error))) from None
+    try:
+        yield connection
+    except adbc_driver_manager.Error as error:
+        raise _translated(error, failure, config) from None
+    finally:
+        connection.close()
+
+
+def fetch(connection: "Connection", query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a small query: all of them are held in memory."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return list(cursor.fetchall())
+
+
+def execute(connection: "Connection", statement: str, *parameters: object) -> int:
+    """Run a statement that returns no rows, and return how many it changed (-1: not known)."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return int(cursor.rowcount)
+
+
+def _not_connected(message: str) -> ConnectorError:
+    reason = _MESSAGE.search(message)
+    detail = reason[1] if reason else message.partition("\n")[0].rpartition("failed: ")[2]
+    kind = Unauthorized if _REFUSED.search(message) else Unreachable
+    return kind(f"PostgreSQL could not be connected to: {detail.strip()}")
+
+
+def _translated(error: Any, failure: type[ConnectorError], config: PostgresConnection) -> ConnectorError:
+    """Keep the server's primary message alone: its DETAIL and CONTEXT quote rows."""
+    facts = {key: str(value) for key, value in error.details if isinstance(value, str)}
+    reason = _MESSAGE.search(str(error))
+    message = facts.get("PG_DIAG_MESSAGE_PRIMARY") or (reason[1] if reason else str(error).partition("\n")[0])
+    state = error.sqlstate or ""
+    kind = _kind(state, failure, lost="server closed the connection" in str(error))
+    return kind(
+        f"PostgreSQL: {config.masked(message.strip())}", context={"sqlstate": state} if state else None
+    )
+
+
+def _kind(state: str, failure: type[ConnectorError], *, lost: bool) -> type[ConnectorError]:
+    if state.startswith(_REFUSED_STATES):
+        return Unauthorized
+    if lost or (state.startswith(_UNREACHABLE_STATES) and state != "08P01"):  # a malformed COPY is ours
+        return Unreachable
+    return Busy if state in _BUSY_STATES else failure
