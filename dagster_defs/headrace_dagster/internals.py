@@ -6,7 +6,8 @@ says which, and this module and `code_servicer` are the only ones to change.
 
 import fcntl
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
 
 READ_ONLY_SCOPE = "headrace.read_only"
 """Key in an ASGI scope: whether whoever asks may only look."""
@@ -46,15 +51,35 @@ def make_storage(dagster_home: Path) -> None:
 
 
 @contextmanager
-def webserver_app(workspace_file: Path) -> Iterator[Any]:
-    """Yield Dagster's webserver as an ASGI app that checks nobody: never serve it unguarded."""
+def webserver_app(workspace_file: Path, *, routes: Sequence[BaseRoute], script: str) -> Iterator[ASGIApp]:
+    """Yield Dagster's webserver as an ASGI app that checks nobody: never serve it unguarded.
+
+    `routes` come before its own; its page loads the `script`, a path.
+    """
     from dagster_webserver.webserver import DagsterWebserver
+
+    class Webserver(DagsterWebserver):  # type: ignore[type-arg]
+        def build_routes(self) -> list[BaseRoute]:
+            return [*routes, *super().build_routes()]
+
+        def index_html_endpoint(self, request: Request) -> Response:
+            page: Response = super().index_html_endpoint(request)
+            return _with_script(page, script)
 
     with DagsterInstance.get() as instance:
         # Pool sizes for many request threads on PostgreSQL; nothing on SQLite.
         instance.optimize_for_webserver(statement_timeout=15000, pool_recycle=3600, max_overflow=20)
         with GuardedWorkspace(instance, WorkspaceFileTarget([str(workspace_file)])) as workspace:
-            yield DagsterWebserver(workspace, live_data_poll_rate=2000).create_asgi_app()
+            yield Webserver(workspace, live_data_poll_rate=2000).create_asgi_app()
+
+
+def _with_script(page: Response, script: str) -> Response:
+    nonce = re.search(r"'nonce-(\w+)'", page.headers.get("Content-Security-Policy", ""))
+    if nonce:
+        tag = f'<script defer src="{script}" nonce="{nonce[1]}"></script></head>'
+        page.body = bytes(page.body).replace(b"</head>", tag.encode(), 1)
+        page.headers["Content-Length"] = str(len(page.body))
+    return page
 
 
 def run_daemon(workspace_file: Path, log_level: str) -> None:

@@ -19,7 +19,8 @@ from headrace.service.web_session import LIFETIME, Purpose, SessionSeal
 
 COOKIE = "headrace_session"
 
-_PREFIX = "/headrace/"
+_SESSION_PATH = "/headrace/session"
+_TICKET_PATH = "/headrace/open"
 _LARGEST_FORM = 4096
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
@@ -50,7 +51,7 @@ _PAGE = """<!doctype html>
 
 
 class SignIn:
-    """The ASGI app under `/headrace/`, and what the guard asks of sessions."""
+    """The ASGI app of the two, and what the guard asks of sessions."""
 
     def __init__(self, seal: SessionSeal, authenticate: Callable[[str], Role]) -> None:
         self._seal = seal
@@ -59,8 +60,8 @@ class SignIn:
         self._used: dict[str, float] = {}  # ticket to the time it may be forgotten
         self._app = Starlette(
             routes=[
-                Route(f"{_PREFIX}session", self._start, methods=["POST"]),
-                Route(f"{_PREFIX}open", self._open, methods=["GET"]),
+                Route(_SESSION_PATH, self._start, methods=["POST"]),
+                Route(_TICKET_PATH, self._open, methods=["GET"]),
             ]
         )
 
@@ -70,7 +71,7 @@ class SignIn:
 
     def owns(self, connection: HTTPConnection) -> bool:
         """Whether the request is for this app, which asks for no session."""
-        return connection.scope["type"] == "http" and connection.url.path.startswith(_PREFIX)
+        return connection.scope["type"] == "http" and connection.url.path in (_SESSION_PATH, _TICKET_PATH)
 
     def token_of(self, connection: HTTPConnection) -> str | None:
         """Return the token of the session that the request belongs to."""

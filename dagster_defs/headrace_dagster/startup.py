@@ -4,6 +4,7 @@ import ctypes
 import gc
 import logging
 import os
+import signal
 import sys
 
 from headrace.errors import StartupError
@@ -16,6 +17,8 @@ _M_ARENA_MAX = -8  # mallopt(3)
 def begin() -> None:
     """Set this process up from `HEADRACE_HOME` alone: environment, log, folder. Raises StartupError."""
     os.umask(0o077)
+    # A shell's background job starts with SIGINT ignored, and Dagster gives SIGTERM the same handler.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     _bound_arenas()
     logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("headrace", "headrace_dagster", "dagster"):

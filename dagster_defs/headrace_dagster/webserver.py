@@ -54,13 +54,16 @@ def main() -> int:
 def _serve(roles: Roles) -> None:
     import uvicorn
 
+    from headrace.service.jobs import Jobs
     from headrace.service.web_session import SessionSeal
+    from headrace_dagster import labels
     from headrace_dagster.guard import Guard
     from headrace_dagster.home import workspace_file
     from headrace_dagster.internals import webserver_app
     from headrace_dagster.sign_in import SignIn
 
-    with webserver_app(workspace_file()) as app:
+    routes = labels.routes(Jobs(platform()))
+    with webserver_app(workspace_file(), routes=routes, script=labels.SCRIPT_PATH) as app:
         guard = Guard(
             app,
             allowed_hosts=settings().allowed_hosts,

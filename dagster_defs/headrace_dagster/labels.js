@@ -1,0 +1,58 @@
+// Dagster's UI with the pipelines' names in place of their jobs' names, which are ids so that history outlives
+// a rename. Only what is shown changes: links, requests and the page's own state keep the ids.
+(() => {
+  const JOB = /p_([0-9a-f]{32})(?:_schedule)?/g;
+  const SHORTENED = /p_([0-9a-f]{4,31})…[0-9a-z_]*/g;
+  const EDITORS = "script, style, textarea, .CodeMirror";
+  const REFRESH_MS = 10000;
+
+  let names = new Map(); // a pipeline's 32 hex digits to its name
+  let version = "";
+  const shown = new WeakMap(); // text node to what it said and says
+
+  const startingWith = (digits) => {
+    const found = [...names.keys()].filter((id) => id.startsWith(digits));
+    return found.length === 1 ? found[0] : null;
+  };
+
+  const named = (text) =>
+    text
+      .replace(JOB, (job, id) => names.get(id) ?? job)
+      .replace(SHORTENED, (job, digits) => names.get(startingWith(digits)) ?? job);
+
+  const label = (node) => {
+    const before = shown.get(node);
+    const original = before && before.now === node.data ? before.original : node.data;
+    if (!original.includes("p_") || node.parentElement?.closest(EDITORS)) return;
+    const now = named(original);
+    if (now !== node.data) {
+      node.data = now;
+      shown.set(node, { original, now });
+    }
+  };
+
+  const labelAll = (root) => {
+    if (root.nodeType === Node.TEXT_NODE) return label(root);
+    const texts = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) label(texts.currentNode);
+  };
+
+  const refresh = async () => {
+    const headers = version ? { "If-None-Match": version } : {};
+    const answer = await fetch("/headrace/names", { headers, cache: "no-store" }).catch(() => null);
+    if (answer?.status !== 200) return; // unchanged, signed out or away: the labels stay as they are
+    names = new Map(Object.entries(await answer.json()));
+    version = answer.headers.get("ETag") ?? "";
+    labelAll(document.documentElement);
+  };
+
+  new MutationObserver((changes) => {
+    for (const change of changes) {
+      if (change.type === "characterData") label(change.target);
+      else change.addedNodes.forEach(labelAll);
+    }
+  }).observe(document.documentElement, { childList: true, characterData: true, subtree: true });
+
+  refresh();
+  setInterval(() => document.hidden || refresh(), REFRESH_MS);
+})();
