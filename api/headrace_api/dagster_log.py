@@ -65,4 +65,7 @@ def _reason(event: Mapping[str, Any]) -> str:
     error = event.get("error")
     if error is None:
         return str(event["message"])
-    return _EXCEPTION_CLASS.sub("", error["message"].strip())
+    reason = str(error["message"]).strip()
+    if reason.endswith("DagsterExecutionInterruptedError"):
+        return "The run was told to stop."
+    return _EXCEPTION_CLASS.sub("", reason)

@@ -14,7 +14,7 @@ from headrace_api.control.reloader import Reloader
 from headrace_api.control.terminator import Terminator
 from headrace_api.dagster_client import DagsterClient
 
-STOP_SECONDS = 5.0
+STOP_SECONDS = 4.5
 
 
 class Control:
@@ -46,7 +46,7 @@ class Control:
             loop.wake()
 
     def stop(self) -> None:
-        """Stop all loops within 5 s; one that hangs in a request by then is left to die with the process.
+        """Stop all loops in less than 5 s; one that hangs in a request by then is left to die with the process.
 
         What it was doing is found again by its lease or its row.
         """

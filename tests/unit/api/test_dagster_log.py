@@ -50,6 +50,12 @@ def test_a_failed_step_reads_as_its_reason_without_the_exceptions_class() -> Non
     assert messages(failed) == ["source.refused: HTTP 401."]
 
 
+def test_a_step_that_was_interrupted_says_so() -> None:
+    interrupted = event("ExecutionStepFailureEvent", "Failed.", error="x.DagsterExecutionInterruptedError\n")
+
+    assert messages(interrupted) == ["The run was told to stop."]
+
+
 def test_a_runs_failure_that_repeats_its_steps_is_no_line() -> None:
     repeated = event("RunFailureEvent", "Execution of run for \"p\" failed. Steps failed: ['extract_load'].")
 
