@@ -7,7 +7,7 @@ says which, and this module and `code_servicer` are the only ones to change.
 import fcntl
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from dagster import DagsterInstance
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._core.workspace.permissions import PermissionResult, Permissions
 from dagster._utils.interrupts import capture_interrupts, setup_interrupt_handlers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -25,18 +26,47 @@ READ_ONLY_SCOPE = "headrace.read_only"
 """Key in an ASGI scope: whether whoever asks may only look."""
 
 
-class GuardedWorkspace(WorkspaceProcessContext):
-    """The workspace as the webserver's requests see it: read-only for those who may only look.
+_IN_THE_API = PermissionResult(
+    enabled=False, disabled_reason="Enable or disable the pipeline through Headrace's API."
+)
 
-    Dagster's UI then also hides what they may not do.
+
+class GuardedContext(WorkspaceRequestContext):
+    """What a request may do; Dagster's UI hides the rest.
+
+    Nobody switches a schedule here: Dagster would remember it, and win over the pipeline's own `enabled` for
+    ever.
     """
+
+    @property
+    def permissions(self) -> Mapping[str, PermissionResult]:
+        """What may be done anywhere."""
+        return _without_switches(super().permissions)
+
+    def permissions_for_location(self, *, location_name: str) -> Mapping[str, PermissionResult]:
+        """What may be done with one location's definitions."""
+        return _without_switches(super().permissions_for_location(location_name=location_name))
+
+
+class GuardedWorkspace(WorkspaceProcessContext):
+    """The workspace as the webserver's requests see it: read-only for those who may only look."""
 
     def create_request_context(self, source: Any = None) -> WorkspaceRequestContext:
         """Return a request's context; `source` is the connection it came by."""
-        context = super().create_request_context(source)
-        # A connection of unknown origin may look only.
-        context._read_only = source is None or bool(source.scope.get(READ_ONLY_SCOPE, True))
-        return context
+        return GuardedContext(
+            instance=self.instance,
+            current_workspace=self.get_current_workspace(),
+            process_context=self,
+            version=self.version,
+            source=source,
+            # A connection of unknown origin may look only.
+            read_only=source is None or bool(source.scope.get(READ_ONLY_SCOPE, True)),
+        )
+
+
+def _without_switches(permissions: Mapping[str, PermissionResult]) -> Mapping[str, PermissionResult]:
+    switches = (Permissions.START_SCHEDULE, Permissions.STOP_RUNNING_SCHEDULE)
+    return {**permissions, **dict.fromkeys(switches, _IN_THE_API)}
 
 
 def make_storage(dagster_home: Path) -> None:
@@ -60,7 +90,7 @@ def webserver_app(workspace_file: Path, *, routes: Sequence[BaseRoute], script: 
 
     class Webserver(DagsterWebserver):  # type: ignore[type-arg]
         def build_routes(self) -> list[BaseRoute]:
-            return [*routes, *super().build_routes()]
+            return [*routes, *super().build_routes()]  # type: ignore[no-untyped-call]
 
         def index_html_endpoint(self, request: Request) -> Response:
             page: Response = super().index_html_endpoint(request)

@@ -69,15 +69,29 @@ def test_a_launch_names_nothing_but_the_job() -> None:
     assert "_mp_ctx" in inspect.getsource(server), moved("how a run's worker starts")
 
 
-def test_a_request_can_be_made_read_only() -> None:
+def test_a_request_has_a_context_with_permissions() -> None:
     assert parameters(WorkspaceProcessContext.create_request_context) == {"self", "source"}, moved(
         "WorkspaceProcessContext.create_request_context"
     )
-    assert "self._read_only" in inspect.getsource(WorkspaceRequestContext), moved(
-        "WorkspaceRequestContext._read_only"
+    assert {
+        "instance",
+        "current_workspace",
+        "process_context",
+        "version",
+        "source",
+        "read_only",
+    } <= parameters(WorkspaceRequestContext.__init__), moved("WorkspaceRequestContext's options")
+    assert {"permissions", "permissions_for_location"} <= set(vars(WorkspaceRequestContext)), moved(
+        "WorkspaceRequestContext.permissions"
     )
     assert "create_request_context(conn)" in inspect.getsource(DagsterWebserver), moved(
         "what DagsterWebserver tells of a request"
+    )
+
+
+def test_the_uis_page_takes_a_script() -> None:
+    assert "NONCE-PLACEHOLDER" in inspect.getsource(DagsterWebserver.index_html_endpoint), moved(
+        "the nonce of the UI's page"
     )
 
 
