@@ -222,7 +222,7 @@ class DagsterClient:
             daemon=not silent,
             code_location=code_location,
             details={
-                "webserver": f"Dagster {data['version']}",
+                "webserver": "Answers.",
                 "daemon": f"No heartbeat of {', '.join(silent)}." if silent else "All daemons beat.",
                 "code_location": "Loaded." if code_location else "Not loaded.",
             },

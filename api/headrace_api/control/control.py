@@ -15,6 +15,8 @@ from headrace_api.control.terminator import Terminator
 from headrace_api.dagster_client import DagsterClient
 
 STOP_SECONDS = 4.5
+DISPATCHERS = 4
+"""A launch waits for the run's process to come up: that of one run need not wait for another's."""
 
 
 class Control:
@@ -24,7 +26,10 @@ class Control:
         upkeep = Upkeep(platform)
         # What a client asked for and waits for; the intervals are for what other processes wrote.
         self._prompt = (
-            Loop("dispatcher", Dispatcher(upkeep, dagster).work, interval=1.0),
+            *(
+                Loop(f"dispatcher-{number}", Dispatcher(upkeep, dagster).work, interval=DISPATCHERS)
+                for number in range(DISPATCHERS)
+            ),
             Loop("terminator", Terminator(upkeep, dagster).work, interval=1.0),
             Loop("reloader", Reloader(Jobs(platform), dagster).work, interval=2.0),
             Loop("purger", Purger(upkeep, dagster, platform.settings.outputs).work, interval=2.0),
@@ -46,7 +51,7 @@ class Control:
             loop.wake()
 
     def stop(self) -> None:
-        """Stop all loops in less than 5 s; one that hangs in a request by then is left to die with the process.
+        """Stop all loops within 5 s; one that hangs in a request by then is left to die with the process.
 
         What it was doing is found again by its lease or its row.
         """
