@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from headrace.connectors.config import PipelineConfig, parse_config, secret_values
-from headrace.engine.masking import MaskingFilter
+from headrace.connectors.config import PipelineConfig, parse_config
 from headrace.engine.run import EngineJob, EngineResult, run_pipeline
 from headrace.errors import HeadraceError
 from headrace.records import Run, RunStatus
@@ -59,7 +58,7 @@ def execute_run(
 ) -> Execution:
     """Execute a pending run, or with `run_id` None a new one that Dagster started by itself.
 
-    `log` gets masked lines only. `end_process` is called when the run must stop and this thread is stuck.
+    `log` gets lines that the engine has masked. `end_process` is called when the run must stop and this thread is stuck.
     Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
     """
     leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
@@ -72,8 +71,7 @@ def execute_run(
     lease = Lease(leases, claim.run, seconds=platform.settings.lease_seconds, end_process=end_process)
     with lease.kept(), _failure_written(leases, claim.run):
         config = _config_of(platform, claim)
-        with _masked(log, config):
-            result = run_pipeline(config, _job(platform, claim.run, log, lease))
+        result = run_pipeline(config, _job(platform, claim.run, log, lease))
         _write(leases, claim.run, _success(claim.run, result))
     return Execution(
         run=claim.run,
@@ -139,13 +137,3 @@ def _failure_written(leases: LeaseStore, run: Run) -> Iterator[None]:
 def _write(leases: LeaseStore, run: Run, ending: Ending) -> None:
     if not until_written(lambda: leases.end(run, ending), seconds=RESULT_SECONDS):
         raise RunStopped("The run had ended before its result was written.")
-
-
-@contextmanager
-def _masked(log: logging.Logger, config: PipelineConfig) -> Iterator[None]:
-    masking = MaskingFilter(secret_values(config))
-    log.addFilter(masking)
-    try:
-        yield
-    finally:
-        log.removeFilter(masking)

@@ -14,6 +14,9 @@ from headrace.store.leases import LeaseStore
 STUCK_SECONDS = 5.0
 """How long a worker that must stop may take before it is ended: a driver deep in C hears no signal."""
 
+PROGRESS_SECONDS = 1.0
+"""How often a run that moves on says so in its row, where clients see it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +37,7 @@ class Lease:
         self._run = run
         self._interval = seconds / 3
         self._end_process = end_process
-        self._progress = Progress(phase="start", rows=0, bytes=0)
+        self._progress = self._written = Progress(phase="extract", rows=0, bytes=0)
         self._done = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
@@ -68,7 +71,11 @@ class Lease:
             self._thread.join(timeout=self._interval)
 
     def _keep(self) -> None:
-        while not self._done.wait(self._interval):
+        due = time.monotonic() + self._interval
+        while not self._done.wait(min(self._interval, PROGRESS_SECONDS)):
+            if time.monotonic() < due and self._progress is self._written:
+                continue
+            due = time.monotonic() + self._interval
             try:
                 held = self._renew()
             except Unavailable:
@@ -81,7 +88,7 @@ class Lease:
                 return
 
     def _renew(self) -> bool:
-        progress = self._progress
+        progress = self._written = self._progress
         return self._leases.renew(self._run, phase=progress.phase, rows=progress.rows, bytes_=progress.bytes)
 
 

@@ -187,9 +187,7 @@ def _checked(changes: PipelineChanges) -> PipelineColumns:
         schedule = changes["schedule"]
         columns["schedule"] = _or_fault(lambda: normalize_schedule(schedule), "", faults)
     if "timezone" in changes:
-        columns["timezone"] = (
-            _or_fault(lambda: check_timezone(changes["timezone"]), "", faults) or ""
-        )
+        columns["timezone"] = _or_fault(lambda: check_timezone(changes["timezone"]), "", faults) or ""
     if "config" in changes:
         config = _or_fault(lambda: parse_config(changes["config"]), "/config", faults)
         if config is not None:
