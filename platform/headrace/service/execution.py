@@ -58,7 +58,8 @@ def execute_run(
 ) -> Execution:
     """Execute a pending run, or with `run_id` None a new one that Dagster started by itself.
 
-    `log` gets lines that the engine has masked. `end_process` is called when the run must stop and this thread is stuck.
+    `log` gets lines that the engine has masked. `end_process` is called when the run must stop and this
+    thread is stuck.
     Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
     """
     leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
