@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-OUT = Console(highlight=False, soft_wrap=True)
+# A pipe has no width: `grep` and `awk` want a row to be a line.
+OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _STYLES = {"success": "green", "failed": "red", "running": "cyan", "cancelled": "yellow"}
@@ -25,7 +26,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -
     """Print rows as a table; `columns` maps keys to headings."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in columns.values():
-        table.add_column(heading, no_wrap=True)
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(cell(row.get(key)) for key in columns))
     OUT.print(table)

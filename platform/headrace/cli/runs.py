@@ -122,7 +122,7 @@ def download(
     run: RunId,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default="RUN.FORMAT"),
+        typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="RUN.FORMAT"),
     ] = None,
     format_: Annotated[Format, typer.Option("--format", help="What to write it as.")] = Format.PARQUET,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -91,13 +92,23 @@ async def _serve(installation: Installation, *, sample: bool) -> None:
         asyncio.create_task(_welcome(installation, ticket, began, sample=sample)),
         asyncio.create_task(_say_stopping(stop)),
     ]
+    for task in asides:
+        task.add_done_callback(partial(_stop_on_failure, stop))
     try:
         await supervisor.run(stop)
     finally:
         for task in asides:
             task.cancel()
-        await asyncio.gather(*asides, return_exceptions=True)
+        await asyncio.wait(asides)
+    for task in asides:
+        if not task.cancelled():
+            task.result()
     OUT.print("Stopped.")
+
+
+def _stop_on_failure(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        stop.set()
 
 
 def _stop_signals() -> list[signal.Signals]:

@@ -1,0 +1,99 @@
+"""`headrace keys`: the keys that stored secrets are encrypted under."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headrace.cli.console import OUT, print_json, print_table
+from headrace.cli.options import AsJson, Home
+from headrace.errors import Conflict
+from headrace.settings import Settings, load_settings
+
+app = typer.Typer(help="Encryption keys of the stored secrets.", no_args_is_help=True)
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, as `keys status` shows it.")]
+
+
+class KeyringExists(Conflict):
+    """There is a keyring already; keys are added to it, never written over it."""
+
+    code = "cli.keyring_exists"
+    title = "Keyring exists"
+    hint = "`headrace keys add` adds a key to it."
+
+
+@app.command()
+def init(home: Home = None) -> None:
+    """Make the keyring of a new installation. An existing one is never changed."""
+    from headrace.encryption import keyring_file
+
+    path = _keyring(load_settings(home))
+    if not keyring_file.create(path):
+        raise KeyringExists(f"{path} exists.")
+    OUT.print(f"Made {path}. Keep a copy elsewhere: without it every stored secret is lost.", markup=False)
+
+
+@app.command()
+def status(as_json: AsJson = False, home: Home = None) -> None:
+    """List the keys, the one that seals first, with whether something stored needs them."""
+    from headrace.encryption.keyring import load_keyring
+
+    settings = load_settings(home)
+    keyring, in_use = load_keyring(settings, create=False), _in_use(settings)
+    rows = [
+        {"key": key, "seals": key == keyring.current_id, "in_use": key in in_use, "missing": False}
+        for key in keyring.ids
+    ]
+    rows += [
+        {"key": key, "seals": False, "in_use": True, "missing": True}
+        for key in sorted(in_use - set(keyring.ids))
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, {"key": "KEY", "seals": "SEALS", "in_use": "IN USE", "missing": "MISSING"})
+
+
+@app.command()
+def add(home: Home = None) -> None:
+    """Add a fresh key, which can open from now on and seals once it is promoted; print its id."""
+    from headrace.encryption import keyring_file
+
+    OUT.print(keyring_file.add(_keyring(load_settings(home))))
+
+
+@app.command()
+def promote(key: KeyId, home: Home = None) -> None:
+    """Make a key the one that seals, once every machine has it. Restart the platform afterwards."""
+    from headrace.encryption import keyring_file
+
+    keyring_file.promote(_keyring(load_settings(home)), key)
+    OUT.print(f"{key} seals from the next start on.")
+
+
+@app.command()
+def retire(key: KeyId, home: Home = None) -> None:
+    """Remove a key for good. Refused while it seals, or while something stored needs it."""
+    from headrace.encryption import keyring_file
+
+    settings = load_settings(home)
+    keyring_file.retire(_keyring(settings), key, in_use=_in_use(settings))
+    OUT.print(f"{key} is gone.")
+
+
+def _keyring(settings: Settings) -> Path:
+    from headrace.encryption.keyring import user_keyring
+
+    return settings.keyring_file or user_keyring(settings)
+
+
+def _in_use(settings: Settings) -> frozenset[str]:
+    from headrace.store.database import Database
+    from headrace.store.keys_in_use import key_ids_in_use
+
+    database = Database(settings.sqlalchemy_url)
+    try:
+        return key_ids_in_use(database)
+    finally:
+        database.close()
