@@ -1,0 +1,195 @@
+"""A run's output file: written once, streaming, and there whole or not at all."""
+
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from headrace.connectors.base import Output
+from headrace.engine.widening import Inexact, conform, storable, widen, with_text
+from headrace.errors import HeadraceError
+
+_GROUP_ROWS = 122_880  # one row group of DuckDB's, so that it reads a group per thread
+_GROUP_BYTES = 64 * 1024 * 1024
+_SAMPLE_ROWS = 10_000
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DiskFull(HeadraceError):
+    """The output did not fit; nothing of it is left behind."""
+
+    code = "run.disk_full"
+    title = "Disk full"
+    hint = "Free space in the home folder's outputs, or move the home folder; then run again."
+
+
+class OutputWriter:
+    """Writes batches of drifting schemas into one Parquet file, in bounded memory.
+
+    Rows are gathered into row groups. A row group whose schema is wider than the part that is being written
+    starts a new part; `finish` writes several parts into one file of the widest schema. Leaving the context
+    without `finish` removes every trace.
+    """
+
+    def __init__(self, path: Path, widened: Callable[[pa.Schema, pa.Schema], None] = lambda old, new: None):
+        self._path = path
+        self._widened = widened
+        self._schema = pa.schema([])
+        self._gathered: list[pa.RecordBatch] = []
+        self._gathered_rows = self._gathered_bytes = 0
+        self._part: pq.ParquetWriter | None = None
+        self._parts: list[Path] = []
+        self.rows = 0
+        self.bytes = 0  # of Arrow memory
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gathered = []
+        self._abandon()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take the batch's rows. Raises DiskFull."""
+        if batch.num_rows == 0 and not batch.schema.names:
+            return
+        schema = widen(self._schema, batch.schema)
+        if schema is not self._schema:
+            if self._schema.names:
+                self._widened(self._schema, schema)
+            self._schema = schema
+        self._gathered.append(batch)
+        self._gathered_rows += batch.num_rows
+        self._gathered_bytes += batch.nbytes
+        self.rows += batch.num_rows
+        self.bytes += batch.nbytes
+        if self._gathered_rows >= _GROUP_ROWS or self._gathered_bytes >= _GROUP_BYTES:
+            self._flush()
+
+    def finish(self) -> Output:
+        """Publish the file under its name and return it. Raises DiskFull."""
+        if self._gathered or not self._parts:
+            self._flush()
+        self._close_part()
+        whole = self._parts[0] if len(self._parts) == 1 else self._merge()
+        with _disk():
+            _publish(whole, self._path)
+        return Output(path=self._path, schema=self._schema, rows=self.rows, size=self._path.stat().st_size)
+
+    def _flush(self) -> None:
+        self._schema = storable(self._schema)
+        table = self._conformed(self._gathered)
+        with _disk():
+            if self._part is None or not self._part.schema.equals(self._schema):
+                self._close_part()
+                path = self._path.with_name(f"{self._path.name}.part{len(self._parts)}")
+                self._parts.append(path)
+                self._part = _parquet_writer(path, table)
+            self._part.write_table(table, row_group_size=max(table.num_rows, 1))
+        self._gathered = []
+        self._gathered_rows = self._gathered_bytes = 0
+
+    def _conformed(self, batches: list[pa.RecordBatch]) -> pa.Table:
+        """One table of the schema; a column that does not fit it exactly is text from here on."""
+        while True:
+            try:
+                return pa.Table.from_batches([conform(b, self._schema) for b in batches], self._schema)
+            except Inexact as inexact:
+                self._schema = with_text(self._schema, inexact.column)
+
+    def _merge(self) -> Path:
+        """Write the parts into one file of the widest schema, again from the start if a column turns text."""
+        merged = self._path.with_name(f"{self._path.name}.merged")
+        self._parts.append(merged)
+        while True:
+            try:
+                with _disk():
+                    self._copy_parts(merged)
+                return merged
+            except Inexact as inexact:
+                self._schema = with_text(self._schema, inexact.column)
+
+    def _copy_parts(self, merged: Path) -> None:
+        groups = (group for part in self._parts if part != merged for group in _row_groups(part))
+        writer: pq.ParquetWriter | None = None
+        try:
+            for group in groups:
+                batches = [conform(batch, self._schema) for batch in group.to_batches()]
+                table = pa.Table.from_batches(batches, self._schema)
+                writer = writer or _parquet_writer(merged, table)
+                writer.write_table(table, row_group_size=max(table.num_rows, 1))
+        finally:
+            if writer is not None:
+                writer.close()
+
+    def _close_part(self) -> None:
+        part, self._part = self._part, None
+        if part is not None:
+            with _disk():
+                part.close()
+
+    def _abandon(self) -> None:
+        with suppress(OSError, HeadraceError):  # the file is removed, whatever could not be written of it
+            self._close_part()
+        for part in self._parts:
+            part.unlink(missing_ok=True)
+
+
+def _row_groups(path: Path) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for index in range(file.num_row_groups):
+            yield file.read_row_group(index)
+
+
+def _parquet_writer(path: Path, sample: pa.Table) -> pq.ParquetWriter:
+    """Open a part. Dictionaries only where strings repeat: building one for distinct strings is lost time."""
+    strings = [
+        f.name for f in sample.schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
+    ]
+    return pq.ParquetWriter(
+        path,
+        sample.schema,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=[name for name in strings if _repeats(sample.column(name))],
+        write_statistics=[f.name for f in sample.schema if not pa.types.is_nested(f.type)],
+    )
+
+
+def _repeats(column: pa.ChunkedArray) -> bool:
+    sample = column.slice(0, _SAMPLE_ROWS)
+    return len(sample) > 0 and pc.count_distinct(sample).as_py() <= len(sample) // 10
+
+
+def _publish(whole: Path, path: Path) -> None:
+    """Give the file its name once its bytes are on the disk, and the name itself after that."""
+    _sync(whole)
+    whole.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull("The disk is full: the run's output could not be written.") from None
+        raise

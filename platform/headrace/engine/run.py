@@ -1,0 +1,274 @@
+"""One run of a pipeline: extract into the output file, then load the destination from it.
+
+A run that fails publishes nothing: the destination is loaded only from a finished file, in one step. The
+cursor that it stores is the highest that was read into that file, so a failed run moves no cursor.
+"""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from headrace.connectors.base import (
+    Checkpoint,
+    Cursor,
+    LoadRequest,
+    LoadResult,
+    Output,
+    ReadRequest,
+    Stream,
+    SyncMode,
+    WriteDisposition,
+)
+from headrace.connectors.config import PipelineConfig, secret_values
+from headrace.engine.arrowize import arrowize
+from headrace.engine.cursors import HighestCursor
+from headrace.engine.masking import MaskingFilter
+from headrace.engine.output import OutputWriter
+from headrace.errors import HeadraceError
+
+Phase = Literal["extract", "load"]
+_LOG_SECONDS = 5.0
+_PREVIEW_ROWS = 10
+_RECORDS_AT_ONCE = 50_000
+
+
+class ConnectorCrashed(HeadraceError):
+    """A connector raised an error that it does not foresee; its text may hold secrets and is withheld."""
+
+    code = "connector.crashed"
+    title = "Connector crashed"
+    hint = "This is a fault of the connector. Report it with the place that the message names."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    phase: Phase
+    rows: int  # extracted, or loaded, so far
+    bytes: int  # of Arrow memory extracted so far
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineJob:
+    """What a run works with and whom it tells."""
+
+    output_path: Path
+    pipeline_id: str
+    run_id: str
+    log: logging.Logger
+    progress: Callable[[Progress], None] = lambda progress: None
+    check: Callable[[], None] = lambda: None
+    """Raises when the run was cancelled or is no longer this worker's. Its error leaves `run_pipeline`
+    unchanged, whatever a connector makes of it. Called between batches."""
+    before_commit: Callable[[], None] = lambda: None
+    """Like `check`, called right before the commit: it may take its time to be sure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineResult:
+    """What a run did."""
+
+    rows: int
+    bytes: int  # of Arrow memory
+    output_size: int  # of the file, in bytes
+    schema: pa.Schema
+    location: str  # where the data is now, for people
+    cursor: Cursor | None  # stored with the data
+    preview: list[dict[str, str | None]]  # the first rows, as text
+
+
+def run_pipeline(config: PipelineConfig, job: EngineJob) -> EngineResult:
+    """Move the stream's rows to the destination.
+
+    Raises what `job.check` raises, and otherwise a HeadraceError whose text holds no secret.
+    """
+    return _Run(config, job).run()
+
+
+@dataclass
+class _Run:
+    config: PipelineConfig
+    job: EngineJob
+    stopped: Exception | None = None
+    started: float = field(default_factory=time.monotonic)
+    reported: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.masking = MaskingFilter(secret_values(self.config))
+        self.log = _masked_logger(self.job.log, self.masking)
+
+    def run(self) -> EngineResult:
+        config, incremental = self.config, self.config.sync_mode is SyncMode.INCREMENTAL
+        self.log.info(
+            "Starting %s: %s to %s, stream %s, %s",
+            config.name,
+            config.source_name,
+            config.destination_name,
+            config.stream,
+            config.sync_mode,
+        )
+        with self._errors(config.destination_name):
+            last = config.destination.last_load(self.job.pipeline_id) if incremental else None
+        cursor = last.cursor if last else None
+        with self._errors(config.source_name):
+            stream = config.source.describe(config.stream) if incremental else None
+            output, extracted, cursor = self._extract(stream, cursor)
+        with self._errors(config.destination_name):
+            location = self._load(output, stream, cursor)
+        self.log.info("Finished in %.1f s: %s rows", time.monotonic() - self.started, f"{output.rows:,}")
+        return EngineResult(
+            rows=output.rows,
+            bytes=extracted,
+            output_size=output.size,
+            schema=output.schema,
+            location=location,
+            cursor=cursor,
+            preview=_preview(output),
+        )
+
+    def _extract(self, stream: Stream | None, cursor: Cursor | None) -> tuple[Output, int, Cursor | None]:
+        cursor_field = self.config.cursor_field or (stream.cursor_field if stream else None)
+        highest = HighestCursor(cursor_field if stream else None, cursor)
+        request = ReadRequest(
+            stream=self.config.stream,
+            sync_mode=self.config.sync_mode,
+            cursor_field=cursor_field,
+            cursor=cursor,
+            max_iterations=self.config.max_iterations,
+            log=self.log,
+        )
+        if cursor is not None:
+            self.log.info("Reading what comes after the last cursor")
+        with OutputWriter(self.job.output_path, self._log_new_schema) as writer:
+            for batch in self._batches(request, highest):
+                self.check()
+                writer.add(batch)
+                highest.see(batch)
+                self._report("extract", writer.rows, writer.bytes)
+            self.check()
+            output = writer.finish()
+        self.job.progress(Progress(phase="extract", rows=writer.rows, bytes=writer.bytes))
+        self.log.info("Extracted %s rows into %s bytes of Parquet", f"{output.rows:,}", f"{output.size:,}")
+        return output, writer.bytes, highest.value
+
+    def _batches(self, request: ReadRequest, highest: HighestCursor) -> Iterator[pa.RecordBatch]:
+        iterations = 0
+        for item in self.config.source.read(request):
+            if isinstance(item, Checkpoint):
+                highest.value = item.cursor
+                continue
+            if isinstance(item, list):
+                for start in range(0, len(item), _RECORDS_AT_ONCE):
+                    yield arrowize(item[start : start + _RECORDS_AT_ONCE])
+            else:
+                yield item
+            iterations += 1
+            if request.max_iterations is not None and iterations >= request.max_iterations:
+                return
+
+    def _load(self, output: Output, stream: Stream | None, cursor: Cursor | None) -> str:
+        destination = self.config.destination
+        if stream is not None and output.rows == 0:
+            self.log.info("Nothing new: the destination stays as it is")
+            return ""
+        keys = stream.primary_key if stream else ()
+        request = LoadRequest(
+            output=output,
+            table=self.config.stream,
+            disposition=_disposition(self.config, keys),
+            primary_key=keys,
+            pipeline_id=self.job.pipeline_id,
+            load_id=self.job.run_id,
+            cursor=cursor,
+            log=self.log,
+            progress=lambda rows: self._report("load", rows, 0),
+            before_commit=lambda: self.check(self.job.before_commit),
+        )
+        self.job.progress(Progress(phase="load", rows=0, bytes=0))
+        result: LoadResult = destination.load(request)
+        self.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)
+        return result.location
+
+    def check(self, ask: Callable[[], None] | None = None) -> None:
+        """Ask whether to go on, and keep the answer: a connector may hide the error that this raises."""
+        try:
+            (ask or self.job.check)()
+        except Exception as error:
+            self.stopped = error
+            raise
+
+    def _report(self, phase: Phase, rows: int, size: int) -> None:
+        self.job.progress(Progress(phase=phase, rows=rows, bytes=size))
+        now = time.monotonic()
+        if now - self.reported >= _LOG_SECONDS:
+            self.reported = now
+            self.log.info("%s rows %s", f"{rows:,}", "read" if phase == "extract" else "loaded")
+
+    def _log_new_schema(self, old: pa.Schema, new: pa.Schema) -> None:
+        before = {column.name: column.type for column in old}
+        for column in new:
+            if column.name not in before:
+                self.log.info("New column %s: %s", column.name, column.type)
+            elif before[column.name] != column.type:
+                self.log.info("Column %s: %s becomes %s", column.name, before[column.name], column.type)
+
+    @contextmanager
+    def _errors(self, connector: str) -> Iterator[None]:
+        """Let out the check's own error first, then foreseen errors with masked text, and nothing else."""
+        try:
+            yield
+        except Exception as error:
+            if self.stopped is not None:
+                raise self.stopped from None
+            raise self._fit(error, connector) from None
+
+    def _fit(self, error: Exception, connector: str) -> HeadraceError:
+        if isinstance(error, HeadraceError):
+            error.detail = self.masking.mask(error.detail)
+            error.args = (error.detail,)
+            return error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return ConnectorCrashed(f"The connector {connector} stopped with {type(error).__name__} at {where}.")
+
+
+def _disposition(config: PipelineConfig, keys: tuple[str, ...]) -> WriteDisposition:
+    if config.sync_mode is SyncMode.FULL_REFRESH:
+        return "replace"
+    return "merge" if keys and "merge" in config.destination.dispositions else "append"
+
+
+def _preview(output: Output) -> list[dict[str, str | None]]:
+    for batch in output.batches(_PREVIEW_ROWS):
+        return [{name: _short(value) for name, value in row.items()} for row in batch.to_pylist()]
+    return []
+
+
+def _short(value: Any) -> str | None:
+    return None if value is None else str(value)[:200]
+
+
+def _masked_logger(target: logging.Logger, masking: MaskingFilter) -> logging.Logger:
+    """Return a logger for the connectors whose masked messages go to `target`."""
+    logger = logging.Logger("headrace.run", logging.DEBUG)
+    handler = _Forward(target)
+    handler.addFilter(masking)
+    logger.addHandler(handler)
+    return logger
+
+
+class _Forward(logging.Handler):
+    def __init__(self, target: logging.Logger) -> None:
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._target.log(record.levelno, "%s", record.getMessage())
