@@ -11,8 +11,10 @@ from pydantic_core import PydanticCustomError
 from headrace.connectors.base import ConnectorError, Section, Unauthorized, Unreachable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection
 
+_LOST = "server closed the connection"
 _MASK = "**********"
 _MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
 _REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does not exist|permission denied")
@@ -124,6 +126,29 @@ def execute(connection: "Connection", statement: str, *parameters: object) -> in
         return int(cursor.rowcount)
 
 
+def stream(connection: "Connection", query: str, failure: type[ConnectorError]) -> "Iterator[pa.RecordBatch]":
+    """Yield a query's rows as they come, some megabytes at a time. Raises `failure` or Unreachable."""
+    import pyarrow as pa
+
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        batches = cursor.fetch_record_batch()
+        while True:
+            try:
+                batch = batches.read_next_batch()
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException) as error:  # once rows flow, the driver's errors are Arrow's
+                raise _broken_off(str(error), failure) from None
+            yield batch
+
+
+def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
+    reason = _MESSAGE.search(message)
+    detail = reason[1] if reason else message.partition("\n")[0]
+    return _kind("", failure, lost=_LOST in message)(f"PostgreSQL: {detail.strip()}")
+
+
 def _not_connected(message: str) -> ConnectorError:
     reason = _MESSAGE.search(message)
     detail = reason[1] if reason else message.partition("\n")[0].rpartition("failed: ")[2]
@@ -137,7 +162,7 @@ def _translated(error: Any, failure: type[ConnectorError], config: PostgresConne
     reason = _MESSAGE.search(str(error))
     message = facts.get("PG_DIAG_MESSAGE_PRIMARY") or (reason[1] if reason else str(error).partition("\n")[0])
     state = error.sqlstate or ""
-    kind = _kind(state, failure, lost="server closed the connection" in str(error))
+    kind = _kind(state, failure, lost=_LOST in str(error))
     return kind(
         f"PostgreSQL: {config.masked(message.strip())}", context={"sqlstate": state} if state else None
     )

@@ -1,7 +1,8 @@
 """Which SQL expression reads a PostgreSQL column without losing a value, and as which Arrow type.
 
-Three kinds of value have no place in the Arrow type that the rest of their column has: infinite dates and
-timestamps, 24:00, and NaN in a numeric. They become null, and `special` finds their rows, to be counted.
+Some values have no place in the Arrow type that the rest of their column has: infinite dates and timestamps,
+timestamps after the year 294246, the time 24:00, and NaN in a numeric. They become null, and `special` finds
+their rows, to be counted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _NATIVE = {
     "bool": "bool_", "int2": "int16", "int4": "int32", "int8": "int64", "float4": "float32",
     "float8": "float64", "text": "string", "varchar": "string", "bpchar": "string", "bytea": "binary",
 }  # fmt: skip
-_TEMPORAL = {"date": "date32", "timestamp": "timestamp", "timestamptz": "timestamp", "time": "time64"}
+_TEMPORAL = frozenset({"date", "time", "timestamp", "timestamptz"})
+# The last microsecond that 64 bits count from 1970; PostgreSQL counts from 2000, and 30 years further.
+_LATEST = "294247-01-10 04:00:54.775807+00"
 _LISTED = frozenset({"bool", "int2", "int4", "int8", "float4", "float8", "text", "varchar"})
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
 
@@ -81,7 +84,12 @@ def numeric_type(typmod: int) -> tuple[int, int] | None:
 def _temporal(column: Column, name: str) -> Projected:
     import pyarrow as pa
 
-    finite = f"{name} < '24:00'::time" if column.type == "time" else f"isfinite({name})"
+    if column.type == "time":
+        finite = f"{name} < '24:00'"
+    elif column.type == "date":
+        finite = f"isfinite({name})"
+    else:
+        finite = f"{name} > '-infinity' AND {name} <= '{_LATEST}'"
     types = {
         "date": pa.date32(), "time": pa.time64("us"), "timestamp": pa.timestamp("us"),
         "timestamptz": pa.timestamp("us", "UTC"),
@@ -89,7 +97,7 @@ def _temporal(column: Column, name: str) -> Projected:
     return Projected(
         expression=f"CASE WHEN {finite} THEN {name} END",
         field=pa.field(column.name, types[column.type]),
-        special=f"NOT {finite}",
+        special=f"NOT ({finite})",
     )
 
 

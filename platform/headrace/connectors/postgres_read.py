@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.postgres_catalog import Column, Table, columns, find_tables
-from headrace.connectors.postgres_connection import execute, fetch
+from headrace.connectors.postgres_connection import execute, fetch, stream
 from headrace.connectors.postgres_projection import Projected, projected
 from headrace.connectors.sql_names import literal, quoted
 
@@ -20,6 +20,7 @@ _ORDERED = frozenset(
     {"int2", "int4", "int8", "oid", "numeric", "text", "varchar", "bpchar", "uuid", "date", "timestamp",
      "timestamptz"}
 )  # fmt: skip
+_SOURCE = "headrace_source"
 
 
 def find_table(connection: Connection, stream: str) -> Table:
@@ -47,7 +48,7 @@ def read_table(
     table = find_table(connection, request.stream)
     found = columns(connection, table.schema, table.name)
     condition, order = _position(found, request)
-    relation = quoted(table.schema, table.name)
+    relation = f"{quoted(table.schema, table.name)} AS {_SOURCE}"
     nested = _nested_arrays(connection, found, relation + condition)
     readers = [projected(column, nested=column.name in nested, unbounded=unbounded) for column in found]
     batches = _batches(connection, readers, relation + condition + order, request.log)
@@ -62,7 +63,8 @@ def _position(found: list[Column], request: ReadRequest) -> tuple[str, str]:
     if request.sync_mode is not SyncMode.INCREMENTAL:
         return "", ""
     column = _cursor_column(found, request)
-    order = f" ORDER BY {quoted(column.name)} NULLS FIRST"
+    # Qualified: alone it would name the column of the result, which may be the text of this one.
+    order = f" ORDER BY {_SOURCE}.{quoted(column.name)} NULLS FIRST"
     if request.cursor is None:
         return "", order
     if isinstance(request.cursor, bool) or not isinstance(request.cursor, int | float | str):
@@ -105,18 +107,19 @@ def _batches(
         f"({' OR '.join(specials) or 'false'}) IS TRUE",
     ]
     rows = special_rows = 0
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(expressions)} FROM {source}")  # noqa: S608 - quoted names
-        for batch in cursor.fetch_record_batch():
-            rows += batch.num_rows
-            special_rows += batch.column(len(readers)).true_count
-            if batch.num_rows:
-                yield _typed(batch, schema)
+    query = f"SELECT {', '.join(expressions)} FROM {source}"  # noqa: S608 - quoted names
+    for batch in stream(connection, query, Unreadable):
+        rows += batch.num_rows
+        special_rows += batch.column(len(readers)).true_count
+        if batch.num_rows:
+            yield _typed(batch, schema)
     if not rows:
         yield pa.RecordBatch.from_pylist([], schema=schema)
     if special_rows:
         names = ", ".join(repr(reader.field.name) for reader in readers if reader.special)
-        log.warning("%d rows hold infinity, NaN or 24:00 in %s: null there", special_rows, names)
+        log.warning(
+            "%d rows hold infinity, NaN, 24:00 or too late a time in %s: null there", special_rows, names
+        )
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
