@@ -56,6 +56,8 @@ def _message(event: Mapping[str, Any]) -> str | None:
             return _reason(event)
         case "RunFailureEvent" if "Steps failed" not in event["message"]:
             return _reason(event)
+        case "EngineEvent" if event.get("error"):
+            return f"{event['message']} {_cause(event['error']['message'].strip())}"
         case _:  # also a RunFailureEvent that only repeats its step's reason
             return None
 
@@ -69,3 +71,8 @@ def _reason(event: Mapping[str, Any]) -> str:
     if reason.endswith("DagsterExecutionInterruptedError"):
         return "The run was told to stop."
     return _EXCEPTION_CLASS.sub("", reason)
+
+
+def _cause(text: str) -> str:
+    """Return what Dagster says of an exception: our own errors hold no secret, of others only the class."""
+    return _EXCEPTION_CLASS.sub("", text) if text.startswith("headrace.") else f"({text.split(':')[0]})"

@@ -56,6 +56,20 @@ def test_a_step_that_was_interrupted_says_so() -> None:
     assert messages(interrupted) == ["The run was told to stop."]
 
 
+def test_a_worker_that_could_not_begin_says_why_in_our_own_words_only() -> None:
+    ours = event(
+        "EngineEvent", "Could not load job.", error="headrace.keyring.MissingKeys: Key 0 is missing.\n"
+    )
+    foreign = event(
+        "EngineEvent", "Could not load job.", error="psycopg.OperationalError: password=hunter2\n"
+    )
+
+    assert messages(ours, foreign) == [
+        "Could not load job. Key 0 is missing.",
+        "Could not load job. (psycopg.OperationalError)",
+    ]
+
+
 def test_a_runs_failure_that_repeats_its_steps_is_no_line() -> None:
     repeated = event("RunFailureEvent", "Execution of run for \"p\" failed. Steps failed: ['extract_load'].")
 
