@@ -34,7 +34,7 @@ class RunAlreadyActive(Conflict):
 
 
 class RunAlreadyEnded(Conflict):
-    """A run that ended cannot be cancelled; `context["status"]` says how it ended."""
+    """A run that ended cannot be cancelled; `context["run_status"]` says how it ended."""
 
     code = "run.already_ended"
     title = "The run has ended"
@@ -84,7 +84,7 @@ class RunStore(Scoped):
             cancel_active(connection, runs.c.id == run_id, self._database.now(connection))
             run = self._get(connection, run_id)
         if run.status is not RunStatus.CANCELLED:
-            raise RunAlreadyEnded(f"The run ended as {run.status}.", context={"status": run.status.value})
+            raise RunAlreadyEnded(f"The run ended as {run.status}.", context={"run_status": run.status.value})
         return run
 
     def _get(self, connection: Connection, run_id: UUID) -> Run:

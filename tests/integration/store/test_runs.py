@@ -114,7 +114,7 @@ def test_a_successful_run_never_becomes_cancelled(
     with pytest.raises(RunAlreadyEnded) as refused:
         store.cancel(claim.run.id)
 
-    assert refused.value.context == {"status": "success"}
+    assert refused.value.context == {"run_status": "success"}
     ended = store.get(claim.run.id)
     assert (ended.status, ended.rows, ended.bytes) == (RunStatus.SUCCESS, 3, 42)
 

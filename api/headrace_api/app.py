@@ -1,0 +1,47 @@
+"""The REST service as an ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from headrace.errors import HeadraceError
+from headrace.service.platform import Platform
+from headrace_api import connectors, docs, domains, pipelines, runs, system, tokens
+from headrace_api.backend import Backend, ControlLoops, Dagster
+from headrace_api.metrics import Metrics
+from headrace_api.middleware import LastNet, Observation
+from headrace_api.problems import answer_error, answer_http_exception
+from headrace_api.routing import Endpoint, starlette_routes
+
+ENDPOINTS: tuple[Endpoint, ...] = tuple(
+    endpoint
+    for noun in (pipelines, runs, domains, connectors, tokens, system)
+    for endpoint in noun.routes.endpoints
+)
+"""Everything that OpenAPI describes; the pages below /docs describe it, and are not described."""
+
+
+def create_app(platform: Platform, dagster: Dagster, control: ControlLoops) -> Starlette:
+    """Return the application; while it is up, so are the control loops."""
+    metrics = Metrics()
+    backend = Backend(platform=platform, dagster=dagster, control=control, metrics=metrics)
+    documentation = docs.documentation(list(ENDPOINTS))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        control.start()
+        yield
+        await run_in_threadpool(control.stop)
+
+    app = Starlette(
+        routes=list(starlette_routes(backend, [*ENDPOINTS, *documentation.endpoints])),
+        middleware=[Middleware(Observation, metrics=metrics), Middleware(LastNet)],
+        exception_handlers={HeadraceError: answer_error, HTTPException: answer_http_exception},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    return app

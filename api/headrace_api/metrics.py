@@ -1,0 +1,55 @@
+"""What Prometheus is told. docs/http-api.md lists each metric; a test holds the two together."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+
+from headrace.records import RunStatus
+from headrace.store.stats import Figures
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Metrics:
+    """The instruments of one application."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
+            "headrace_http_requests",
+            "Requests answered, by method, route template and status.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "headrace_http_request_seconds",
+            "Seconds until the answer was complete, by method and route template.",
+            ["method", "route"],
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+            registry=self.registry,
+        )
+        self._pipelines = self._gauge("headrace_pipelines", "Pipelines stored.")
+        self._enabled = self._gauge("headrace_pipelines_enabled", "Pipelines that are enabled.")
+        self._active = self._gauge("headrace_runs_active", "Runs pending or running.")
+        self._recent = Gauge(
+            "headrace_runs_last_24_hours",
+            "Runs created in the last 24 hours, by status.",
+            ["status"],
+            registry=self.registry,
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request. `route` is a template, so that the number of series stays bounded."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def render(self, figures: Figures) -> bytes:
+        """Return all metrics, with these figures of the moment, in Prometheus's text format."""
+        self._pipelines.set(figures.pipelines)
+        self._enabled.set(figures.pipelines_enabled)
+        self._active.set(figures.active_runs)
+        for status in RunStatus:
+            self._recent.labels(status.value).set(figures.runs_last_24_hours.get(status, 0))
+        return generate_latest(self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, registry=self.registry)

@@ -1,0 +1,248 @@
+"""Pipelines over HTTP."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic.config import JsonDict
+from typing_extensions import TypedDict
+
+from headrace.records import Pipeline, Role, RunStatus
+from headrace.service.pipelines import PipelineChanges, PipelineDraft, Pipelines
+from headrace_api.pagination import Paging, page_of, paged
+from headrace_api.payloads import Config, Name, SearchText, Switch, Tag, Tags
+from headrace_api.preconditions import if_match, revision_tag
+from headrace_api.requests import Call
+from headrace_api.responses import Answer, Timestamp, created, nothing
+from headrace_api.routing import Routes
+
+routes = Routes(tag="Pipelines")
+
+_CONFIG: JsonDict = {
+    "name": "hubspot-contacts",
+    "source": {
+        "name": "hubspot",
+        "stream": "contacts",
+        "authentication": {"type": "api_key", "params": {"token": "pat-xxx"}},
+    },
+    "destination": {"name": "bigquery", "config": {"project_id": "my-project", "dataset": "raw_data"}},
+}
+_EXAMPLE: JsonDict = {
+    "name": "HubSpot to BigQuery",
+    "schedule": "0 */6 * * *",
+    "enabled": True,
+    "domain_id": None,
+}
+
+Schedule = Annotated[
+    str | None,
+    Field(
+        description="Five fields of cron, or an alias such as `@hourly`; null or empty: by hand only.",
+        examples=["0 */6 * * *"],
+    ),
+]
+Timezone = Annotated[str, Field(description="IANA name of the time zone of the schedule.", examples=["UTC"])]
+
+
+class NewPipeline(BaseModel):
+    """A pipeline to be created."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{**_EXAMPLE, "config": _CONFIG}]}
+    )
+
+    name: Name
+    config: Config
+    schedule: Schedule = None
+    timezone: Timezone = "UTC"
+    enabled: bool = True
+    domain_id: UUID | None = None
+    tags: Tags = []
+
+
+@with_config(
+    extra="forbid",
+    json_schema_extra={
+        "examples": [{"name": "HubSpot Contacts (Production)", "schedule": "0 */4 * * *", "enabled": False}]
+    },
+)
+class PipelineUpdate(TypedDict, total=False):
+    """What changes; absent fields stay as they are."""
+
+    name: Name
+    config: Config
+    schedule: Schedule
+    timezone: Timezone
+    enabled: bool
+    domain_id: UUID | None
+    tags: Tags
+
+
+@with_config(extra="forbid", json_schema_extra={"examples": [{"name": "HubSpot to BigQuery (Copy)"}]})
+class PipelineCopy(TypedDict, total=False):
+    """How the copy is named; absent or null: after the original."""
+
+    name: Name | None
+
+
+@with_config(extra="forbid")
+class PipelineFilters(Paging, total=False):
+    """Which pipelines to list."""
+
+    domain_id: Annotated[UUID, Field(description="Only those of this domain.")]
+    enabled: Annotated[Switch, Field(description="Only those that are enabled, or that are not.")]
+    tag: Annotated[Tag, Field(description="Only those with this tag.")]
+    q: Annotated[SearchText, Field(description="Only those whose name contains this, in any case.")]
+
+
+class _Traits(BaseModel):
+    """What every form of a pipeline has, after the keys that the form is known by."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    timezone: str
+    tags: Sequence[str]
+    source: str = Field(description="The source connector's name.")
+    stream: str
+    destination: str = Field(description="The destination connector's name.")
+    sync_mode: str
+
+
+class _ViewKeys(BaseModel):
+    id: UUID
+    name: str
+    schedule: str | None
+    enabled: bool
+    domain_id: UUID | None
+    created_at: Timestamp
+    updated_at: Timestamp | None
+
+
+class _ConfigKeys(BaseModel):
+    id: UUID
+    name: str
+    config: Config
+    schedule: str | None
+    enabled: bool
+    domain_id: UUID | None
+    created_at: Timestamp
+    updated_at: Timestamp | None
+
+
+class _ItemKeys(BaseModel):
+    id: UUID
+    name: str
+    schedule: str | None
+    enabled: bool
+    domain_id: UUID | None
+    domain_name: str | None
+    last_run_status: RunStatus | None
+    last_run_at: Timestamp | None
+    created_at: Timestamp
+    updated_at: Timestamp | None
+
+
+# The bases from right to left: the form's own keys come first, in the order that clients know.
+class PipelineView(_Traits, _ViewKeys):
+    """A pipeline without its config."""
+
+
+class PipelineWithConfig(_Traits, _ConfigKeys):
+    """A pipeline with its config; secrets read `**********` unless the token may read them."""
+
+
+class PipelineItem(_Traits, _ItemKeys):
+    """A pipeline in a list, with how its newest run went."""
+
+
+@routes("POST", "/api/pipelines", role=Role.EDITOR, status=201)
+def create_pipeline(call: Call, body: NewPipeline) -> Answer[PipelineView]:
+    """Create a pipeline.
+
+    The config is checked as deeply as can be without connecting to anything, and stored encrypted.
+    """
+    draft = PipelineDraft(**{name: getattr(body, name) for name in NewPipeline.model_fields})
+    pipeline = _pipelines(call).create(draft)
+    return _created(pipeline)
+
+
+@routes("GET", "/api/pipelines", role=Role.VIEWER)
+def list_pipelines(call: Call, query: PipelineFilters) -> Answer[Sequence[PipelineItem]]:
+    """List the pipelines, newest first."""
+    page = page_of(query)
+    pipelines, total = _pipelines(call).list(
+        page,
+        domain_id=query.get("domain_id"),
+        enabled=query.get("enabled"),
+        tag=query.get("tag"),
+        query=query.get("q"),
+    )
+    return paged(call.request, page, [PipelineItem.model_validate(each) for each in pipelines], total)
+
+
+@routes("GET", "/api/pipelines/{pipeline_id:uuid}", role=Role.VIEWER, problems=(404, 409))
+def get_pipeline(call: Call, pipeline_id: UUID) -> Answer[PipelineWithConfig]:
+    """Get a pipeline with its full config.
+
+    Secrets read `**********` unless the token may read them.
+    """
+    pipeline, config = _pipelines(call).get_with_config(pipeline_id)
+    view = PipelineWithConfig(**_attributes(pipeline), config=config)
+    etag = revision_tag(pipeline.revision, masked=not call.principal.reads_secrets)
+    return Answer(body=view, headers={"ETag": etag})
+
+
+@routes("PUT", "/api/pipelines/{pipeline_id:uuid}", role=Role.EDITOR, problems=(404, 409, 412))
+def update_pipeline(call: Call, pipeline_id: UUID, body: PipelineUpdate) -> Answer[PipelineView]:
+    """Update a pipeline.
+
+    Absent fields stay as they are. A secret that reads `**********` stays too, unless the config now sends it
+    somewhere else. A run that is under way keeps the config that it started with.
+    """
+    pipelines = _pipelines(call)
+    revision = if_match(call.request).revision(lambda: pipelines.get(pipeline_id).revision)
+    pipeline = pipelines.update(pipeline_id, PipelineChanges(**body), if_revision=revision)
+    headers = {"ETag": revision_tag(pipeline.revision)}
+    return Answer(body=PipelineView.model_validate(pipeline), headers=headers)
+
+
+@routes("DELETE", "/api/pipelines/{pipeline_id:uuid}", role=Role.EDITOR, status=204, problems=(404, 412))
+def delete_pipeline(call: Call, pipeline_id: UUID) -> Answer[None]:
+    """Delete a pipeline and all its runs.
+
+    Active runs are cancelled; logs and outputs go as well, a moment later.
+    """
+    pipelines = _pipelines(call)
+    revision = if_match(call.request).revision(lambda: pipelines.get(pipeline_id).revision)
+    pipelines.delete(pipeline_id, if_revision=revision)
+    return nothing()
+
+
+@routes(
+    "POST", "/api/pipelines/{pipeline_id:uuid}/duplicate", role=Role.EDITOR, status=201, problems=(404, 409)
+)
+def duplicate_pipeline(
+    call: Call,
+    pipeline_id: UUID,
+    body: PipelineCopy = PipelineCopy(),  # noqa: B008
+) -> Answer[PipelineView]:
+    """Create a copy of a pipeline.
+
+    The copy is disabled, and shares neither runs nor sync state with the original.
+    """
+    return _created(_pipelines(call).duplicate(pipeline_id, body.get("name")))
+
+
+def _pipelines(call: Call) -> Pipelines:
+    return Pipelines(call.backend.platform, call.principal)
+
+
+def _created(pipeline: Pipeline) -> Answer[PipelineView]:
+    view = PipelineView.model_validate(pipeline)
+    return created(view, f"/api/pipelines/{pipeline.id}", revision_tag(pipeline.revision))
+
+
+def _attributes(pipeline: Pipeline) -> dict[str, Any]:
+    names = PipelineWithConfig.model_fields.keys() - {"config"}
+    return {name: getattr(pipeline, name) for name in names}

@@ -1,0 +1,187 @@
+"""Runs over HTTP."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from starlette.responses import Response
+from typing_extensions import TypedDict
+
+from headrace.records import Role, RunStatus, TriggeredBy
+from headrace.service.runs import Runs
+from headrace_api import downloads, log_stream, run_logs
+from headrace_api.pagination import Paging, page_of, paged
+from headrace_api.requests import Call
+from headrace_api.responses import Answer, Timestamp, created
+from headrace_api.routing import Routes
+
+routes = Routes(tag="Runs")
+
+
+@with_config(extra="forbid")
+class RunFilters(Paging, total=False):
+    """Which runs to list."""
+
+    status: Annotated[RunStatus, Field(description="Only those with this status.")]
+
+
+@with_config(extra="forbid")
+class DownloadFormat(TypedDict, total=False):
+    """How the output is written."""
+
+    format: Annotated[
+        Literal["parquet", "csv", "jsonl"],
+        Field(description="`parquet` is the file itself; the others are converted while they are sent."),
+    ]
+
+
+class NewRun(BaseModel):
+    """A run that waits for a worker."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    pipeline_id: UUID
+    status: RunStatus
+    triggered_by: TriggeredBy
+    created_at: Timestamp
+
+
+class RunItem(BaseModel):
+    """A run in a list."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    pipeline_id: UUID
+    status: RunStatus
+    triggered_by: TriggeredBy
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    error: str | None
+    created_at: Timestamp
+
+
+class RunView(BaseModel):
+    """A run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: UUID
+    pipeline_id: UUID
+    status: RunStatus
+    triggered_by: TriggeredBy
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    error: str | None
+    output_file: str | None = Field(description="Its place in the home folder.")
+    output_file_size: int | None = Field(description="In bytes.")
+    created_at: Timestamp
+    scheduled_at: Timestamp | None = Field(description="The slot of the schedule.")
+    rows: int | None = Field(description="Rows read so far.")
+    bytes: int | None = Field(description="Bytes read so far, as Arrow keeps them.")
+    attempt: int
+    phase: str | None = Field(description="What a running worker is doing.")
+    error_code: str | None
+    dagster_run_id: str | None
+
+
+class RunLog(BaseModel):
+    """What a run has logged so far."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"logs": "2024-01-15 16:00:00 INFO Starting pipeline...\n..."}]}
+    )
+
+    logs: str = Field(description="Lines `2024-01-15 16:00:00 INFO message`, times in UTC; empty: none yet.")
+
+
+class Cancelled(BaseModel):
+    """The run is cancelled."""
+
+    status: RunStatus = Field(examples=[RunStatus.CANCELLED])
+
+
+@routes("POST", "/api/pipelines/{pipeline_id:uuid}/run", role=Role.EDITOR, status=201, problems=(404, 409))
+def run_pipeline(call: Call, pipeline_id: UUID) -> Answer[NewRun]:
+    """Trigger a pipeline run manually.
+
+    The run is accepted as `pending` even while Dagster is away, and starts once it is back. A pipeline has
+    one active run at most: 409 `run.already_active` names it as `run_id`.
+    """
+    run = _runs(call).trigger(pipeline_id)
+    return created(NewRun.model_validate(run), f"/api/pipelines/runs/{run.id}")
+
+
+@routes("GET", "/api/pipelines/{pipeline_id:uuid}/runs", role=Role.VIEWER, problems=(404,))
+def list_pipeline_runs(call: Call, pipeline_id: UUID, query: RunFilters) -> Answer[Sequence[RunItem]]:
+    """List the runs of a pipeline, newest first."""
+    return _listed(call, query, pipeline_id)
+
+
+@routes("GET", "/api/runs", role=Role.VIEWER)
+def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunItem]]:
+    """List the runs of all pipelines, newest first."""
+    return _listed(call, query, None)
+
+
+@routes("GET", "/api/pipelines/runs/{run_id:uuid}", role=Role.VIEWER, problems=(404,))
+def get_run(call: Call, run_id: UUID) -> Answer[RunView]:
+    """Get a run's details."""
+    return Answer(body=RunView.model_validate(_runs(call).get(run_id)))
+
+
+@routes(
+    "GET",
+    "/api/pipelines/runs/{run_id:uuid}/logs",
+    role=Role.VIEWER,
+    content={log_stream.MEDIA_TYPE: {"type": "string"}},
+    problems=(404, 503),
+)
+def get_run_logs(call: Call, run_id: UUID) -> Answer[RunLog] | Response:
+    """Get a run's log.
+
+    With `Accept: text/event-stream` the log is followed while it grows: an event for each line, resumable
+    with `Last-Event-ID`, and an event `end` once the run has ended and its log is told.
+    """
+    runs, dagster = _runs(call), call.backend.dagster
+    if log_stream.is_wanted(call.request):
+        return log_stream.followed(call.request, dagster, lambda: runs.get(run_id))
+    return Answer(body=RunLog(logs=run_logs.render(run_logs.read(dagster, runs.get(run_id)))))
+
+
+@routes(
+    "GET",
+    "/api/pipelines/runs/{run_id:uuid}/download",
+    role=Role.VIEWER,
+    content=downloads.CONTENT,
+    problems=(404, 409, 410, 416),
+)
+def download_run_output(call: Call, run_id: UUID, query: DownloadFormat) -> Response:
+    """Download a run's output file.
+
+    The Parquet file itself can be had in byte ranges. 409: the run has not finished. 404: it finished without
+    an output. 410: the file has been removed since.
+    """
+    path = _runs(call).output(run_id)
+    return downloads.attached(call.request, path, name=str(run_id), format_=query.get("format", "parquet"))
+
+
+@routes("POST", "/api/pipelines/runs/{run_id:uuid}/cancel", role=Role.EDITOR, problems=(404, 409))
+def cancel_run(call: Call, run_id: UUID) -> Answer[Cancelled]:
+    """Cancel a run that is pending or running.
+
+    A cancelled run stays so. 409 `run.already_ended` tells how the run ended as `run_status`.
+    """
+    return Answer(body=Cancelled(status=_runs(call).cancel(run_id).status))
+
+
+def _runs(call: Call) -> Runs:
+    return Runs(call.backend.platform, call.principal)
+
+
+def _listed(call: Call, query: RunFilters, pipeline_id: UUID | None) -> Answer[Sequence[RunItem]]:
+    page = page_of(query)
+    runs, total = _runs(call).list(page, pipeline_id=pipeline_id, status=query.get("status"))
+    return paged(call.request, page, [RunItem.model_validate(run) for run in runs], total)

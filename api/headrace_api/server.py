@@ -1,0 +1,56 @@
+"""The REST service as a process."""
+
+import contextlib
+import logging
+import sys
+
+import uvicorn
+
+from headrace.engine.masking import MaskingFilter
+from headrace.errors import StartupError
+from headrace.service.internal_token import internal_token
+from headrace.service.platform import Platform
+from headrace.settings import Settings, load_settings
+from headrace_api.app import create_app
+from headrace_api.control.control import Control
+from headrace_api.dagster_client import DagsterClient
+
+SHUTDOWN_SECONDS = 3
+"""How long answers that are under way, such as followed logs, may take once the process is to stop."""
+
+
+def main() -> None:
+    """Serve until the process is told to stop. Exits with 78 where it must not start."""
+    try:
+        settings = load_settings()
+        platform = Platform.open(settings)
+    except StartupError as error:
+        sys.exit(_refusal(error))
+    _log_to_stderr(settings)
+    dagster = DagsterClient(settings.dagster_address, lambda: internal_token(settings))
+    with contextlib.closing(platform), contextlib.closing(dagster):
+        app = create_app(platform, dagster, Control(platform, dagster))
+        uvicorn.run(
+            app,
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,  # uvicorn's has query strings; the application logs its own
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+
+
+def _refusal(error: StartupError) -> int:
+    sys.stderr.write(f"{error.title}: {error.detail}\n{error.hint}\n")
+    return error.exit_code
+
+
+def _log_to_stderr(settings: Settings) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(MaskingFilter(()))
+    logging.basicConfig(level=settings.log_level, handlers=[handler])
+    # The HTTP client under the Dagster client logs a line for each look.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
