@@ -3,6 +3,7 @@
 A process of its own, which `headrace up --sample` starts once the platform is ready.
 """
 
+import glob
 import json
 import shutil
 import sys
@@ -58,7 +59,7 @@ def _body(settings: Settings) -> Mapping[str, Any]:
         "tags": [_TAG],
         "config": {
             "name": "seattle-weather",
-            "source": {"name": "files", "stream": "seattle_weather", "path": str(data), "format": "csv"},
+            "source": {"name": "files", "stream": "seattle_weather", "paths": [glob.escape(str(data))]},
             "destination": {"name": "duckdb", "config": {"path": str(_database(settings))}},
         },
     }

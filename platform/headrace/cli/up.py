@@ -4,7 +4,6 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
@@ -146,11 +145,7 @@ async def _prepare(installation: Installation) -> str:
 
 async def _welcome(installation: Installation, ticket: str, began: float, *, sample: bool) -> None:
     """Wait until all is ready, say where it is, and run the sample."""
-    with ERR.status("Starting") as status:
-        client = Client(installation.addresses.url, token=None)
-        while waiting := await asyncio.to_thread(_unready, client):
-            status.update(f"Waiting for {', '.join(waiting)}")
-            await asyncio.sleep(_POLL_SECONDS)
+    await _wait_ready(Client(installation.addresses.url, token=None))
     addresses = installation.addresses
     OUT.print(f"\nHeadrace is ready after {duration_text(time.monotonic() - began)}.\n", style="bold green")
     print_facts(
@@ -168,6 +163,17 @@ async def _welcome(installation: Installation, ticket: str, began: float, *, sam
     OUT.print("\nCtrl-C stops the platform.\n")
 
 
+async def _wait_ready(client: Client) -> None:
+    said = ""
+    with ERR.status("") as status:
+        while waiting := await asyncio.to_thread(_unready, client):
+            sentence = f"Waiting for {', '.join(waiting)}"
+            if sentence != said:
+                said = sentence
+                status.update(sentence) if ERR.is_terminal else ERR.print(sentence)
+            await asyncio.sleep(_POLL_SECONDS)
+
+
 def _unready(client: Client) -> list[str]:
     """Return the parts that are not ready; empty once all are."""
     try:
@@ -175,13 +181,13 @@ def _unready(client: Client) -> list[str]:
     except Unreachable:
         return ["the REST service"]
     except Problem as problem:
-        return _unready_parts(problem.body) or [str(problem)]
+        parts = [name.replace("_", " ") for name, part in problem.body.items() if _is_unready(part)]
+        return parts or [str(problem)]
     return []
 
 
-def _unready_parts(body: Mapping[str, object]) -> list[str]:
-    parts = body.get("checks")
-    return [name for name, state in parts.items() if state != "ok"] if isinstance(parts, dict) else []
+def _is_unready(part: object) -> bool:
+    return isinstance(part, dict) and not part.get("ready")
 
 
 async def _run_sample(installation: Installation) -> None:
