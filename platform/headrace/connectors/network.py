@@ -1,0 +1,202 @@
+"""HTTP to addresses that a user names: each address is checked when it is connected to, redirects included.
+
+Checking the name first and connecting later would let a name's owner change the answer in between, so the
+check sits in the connection itself and the connection goes to the very address that was checked.
+"""
+
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from headrace.connectors.base import ConnectorError, Unauthorized, Unreachable, Unreadable
+
+_CHUNK = 1024 * 1024
+_TIMEOUT = urllib3.Timeout(connect=10, read=60)
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+# `ipaddress.is_global` leaves out some of these and moved between releases; so they are listed, from the
+# IANA special-purpose registries (RFC 6890) and the cloud providers' own pages.
+_ALWAYS_FORBIDDEN = [
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8",  # this host
+        "169.254.0.0/16",  # link-local: metadata services
+        "100.100.100.200/32",  # metadata service
+        "168.63.129.16/32",  # platform service of a cloud
+        "192.0.0.0/24",  # IETF protocol assignments, metadata services among them
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+        "::/128",
+        "fe80::/10",  # link-local
+        "fec0::/10",  # site-local, deprecated
+        "ff00::/8",  # multicast
+        "fd00:ec2::/32",  # metadata service
+        "100::/64",  # discard-only
+        "2001::/32",  # Teredo: an IPv4 address in disguise
+        "64:ff9b:1::/48",  # local-use NAT64
+    )
+]
+_PRIVATE = [
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # carrier-grade NAT
+        "127.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "198.18.0.0/15",  # benchmarking
+        "192.0.2.0/24",  # documentation, as the next three
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "2001:db8::/32",
+        "::1/128",
+        "fc00::/7",  # unique local
+    )
+]
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+
+_policy = {"private_networks": True}
+
+
+class ForbiddenAddress(ConnectorError):
+    """The host resolves to an address that connectors may not connect to."""
+
+    code = "connector.forbidden_address"
+    title = "Address not allowed"
+    hint = "Private networks are allowed with HEADRACE_PRIVATE_NETWORKS=true; metadata services never are."
+
+
+def allow_private_networks(allowed: bool) -> None:
+    """Set for this process whether private and loopback addresses may be connected to."""
+    _policy["private_networks"] = allowed
+
+
+def is_allowed(address: Address) -> bool:
+    """Whether connectors may connect to an address, looking through the forms that embed an IPv4 address."""
+    inner = _embedded(address)
+    if inner is not None and not is_allowed(inner):
+        return False
+    forbidden = _ALWAYS_FORBIDDEN if _policy["private_networks"] else [*_ALWAYS_FORBIDDEN, *_PRIVATE]
+    return not any(address in network for network in forbidden)
+
+
+def download(url: str, headers: Mapping[str, str], target: IO[bytes]) -> Iterator[int]:
+    """Copy what lies at a URL into a file, in bounded memory; yield the bytes so far, for each MiB.
+
+    Retries what may pass (429, 5xx, broken connections) three times. Raises ConnectorError; no text of it
+    holds the URL, whose query may be secret.
+    """
+    # Every header may be a credential, so none follows a redirect to another host.
+    retries = urllib3.Retry(
+        total=3,
+        redirect=5,
+        backoff_factor=0.5,
+        status_forcelist=(429, 500, 502, 503, 504),
+        raise_on_status=False,
+        remove_headers_on_redirect=list(headers),
+    )
+    with _pool_manager() as pools, _http_errors():
+        answer = pools.request(
+            "GET", url, headers=dict(headers), retries=retries, timeout=_TIMEOUT, preload_content=False
+        )
+        with contextlib.closing(answer):
+            _check_status(answer.status)
+            size = 0
+            for chunk in answer.stream(_CHUNK, decode_content=True):
+                target.write(chunk)
+                size += len(chunk)
+                yield size
+
+
+def _embedded(address: Address) -> ipaddress.IPv4Address | None:
+    if isinstance(address, ipaddress.IPv4Address):
+        return None
+    if address in _NAT64 or (address in _COMPATIBLE and int(address) > 1):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour
+
+
+def _connect(host: str, port: int, timeout: Any, options: Any) -> socket.socket:
+    """Connect to the first allowed address that answers. Raises ForbiddenAddress when there is none."""
+    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    allowed = [entry for entry in found if is_allowed(ipaddress.ip_address(str(entry[4][0]).split("%")[0]))]
+    if not allowed:
+        raise ForbiddenAddress("The host resolves to an address that connectors may not connect to.")
+    broken: OSError | None = None
+    for entry in allowed:
+        address = (str(entry[4][0]), port)
+        try:
+            return urllib3.util.connection.create_connection(address, timeout, socket_options=options)
+        except OSError as error:
+            broken = error
+    assert broken is not None
+    raise broken
+
+
+class _Guarded:
+    """The part of a connection that opens its socket."""
+
+    def _new_conn(self) -> socket.socket:
+        connection: Any = self
+        try:
+            return _connect(
+                connection._dns_host, connection.port, connection.timeout, connection.socket_options
+            )
+        except socket.gaierror as error:
+            raise urllib3.exceptions.NameResolutionError(connection.host, connection, error) from None
+        except TimeoutError:
+            raise urllib3.exceptions.ConnectTimeoutError(connection, "connecting took too long") from None
+        except OSError:
+            raise urllib3.exceptions.NewConnectionError(connection, "no connection") from None
+
+
+class _HTTP(_Guarded, HTTPConnection):
+    pass
+
+
+class _HTTPS(_Guarded, HTTPSConnection):
+    pass
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTP
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPS
+
+
+def _pool_manager() -> urllib3.PoolManager:
+    pools = urllib3.PoolManager()
+    pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    return pools
+
+
+def _check_status(status: int) -> None:
+    if status in (401, 403):
+        raise Unauthorized(f"The server answered {status}.")
+    if status == 429 or status >= 500:
+        raise Unreachable(f"The server answered {status}.")
+    if status != 200:
+        raise Unreadable(f"The server answered {status}.")
+
+
+@contextlib.contextmanager
+def _http_errors() -> Iterator[None]:
+    try:
+        yield
+    except urllib3.exceptions.LocationParseError:
+        raise Unreadable("The URL cannot be understood.") from None
+    except urllib3.exceptions.MaxRetryError as error:
+        if isinstance(error.reason, urllib3.exceptions.ResponseError):
+            raise Unreadable("The server redirects too often.") from None
+        raise Unreachable(f"The server cannot be reached: {type(error.reason).__name__}.") from None
+    except urllib3.exceptions.HTTPError as error:
+        raise Unreachable(f"The transfer broke off: {type(error).__name__}.") from None
