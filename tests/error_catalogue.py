@@ -13,8 +13,8 @@ PACKAGES = ("headrace", "headrace_api", "headrace_dagster")
 _INTRODUCTION = (
     "Each error has a stable code: the `code` of a problem document, the `error_code` of a failed run, and "
     "what the command line prints. Programs may test it; titles and hints may change. The second column says "
-    "who answers with it: the REST service with that HTTP status, the command line, a process that refuses to "
-    "start with that exit code, or a run that failed."
+    "who answers with it: the REST service with that HTTP status, the command line, a process that refuses "
+    "to start with that exit code, or a run that failed."
 )
 # Codes that no exception carries: what the platform writes into a run, or says of one field.
 _RUN_CODES = {
