@@ -16,8 +16,8 @@ def output_of(table: pa.Table, folder: Path) -> Output:
     return Output(path=path, schema=table.schema, rows=table.num_rows, size=path.stat().st_size)
 
 
-def request_for(table: pa.Table, folder: Path, **changes: Any) -> LoadRequest:
+def request_for(given: pa.Table, folder: Path, /, **changes: Any) -> LoadRequest:
     """Ask for a table to be loaded, as pipeline `pipeline-1` under a load id of its own."""
-    output = output_of(table, folder)
-    given: dict[str, Any] = {"table": "items", "pipeline_id": "pipeline-1", "load_id": output.path.stem}
-    return LoadRequest(output=output, **(given | changes))
+    output = output_of(given, folder)
+    usual: dict[str, Any] = {"table": "items", "pipeline_id": "pipeline-1", "load_id": output.path.stem}
+    return LoadRequest(output=output, **(usual | changes))

@@ -94,7 +94,8 @@ class PostgresDestination(PostgresConnection, Destination):
                 connection,
                 "SELECT CASE WHEN to_regnamespace(quote_ident($1)) IS NULL"
                 " THEN has_database_privilege(current_database(), 'CREATE')"
-                " ELSE has_schema_privilege(to_regnamespace(quote_ident($1)), 'USAGE, CREATE') END",
+                " ELSE has_schema_privilege(to_regnamespace(quote_ident($1)), 'USAGE')"
+                " AND has_schema_privilege(to_regnamespace(quote_ident($1)), 'CREATE') END",
                 self.schema_name,
             )
             if not allowed:
