@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any, Literal
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from starlette.routing import compile_path
 
 from headrace_api.idempotency import HEADER
@@ -33,6 +34,18 @@ _TAGS = {
 }
 
 
+class _Readable(GenerateJsonSchema):
+    """Keeps the order of keys, which examples are read in, and adds no title that only repeats a name."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """Return the schema as it is."""
+        return value
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Tell that no field needs a title."""
+        return False
+
+
 class _Schemas:
     """The schemas of all models that the endpoints use, each once and by its name."""
 
@@ -46,7 +59,9 @@ class _Schemas:
                 adapters.append((id(endpoint.body), "validation", endpoint.body))
             if endpoint.answer:
                 adapters.append((id(endpoint.answer), "serialization", endpoint.answer))
-        found, definitions = TypeAdapter.json_schemas(adapters, ref_template=_REFERENCE)
+        found, definitions = TypeAdapter.json_schemas(
+            adapters, ref_template=_REFERENCE, schema_generator=_Readable
+        )
         self._found = {key: schema for (key, _), schema in found.items()}
         self._components: Json = definitions.get("$defs", {})
         # Query parameters are parameters: the models that hold them need not be seen.
@@ -77,8 +92,8 @@ class _Schemas:
 _PROBLEM = 0
 
 
-def openapi(endpoints: list[Endpoint], server: str) -> Json:
-    """Return the document of a service that people reach at `server`."""
+def openapi(endpoints: list[Endpoint]) -> Json:
+    """Return the document that describes the endpoints."""
     schemas = _Schemas(endpoints)
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
@@ -92,7 +107,6 @@ def openapi(endpoints: list[Endpoint], server: str) -> Json:
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": server}],
         "tags": [{"name": tag, "description": text} for tag, text in _TAGS.items() if tag in used],
         "security": [{"token": []}],
         "paths": paths,
@@ -154,7 +168,7 @@ def _headers(endpoint: Endpoint) -> Iterator[Json]:
         yield _header(HEADER, "The same key and body within a day give the first answer again.", key)
     if 412 in endpoint.problems:
         yield _header("If-Match", "The ETag that the change is based on; 412 when it is no longer so.")
-    if endpoint.method == "GET" and endpoint.role and endpoint.answer and not _is_list(endpoint):
+    if endpoint.method == "GET" and endpoint.role and endpoint.answer and not endpoint.answers_list:
         yield _header("If-None-Match", "The ETag that is known; 304 while it is still so.")
     if "text/event-stream" in endpoint.content:
         yield _header("Last-Event-ID", "The last event that was received: go on after it.")
@@ -205,29 +219,23 @@ def _success(endpoint: Endpoint, schemas: _Schemas) -> Json:
         content = {JSON: {"schema": schemas.of(endpoint.answer)}, **content}
     if content:
         response["content"] = content
-    headers = dict(_answer_headers(endpoint))
+    headers = dict(_answer_headers(endpoint, schemas))
     if headers:
         response["headers"] = headers
     return response
 
 
-def _answer_headers(endpoint: Endpoint) -> Iterator[tuple[str, Json]]:
+def _answer_headers(endpoint: Endpoint, schemas: _Schemas) -> Iterator[tuple[str, Json]]:
     text = {"schema": {"type": "string"}}
-    if _is_list(endpoint) and "limit" in str(
-        endpoint.hints.get("query").__annotations__ if "query" in endpoint.hints else ""
-    ):
+    if "limit" in schemas.query(endpoint):
         yield "X-Total-Count", {"description": "How many there are.", "schema": {"type": "integer"}}
         yield "Link", {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", **text}
-    if endpoint.status == 201 and endpoint.tag != "Tokens":
+    if endpoint.status == 201:
         yield "Location", {"description": "Where it lies.", **text}
 
 
 def _media(content: Mapping[str, Any]) -> Json:
     return {media_type: {"schema": schema} for media_type, schema in content.items()}
-
-
-def _is_list(endpoint: Endpoint) -> bool:
-    return endpoint.handler.__name__.startswith("list_")
 
 
 def _name(schema: Json) -> str:

@@ -28,18 +28,18 @@ class Paging(TypedDict, total=False):
 
     limit: Annotated[
         int,
-        BeforeValidator(_digits),
         Field(ge=1, le=1000, description="How many at most.", json_schema_extra={"default": Page.limit}),
+        BeforeValidator(_digits),
     ]
     offset: Annotated[
         int,
-        BeforeValidator(_digits),
         Field(
             ge=0,
             le=2**31 - 1,
             description="How many to leave out, from the newest.",
             json_schema_extra={"default": Page.offset},
         ),
+        BeforeValidator(_digits),
     ]
 
 

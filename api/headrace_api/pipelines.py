@@ -28,11 +28,22 @@ _CONFIG: JsonDict = {
     },
     "destination": {"name": "bigquery", "config": {"project_id": "my-project", "dataset": "raw_data"}},
 }
-_EXAMPLE: JsonDict = {
-    "name": "HubSpot to BigQuery",
-    "schedule": "0 */6 * * *",
-    "enabled": True,
-    "domain_id": None,
+_ID = "0b9c3d52-8d0e-4a43-9f3e-0d6a3f0f8a55"
+_NAME = "HubSpot to BigQuery"
+_EXAMPLE: JsonDict = {"name": _NAME, "schedule": "0 */6 * * *", "enabled": True, "domain_id": None}
+_LAST_RUN: JsonDict = {
+    "domain_name": None,
+    "last_run_status": "success",
+    "last_run_at": "2024-01-15T16:00:00Z",
+}
+_TIMES: JsonDict = {"created_at": "2024-01-15T10:00:00Z", "updated_at": None}
+_TRAITS: JsonDict = {
+    "timezone": "UTC",
+    "tags": [],
+    "source": "hubspot",
+    "stream": "contacts",
+    "destination": "bigquery",
+    "sync_mode": "full_refresh",
 }
 
 Schedule = Annotated[
@@ -49,7 +60,7 @@ class NewPipeline(BaseModel):
     """A pipeline to be created."""
 
     model_config = ConfigDict(
-        extra="forbid", json_schema_extra={"examples": [{**_EXAMPLE, "config": _CONFIG}]}
+        extra="forbid", json_schema_extra={"examples": [{"name": _NAME, "config": _CONFIG, **_EXAMPLE}]}
     )
 
     name: Name
@@ -110,6 +121,8 @@ class _Traits(BaseModel):
 
 
 class _ViewKeys(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": _ID, **_EXAMPLE, **_TIMES, **_TRAITS}]})
+
     id: UUID
     name: str
     schedule: str | None
@@ -120,6 +133,12 @@ class _ViewKeys(BaseModel):
 
 
 class _ConfigKeys(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"id": _ID, "name": _NAME, "config": _CONFIG, **_EXAMPLE, **_TIMES, **_TRAITS}]
+        }
+    )
+
     id: UUID
     name: str
     config: Config
@@ -131,6 +150,10 @@ class _ConfigKeys(BaseModel):
 
 
 class _ItemKeys(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"id": _ID, **_EXAMPLE, **_LAST_RUN, **_TIMES, **_TRAITS}]}
+    )
+
     id: UUID
     name: str
     schedule: str | None

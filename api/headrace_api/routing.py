@@ -5,7 +5,7 @@ type. What it returns is rendered by its return annotation. Its docstring is the
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -77,12 +77,21 @@ class Endpoint:
         return parameter is not None and parameter.default is inspect.Parameter.empty
 
     @cached_property
+    def answer_type(self) -> Any:
+        """The type of its JSON; None where it answers no JSON."""
+        returned = self.hints["return"]
+        found = [get_args(hint)[0] for hint in (returned, *get_args(returned)) if get_origin(hint) is Answer]
+        return None if found in ([], [type(None)]) else found[0]
+
+    @cached_property
     def answer(self) -> TypeAdapter[Any] | None:
         """What its JSON is written with; None where it answers no JSON."""
-        for returned in (self.hints["return"], *get_args(self.hints["return"])):
-            if get_origin(returned) is Answer and get_args(returned) != (type(None),):
-                return TypeAdapter(get_args(returned)[0])
-        return None
+        return TypeAdapter(self.answer_type) if self.answer_type else None
+
+    @property
+    def answers_list(self) -> bool:
+        """Whether its JSON is an array."""
+        return get_origin(self.answer_type) is Sequence
 
     async def respond(self, backend: Backend, request: Request, principal: Principal | None) -> Response:
         """Answer a request that may be answered."""
@@ -121,7 +130,7 @@ class Endpoint:
         if answer.body is None or self.answer is None:
             return Response(status_code=answer.status or self.status, headers=headers)
         content = self.answer.dump_json(answer.body)
-        if self.method == "GET" and answer.status is None and not isinstance(answer.body, list):
+        if self.method == "GET" and answer.status is None and not self.answers_list:
             headers.setdefault("ETag", content_tag(content))
             if is_known(request, headers["ETag"]):
                 return Response(status_code=304, headers=headers)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
+from pydantic.config import JsonDict
 from starlette.responses import Response
 from typing_extensions import TypedDict
 
@@ -17,6 +18,37 @@ from headrace_api.responses import Answer, Timestamp, created
 from headrace_api.routing import Routes
 
 routes = Routes(tag="Runs")
+
+_NEW: JsonDict = {
+    "id": "9f2f1c0e-0d54-4c83-8a55-5b7f6e1d2c3b",
+    "pipeline_id": "0b9c3d52-8d0e-4a43-9f3e-0d6a3f0f8a55",
+    "status": "pending",
+    "triggered_by": "manual",
+    "created_at": "2024-01-15T10:30:00Z",
+}
+_ENDED: JsonDict = {
+    "id": "9f2f1c0e-0d54-4c83-8a55-5b7f6e1d2c3b",
+    "pipeline_id": "0b9c3d52-8d0e-4a43-9f3e-0d6a3f0f8a55",
+    "status": "success",
+    "triggered_by": "schedule",
+    "started_at": "2024-01-15T16:00:00Z",
+    "finished_at": "2024-01-15T16:05:23Z",
+    "error": None,
+}
+_OUTPUT: JsonDict = {
+    "output_file": "outputs/9f2f1c0e-0d54-4c83-8a55-5b7f6e1d2c3b/output.parquet",
+    "output_file_size": 1048576,
+}
+_FIGURES: JsonDict = {
+    "created_at": "2024-01-15T16:00:00Z",
+    "scheduled_at": "2024-01-15T16:00:00Z",
+    "rows": 12000,
+    "bytes": 4194304,
+    "attempt": 1,
+    "phase": None,
+    "error_code": None,
+    "dagster_run_id": "1d8f6a8c-7a86-4f0e-b6cf-0a6f6f0f9f10",
+}
 
 
 @with_config(extra="forbid")
@@ -39,7 +71,7 @@ class DownloadFormat(TypedDict, total=False):
 class NewRun(BaseModel):
     """A run that waits for a worker."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_NEW]})
 
     id: UUID
     pipeline_id: UUID
@@ -51,7 +83,10 @@ class NewRun(BaseModel):
 class RunItem(BaseModel):
     """A run in a list."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={"examples": [{**_ENDED, "created_at": "2024-01-15T16:00:00Z"}]},
+    )
 
     id: UUID
     pipeline_id: UUID
@@ -66,7 +101,9 @@ class RunItem(BaseModel):
 class RunView(BaseModel):
     """A run."""
 
-    model_config = ConfigDict(from_attributes=True)
+    model_config = ConfigDict(
+        from_attributes=True, json_schema_extra={"examples": [{**_ENDED, **_OUTPUT, **_FIGURES}]}
+    )
 
     id: UUID
     pipeline_id: UUID

@@ -68,7 +68,8 @@ def create_token(call: Call, body: NewToken) -> Answer[TokenWithSecret]:
         name=body.name, role=body.role, reads_secrets=body.reads_secrets, expires_at=body.expires_at
     )
     shown = TokenView.model_validate(token).model_dump()
-    return Answer(body=TokenWithSecret(**shown, token=secret), headers={"Cache-Control": "no-store"})
+    headers = {"Location": f"/api/tokens/{token.id}", "Cache-Control": "no-store"}
+    return Answer(body=TokenWithSecret(**shown, token=secret), headers=headers)
 
 
 @routes("GET", "/api/tokens", role=Role.OWNER)

@@ -5,7 +5,7 @@ SwaggerUIBundle({
   dom_id: "#api",
   deepLinking: true,
   defaultModelsExpandDepth: 0,
-  defaultModelRendering: "model",
+  defaultModelRendering: "example",
   displayRequestDuration: true,
   docExpansion: "list",
   filter: false,
