@@ -1,0 +1,123 @@
+"""The real code server, webserver and daemon of a home folder."""
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+
+from headrace.encryption import keyring_file
+from headrace.service.internal_token import internal_token
+from headrace.service.platform import Platform
+from headrace.settings import Settings
+from headrace_dagster.processes import commands
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 20.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagsterSide:
+    """Dagster's side of a running installation."""
+
+    platform: Platform
+    processes: Mapping[str, "subprocess.Popen[bytes]"]
+    client: httpx.Client  # bears the internal token
+    log: Path
+
+    def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
+        """Return a query's data; fails when Dagster answers with errors."""
+        answer = self.client.post("/graphql", json={"query": query, "variables": variables})
+        body: dict[str, Any] = answer.json()
+        assert "errors" not in body, body
+        data: dict[str, Any] = body["data"]
+        return data
+
+
+def eventually(look: Callable[[], T | None], *, seconds: float, what: str) -> T:
+    """Return the first true thing that `look` returns; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := look():
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not happen within {seconds} s.")
+
+
+@contextmanager
+def run_dagster(home: Path) -> Iterator[DagsterSide]:
+    """Start the three processes on a fresh home at once, and stop them."""
+    keyring = home.with_name("keyring")
+    keyring_file.create(keyring)
+    settings = Settings(home=home, keyring_file=keyring, dagster_port=_free_port())
+    platform = Platform.open(settings, migrate=True)
+    log = home.with_name("dagster.log")
+    with ExitStack() as stack:
+        stack.callback(platform.close)
+        output = stack.enter_context(log.open("wb"))
+        processes = {
+            process.name: subprocess.Popen(
+                process.argv,
+                env=_environment(settings) | process.env,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            for process in commands(settings)
+        }
+        stack.callback(_stop, list(processes.values()))
+        headers = {"Authorization": f"Bearer {internal_token(settings)}"}
+        client = httpx.Client(base_url=settings.dagster_address, headers=headers, timeout=30)
+        stack.callback(client.close)
+        side = DagsterSide(platform=platform, processes=processes, client=client, log=log)
+        eventually(lambda: _is_ready(side), seconds=READY_SECONDS, what="Readiness")
+        yield side
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    plain.pop("PYTHONDONTWRITEBYTECODE", None)
+    return plain | {
+        "HEADRACE_KEYRING_FILE": str(settings.keyring_file),
+        "HEADRACE_DAGSTER_PORT": str(settings.dagster_port),
+        "HEADRACE_LEASE_SECONDS": "5",
+    }
+
+
+def _is_ready(side: DagsterSide) -> bool:
+    for name, process in side.processes.items():
+        assert process.poll() is None, f"{name} ended: {side.log.read_text()[-3000:]}"
+    try:
+        data = side.graphql(
+            "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name } } }"
+            "  instance { daemonHealth { allDaemonStatuses { healthy } } } }"
+        )
+    except httpx.TransportError:
+        return False
+    beating = all(daemon["healthy"] for daemon in data["instance"]["daemonHealth"]["allDaemonStatuses"])
+    return bool(data["repositoriesOrError"].get("nodes")) and beating
+
+
+def _stop(processes: list["subprocess.Popen[bytes]"]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
