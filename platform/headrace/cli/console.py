@@ -20,6 +20,7 @@ _STYLES = {"success": "green", "failed": "red", "running": "cyan", "cancelled": 
 def print_json(value: Any) -> None:
     """Print a value as JSON, indented."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:

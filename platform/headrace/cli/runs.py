@@ -20,6 +20,7 @@ app = typer.Typer(help="Runs: one execution of a pipeline each.", no_args_is_hel
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
 
+_LOG_LINE = "message"  # of server-sent events; others tell of the log itself
 _COLUMNS = {
     "id": "ID",
     "pipeline_id": "PIPELINE",
@@ -96,7 +97,8 @@ def logs(
     path = f"/api/pipelines/runs/{run}/logs"
     if follow:
         for event in client.events(path):
-            print_json({"event": event.name, "line": event.data}) if as_json else _print_line(event.data)
+            if event.name == _LOG_LINE:
+                print_json({"line": event.data}) if as_json else _print_line(event.data)
         return
     answer = client.get(path)
     if as_json:

@@ -219,6 +219,7 @@ def test_a_log_is_printed_as_it_is(headrace: Headrace, home: Path, service: Any)
 
 def test_a_log_is_followed_event_by_event(headrace: Headrace, home: Path, service: Any) -> None:
     stream = b": hello\n\nid: 1\ndata: first\n\nid: 2\ndata: second\ndata: and more\n\n"
+    stream += b"event: end\ndata: The log is complete.\n\n"
     service.answer(f"GET /api/pipelines/runs/{RUN_ID}/logs", stream)
 
     outcome = headrace("runs", "logs", RUN_ID, "--follow", "--home", home)
