@@ -91,8 +91,10 @@ def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:
 
 
 def _job(platform: Platform, run: Run, log: logging.Logger, lease: Lease) -> EngineJob:
+    folder = platform.settings.outputs / str(run.id)
+    folder.mkdir(parents=True, exist_ok=True)
     return EngineJob(
-        output_path=platform.settings.outputs / str(run.id) / OUTPUT_NAME,
+        output_path=folder / OUTPUT_NAME,
         pipeline_id=str(run.pipeline_id),
         run_id=str(run.id),
         log=log,
