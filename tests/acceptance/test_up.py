@@ -1,0 +1,277 @@
+"""`headrace up` as a user runs it: the real processes, on a home of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+import urllib3
+
+pytestmark = pytest.mark.slow
+
+HEADRACE = [sys.executable, "-m", "headrace.cli.main"]
+PROCESSES = ("api", "dagster-daemon", "dagster-webserver", "dagster-code")
+
+
+class Platform:
+    """A `headrace up` that this test started."""
+
+    def __init__(self, home: Path, process: subprocess.Popen[str]) -> None:
+        self.home = home
+        self.process = process
+        self.printed = ""
+
+    def read_until(self, text: str) -> str:
+        """Return what was printed up to a line with the text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.printed += line
+            if text in line:
+                return self.printed
+        raise AssertionError(f"It ended without saying {text!r}:\n{self.printed}")
+
+    def headrace(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another command on the same home."""
+        return subprocess.run(
+            [*HEADRACE, *arguments, "--home", str(self.home)], capture_output=True, text=True, check=False
+        )
+
+    def family(self) -> list[psutil.Process]:
+        """Return the supervisor's children and theirs."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+
+@contextmanager
+def up(home: Path, *options: str) -> Iterator[Platform]:
+    """Start the platform; kill what is left of it at the end."""
+    environment = {**os.environ, "HEADRACE_CONFIG_DIR": str(home.parent / "config")}
+    process = subprocess.Popen(
+        [*HEADRACE, "up", "--home", str(home), "--port", "0", "--dagster-port", "0", *options],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield Platform(home, process)
+        finally:
+            for member in family_of(process.pid):
+                member.kill()
+            process.kill()
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ended(processes: list[psutil.Process]) -> bool:
+    alive = [process for process in processes if process.is_running()]
+    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """A platform that has run the sample."""
+    with up(tmp_path_factory.mktemp("platform") / "home", "--sample") as started:
+        started.read_until("Ctrl-C stops")
+        yield started
+        started.process.send_signal(signal.SIGTERM)
+        started.process.wait(12)
+
+
+def test_the_sample_runs_to_success_and_its_result_is_printed(platform: Platform) -> None:
+    printed = platform.printed
+
+    assert "The sample succeeded: Seattle weather" in printed
+    assert re.search(r"Rows +1,461", printed)
+    assert re.search(r"2012-01-01 +0\.0 +12\.8", printed)
+    assert (platform.home / "sample.duckdb").exists()
+
+
+def test_the_links_that_are_printed_work(platform: Platform) -> None:
+    http = urllib3.PoolManager()
+    links = dict(re.findall(r"^(REST docs|Dagster UI) +(\S+)", platform.printed, re.MULTILINE))
+
+    docs = http.request("GET", links["REST docs"])
+    signed_in = http.request("GET", links["Dagster UI"], redirect=False)
+
+    assert docs.status == 200
+    assert signed_in.status == 303
+    assert "headrace_session" in signed_in.headers["Set-Cookie"]
+
+
+def test_another_link_to_the_dagster_ui_can_be_had(platform: Platform) -> None:
+    link = platform.headrace("ui").stdout.strip()
+
+    assert urllib3.PoolManager().request("GET", link, redirect=False).status == 303
+
+
+def test_the_token_that_is_printed_is_the_owners(platform: Platform) -> None:
+    token = platform.headrace("token").stdout
+    url = re.search(r"REST API +(\S+)", platform.printed)
+    assert url is not None
+
+    answer = urllib3.request("GET", f"{url[1]}/tokens", headers={"Authorization": f"Bearer {token.strip()}"})
+
+    assert token.count("\n") == 1
+    assert answer.status == 200
+
+
+def test_the_doctor_finds_nothing_wrong(platform: Platform) -> None:
+    outcome = platform.headrace("doctor")
+
+    assert outcome.returncode == 0, outcome.stdout
+
+
+def test_the_sample_can_be_run_again_and_followed(platform: Platform) -> None:
+    outcome = platform.headrace("pipelines", "run", "Seattle weather", "--follow", "--json")
+
+    run = json.loads(outcome.stdout)
+    assert (outcome.returncode, run["status"], run["rows"]) == (0, "success", 1461)
+
+
+def test_a_runs_log_is_followed_to_its_end(platform: Platform) -> None:
+    runs = json.loads(platform.headrace("runs", "list", "--status", "success", "--json").stdout)
+
+    outcome = platform.headrace("runs", "logs", runs[0]["id"], "--follow")
+
+    assert outcome.returncode == 0
+    assert "seattle_weather" in outcome.stdout
+
+
+def test_an_output_is_downloaded_as_csv(platform: Platform, tmp_path: Path) -> None:
+    runs = json.loads(platform.headrace("runs", "list", "--status", "success", "--json").stdout)
+    target = tmp_path / "weather.csv"
+
+    platform.headrace("runs", "download", runs[0]["id"], "--format", "csv", "-o", str(target))
+
+    assert len(target.read_text().splitlines()) == 1462
+
+
+def test_a_pipeline_of_a_file_is_created_shown_and_deleted(platform: Platform, tmp_path: Path) -> None:
+    file = tmp_path / "dummy.yaml"
+    source = {"name": "dummy", "stream": "creatures"}
+    file.write_text(json.dumps({"name": "creatures", "source": source, "destination": {"name": "logger"}}))
+
+    created = json.loads(platform.headrace("pipelines", "create", "-f", str(file), "--json").stdout)
+    shown = platform.headrace("pipelines", "show", "creatures")
+    deleted = platform.headrace("pipelines", "delete", created["id"], "--yes")
+
+    assert "stream: creatures" in shown.stdout
+    assert deleted.returncode == 0
+    assert platform.headrace("pipelines", "show", created["id"]).returncode == 3
+
+
+def test_connectors_are_listed_and_shown(platform: Platform) -> None:
+    listed = platform.headrace("connectors", "list")
+    shown = platform.headrace("connectors", "show", "source", "files")
+
+    assert "postgres" in listed.stdout
+    assert "paths" in shown.stdout
+
+
+def test_no_secret_is_in_an_environment_or_a_command_line(platform: Platform) -> None:
+    token = platform.headrace("token").stdout.strip()
+
+    for process in platform.family():
+        assert token not in "".join(process.environ().values())
+        assert token not in "".join(process.cmdline())
+
+
+def test_a_home_takes_one_platform_at_a_time(platform: Platform) -> None:
+    second = platform.headrace("up", "--port", "0", "--dagster-port", "0")
+
+    assert second.returncode == 4
+    assert "Another `headrace up`" in second.stderr
+
+
+def test_a_process_that_was_killed_is_back_and_that_was_said(platform: Platform) -> None:
+    api = next(process for process in platform.family() if "headrace_api" in process.cmdline())
+
+    api.kill()
+
+    platform.read_until("api was ended by SIGKILL")
+    wait_until(lambda: platform.headrace("doctor").returncode == 0, seconds=30)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_every_process_within_ten_seconds(tmp_path: Path, number: signal.Signals) -> None:
+    with up(tmp_path / "home") as platform:
+        platform.read_until("is ready")
+        family = platform.family()
+
+        platform.process.send_signal(number)
+        code = platform.process.wait(10)
+
+        assert code == 0
+        assert len(family) >= len(PROCESSES)
+        wait_until(lambda: ended(family), seconds=1)
+        assert platform.headrace("pipelines", "list").returncode == 69
+
+
+def test_a_signal_during_the_start_stops_every_process(tmp_path: Path) -> None:
+    with up(tmp_path / "home") as platform:
+        wait_until(lambda: (tmp_path / "home" / "logs" / "api.log").exists(), seconds=20)
+        family = platform.family()
+
+        platform.process.send_signal(signal.SIGTERM)
+
+        assert platform.process.wait(10) == 0
+        assert ended(family)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_killed_supervisor_leaves_no_process(tmp_path: Path) -> None:
+    with up(tmp_path / "home") as platform:
+        platform.read_until("is ready")
+        family = platform.family()
+
+        platform.process.kill()
+
+        wait_until(lambda: ended(family), seconds=15)
+
+
+def test_a_missing_key_stops_the_start_with_its_reason(tmp_path: Path) -> None:
+    with up(tmp_path / "home") as platform:
+        platform.read_until("is ready")
+        creature = tmp_path / "creature.yaml"
+        creature.write_text("name: c\nsource: {name: dummy, stream: plants}\ndestination: {name: logger}\n")
+        assert platform.headrace("pipelines", "create", "-f", str(creature)).returncode == 0
+        platform.process.terminate()
+        platform.process.wait(10)
+    (tmp_path / "config" / "keyring").unlink()
+
+    with up(tmp_path / "home") as refused:
+        assert refused.process.wait(20) == 78
+        assert refused.process.stdout is not None
+        assert "no keyring" in refused.process.stdout.read().lower()
+
+
+def test_a_taken_port_is_named_with_its_option(tmp_path: Path, platform: Platform) -> None:
+    url = re.search(r"REST API +http://127\.0\.0\.1:(\d+)/", platform.printed)
+    assert url is not None
+
+    with up(tmp_path / "home", "--port", url[1]) as second:
+        assert second.process.wait(10) == 69
+        assert second.process.stdout is not None
+        assert f"Port {url[1]} on 127.0.0.1 (--port) is taken" in second.process.stdout.read()
