@@ -50,6 +50,8 @@ class OutputWriter:
         self.bytes = 0  # of Arrow memory
 
     def __enter__(self) -> Self:
+        with _disk():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(
