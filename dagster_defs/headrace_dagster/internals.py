@@ -5,7 +5,6 @@ says which, and this module and `code_servicer` are the only ones to change.
 """
 
 import fcntl
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -127,8 +126,6 @@ def run_daemon(workspace_file: Path, log_level: str) -> None:
                 log_level=log_level,
             ) as controller,
         ):
-            # Dagster adds a handler of its own to the process's.
-            logging.getLogger("dagster").handlers.clear()
             controller.check_daemon_loop()
     except KeyboardInterrupt:
         return

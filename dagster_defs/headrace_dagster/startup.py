@@ -20,14 +20,21 @@ def begin() -> None:
     # A shell's background job starts with SIGINT ignored, and Dagster gives SIGTERM the same handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     _bound_arenas()
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("headrace", "headrace_dagster", "dagster"):
-        logging.getLogger(name).setLevel(settings().log_level)
+    _log_ours()
     os.environ.update(prepare(settings()))
     # Imported here: a broken installation is told of before a second has gone into Dagster's import.
     from headrace_dagster.internals import make_storage
 
     make_storage(settings().dagster_home)
+
+
+def _log_ours() -> None:
+    # Not the root's: Dagster's loggers have a handler of their own in some of these processes.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    for name in ("headrace", "headrace_dagster"):
+        logging.getLogger(name).addHandler(handler)
+        logging.getLogger(name).setLevel(settings().log_level)
 
 
 def settle() -> None:
