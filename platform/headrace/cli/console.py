@@ -69,18 +69,19 @@ def size_text(count: int | None) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration such as `0.84 s`, `12 s` or `3 min 05 s`."""
+    """Return a duration such as `6.7 s`, `42 s` or `3 min 05 s`."""
     if seconds < 10:
-        return f"{seconds:.2f} s"
+        return f"{seconds:.1f} s"
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s"
 
 
-def run_seconds(run: Mapping[str, Any]) -> float | None:
-    """Return how long a run took; None unless it started and ended."""
+def run_time(run: Mapping[str, Any]) -> str | None:
+    """Return how long a run took, in whole seconds as its times are; None unless it started and ended."""
     if not run.get("started_at") or not run.get("finished_at"):
         return None
     began, ended = (datetime.fromisoformat(run[key]) for key in ("started_at", "finished_at"))
-    return (ended - began).total_seconds()
+    seconds = (ended - began).total_seconds()
+    return duration_text(seconds) if seconds >= 10 else f"{seconds:.0f} s" if seconds else "under 1 s"

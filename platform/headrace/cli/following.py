@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import Any, Protocol
 
 from headrace.cli.client import Client, Problem, Unreachable
-from headrace.cli.console import ERR, duration_text, rows_text, run_seconds, size_text
+from headrace.cli.console import ERR, duration_text, rows_text, run_time, size_text
 from headrace.records import RunStatus
 
 _POLL_SECONDS = 0.3
@@ -36,8 +36,7 @@ def follow(client: Client, run_id: str) -> Mapping[str, Any]:
 
 def ending(run: Mapping[str, Any]) -> str:
     """Return in a sentence how a run ended."""
-    seconds = run_seconds(run)
-    took = "" if seconds is None else f" in {duration_text(seconds)}"
+    took = f" in {time_taken}" if (time_taken := run_time(run)) else ""
     moved = f": {rows_text(run['rows'])}, {size_text(run['bytes'])}" if run.get("rows") is not None else ""
     reason = f". {run['error']}" if run.get("error") else ""
     return f"Run {run['id']} {run['status']}{took}{moved}{reason}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.cli.client import Client, Problem
 from headrace.cli.connection import connect
-from headrace.cli.console import ERR, OUT, duration_text, print_facts, print_table, run_seconds, size_text
+from headrace.cli.console import ERR, OUT, print_facts, print_table, run_time, size_text
 from headrace.cli.following import ending, follow
 from headrace.errors import HeadraceError
 from headrace.records import RunStatus
@@ -87,7 +87,7 @@ def _print_result(
             "Data": "daily weather in Seattle, 2012 to 2015: NOAA, public domain",
             "Rows": f"{run['rows']:,}",
             "Read": size_text(run["bytes"]),
-            "Took": duration_text(run_seconds(run) or 0.0),
+            "Took": run_time(run),
             "Loaded into": str(_database(settings)),
             "Output": f"{settings.root / run['output_file']} ({size_text(run['output_file_size'])})",
             "Run": run["id"],

@@ -164,7 +164,7 @@ def test_a_run_that_is_followed_shows_progress_and_its_end(
     outcome = headrace("pipelines", "run", PIPELINE_ID, "--follow", "--home", home)
 
     assert outcome.code == 0
-    assert outcome.out == f"Run {RUN_ID} success in 2.00 s: 1,461 rows, 99.0 kB\n"
+    assert outcome.out == f"Run {RUN_ID} success in 2 s: 1,461 rows, 99.0 kB\n"
     assert "running  700 rows  70.0 kB" in outcome.err
 
 
