@@ -22,6 +22,7 @@ from headrace.connectors.base import (
     Unreadable,
 )
 from headrace.connectors.postgres_connection import PostgresConnection, connected, fetch
+from headrace.connectors.sql_loads import table_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -106,7 +107,7 @@ class PostgresDestination(PostgresConnection, Destination):
         """Publish the output in one transaction; see `postgres_load.load`."""
         from headrace.connectors.postgres_load import Target, load
 
-        target = Target(schema=self.schema_name, table=self.table_prefix + (self.table or request.table))
+        target = Target(schema=self.schema_name, table=table_name(self.table_prefix, self.table, request))
         with connected(self, Rejected) as connection:
             return load(connection, target, request)
 

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors.base import ConnectorError, Section, Unauthorized, Unreachable
+from headrace.connectors.sql_loads import Busy
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -22,15 +23,6 @@ _REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does
 _REFUSED_STATES = ("28", "42501")
 _UNREACHABLE_STATES = ("08", "53", "57P")
 _BUSY_STATES = ("40001", "40P01", "55P03")
-
-
-class Busy(ConnectorError):
-    """Another session holds what the run needs; the same run may succeed later."""
-
-    code = "connector.busy"
-    title = "System busy"
-    hint = "Wait until the other session has ended; then run again."
-    temporary = True
 
 
 class PostgresConnection(Section):

@@ -12,13 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.connectors.base import LoadRequest, LoadResult, Rejected
+from headrace.connectors.base import LoadRequest, LoadResult
 from headrace.connectors.postgres_connection import execute, fetch
 from headrace.connectors.postgres_evolve import evolved, find_relation
 from headrace.connectors.postgres_landing import Landing, checked_name, landings
 from headrace.connectors.postgres_loads import last_load, record_load
 from headrace.connectors.postgres_stage import ORDINAL, Stage, fill
 from headrace.connectors.postgres_swap import can_be_swapped, swap
+from headrace.connectors.sql_loads import check_key
 from headrace.connectors.sql_names import listed, quoted
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _load_in_place(
     """Stage the output, make the table fit for it, and bring it over with one statement."""
     key = request.primary_key if request.disposition == "merge" else ()
     if request.disposition == "merge":
-        _check_key(key, given)
+        check_key(key, [item.name for item in given])
     stage = Stage(landings=given, ordinal=bool(key))
     fill(connection, stage, request)
     if not exists:
@@ -118,14 +119,6 @@ def _load_in_place(
 def _update(given: list[Landing], key: tuple[str, ...]) -> str:
     changes = [f"{name} = excluded.{name}" for name in (quoted(i.name) for i in given if i.name not in key)]
     return f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
-
-
-def _check_key(key: tuple[str, ...], given: list[Landing]) -> None:
-    if not key:
-        raise Rejected("Rows can be merged only on a primary key, and the stream has none.")
-    missing = [name for name in key if name not in {item.name for item in given}]
-    if missing:
-        raise Rejected(f"The output has no column {missing[0]!r}, which is in the primary key.")
 
 
 def _create(connection: Connection, target: Target, given: list[Landing], key: tuple[str, ...]) -> None:

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from headrace.connectors.base import Loaded, LoadRequest, cursor_text
 from headrace.connectors.postgres_connection import execute, fetch
+from headrace.connectors.sql_loads import LOADS
 from headrace.connectors.sql_names import quoted
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
-
-TABLE = "_headrace_loads"
 
 
 def last_load(connection: Connection, schema: str, pipeline_id: str) -> Loaded | None:
@@ -21,7 +20,7 @@ def last_load(connection: Connection, schema: str, pipeline_id: str) -> Loaded |
         return None
     rows = fetch(
         connection,
-        f"SELECT load_id, cursor FROM {quoted(schema, TABLE)} WHERE pipeline_id = $1",  # noqa: S608 - quoted
+        f"SELECT load_id, cursor FROM {quoted(schema, LOADS)} WHERE pipeline_id = $1",  # noqa: S608 - quoted
         pipeline_id,
     )
     return next((Loaded(load_id=row[0], cursor=json.loads(row[1] or "null")) for row in rows), None)
@@ -31,16 +30,16 @@ def record_load(connection: Connection, schema: str, table: str, request: LoadRe
     """Note the load as the pipeline's last one, in the transaction that is open."""
     if not _exists(connection, schema):
         # Two first loads at once: the second waits here, and then finds the table.
-        execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{schema}.{TABLE}")
+        execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{schema}.{LOADS}")
         execute(
             connection,
-            f"CREATE TABLE IF NOT EXISTS {quoted(schema, TABLE)} (pipeline_id text PRIMARY KEY, "
+            f"CREATE TABLE IF NOT EXISTS {quoted(schema, LOADS)} (pipeline_id text PRIMARY KEY, "
             "load_id text NOT NULL, table_name text NOT NULL, cursor text, rows bigint NOT NULL, "
             "loaded_at timestamp with time zone NOT NULL)",
         )
     execute(
         connection,
-        f"INSERT INTO {quoted(schema, TABLE)}"  # noqa: S608 - quoted names
+        f"INSERT INTO {quoted(schema, LOADS)}"  # noqa: S608 - quoted names
         " (pipeline_id, load_id, table_name, cursor, rows, loaded_at)"
         " VALUES ($1, $2, $3, nullif($4, 'null'), $5, now()) ON CONFLICT (pipeline_id) DO UPDATE SET "
         "load_id = excluded.load_id, table_name = excluded.table_name, cursor = excluded.cursor, "
@@ -54,5 +53,5 @@ def record_load(connection: Connection, schema: str, table: str, request: LoadRe
 
 
 def _exists(connection: Connection, schema: str) -> bool:
-    ((oid,),) = fetch(connection, "SELECT to_regclass($1)::oid::int8", quoted(schema, TABLE))
+    ((oid,),) = fetch(connection, "SELECT to_regclass($1)::oid::int8", quoted(schema, LOADS))
     return oid is not None

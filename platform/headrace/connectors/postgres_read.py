@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.postgres_catalog import Column, Table, columns, find_tables
 from headrace.connectors.postgres_connection import execute, fetch, stream
 from headrace.connectors.postgres_projection import Projected, projected
+from headrace.connectors.sql_batches import first_batches, with_checkpoint
 from headrace.connectors.sql_names import literal, quoted
 
 if TYPE_CHECKING:
@@ -53,9 +54,9 @@ def read_table(
     readers = [projected(column, nested=column.name in nested, unbounded=unbounded) for column in found]
     batches = _batches(connection, readers, relation + condition + order, request.log)
     if request.sync_mode is SyncMode.INCREMENTAL:
-        yield from _with_checkpoint(batches, _cursor_column(found, request).name, request)
+        yield from with_checkpoint(batches, _cursor_column(found, request).name, request)
     else:
-        yield from _first(batches, request.max_iterations)
+        yield from first_batches(batches, request.max_iterations)
 
 
 def _position(found: list[Column], request: ReadRequest) -> tuple[str, str]:
@@ -138,51 +139,3 @@ def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     if not arrays:  # a table of no columns still has rows, which nothing can hold
         return pa.RecordBatch.from_pylist([], schema=schema)
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _first(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
-    for number, batch in enumerate(batches, 1):
-        yield batch
-        if number == limit:
-            return
-
-
-def _with_checkpoint(
-    batches: Iterator[pa.RecordBatch], column: str, request: ReadRequest
-) -> Iterator[pa.RecordBatch | Checkpoint]:
-    """Yield the batches, and at last the cursor of the last row.
-
-    A trial that ends early drops the rows that tie with its last one: the rest of them comes later, and the
-    next run reads only what is greater.
-    """
-    cursor: Cursor | None = request.cursor
-    for number, batch in enumerate(batches, 1):
-        enough = request.max_iterations is not None and number >= request.max_iterations
-        kept = _before_last(batch, column) if enough else batch
-        ends = enough and kept.num_rows > 0
-        kept = kept if ends else batch
-        yield kept
-        cursor = _last_cursor(kept, column, cursor)
-        if ends:
-            break
-    if cursor is not None:
-        yield Checkpoint(cursor=cursor)
-
-
-def _before_last(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
-    import pyarrow.compute as pc
-
-    values = batch.column(column)
-    return batch.filter(pc.not_equal(values, values[-1])) if batch.num_rows else batch
-
-
-def _last_cursor(batch: pa.RecordBatch, column: str, before: Cursor | None) -> Any:
-    """Return the last value as JSON: integers as they are, the rest in PostgreSQL's own text."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    values = batch.column(column).drop_null()
-    if not len(values):
-        return before
-    last = values[-1]
-    return last.as_py() if pa.types.is_integer(last.type) else pc.cast(last, pa.string()).as_py()

@@ -16,7 +16,7 @@ from postgres_server import PASSWORD
 
 from headrace.connectors.base import ConnectorError, Loaded, Rejected, Unauthorized
 from headrace.connectors.postgres import PostgresDestination
-from headrace.connectors.postgres_connection import Busy
+from headrace.connectors.sql_loads import Busy
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:
