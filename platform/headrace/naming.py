@@ -28,7 +28,7 @@ def asset_prefix(pipeline_id: UUID) -> tuple[str, str]:
 
 
 def asset_key(pipeline_id: UUID, source: str, stream: str) -> tuple[str, ...]:
-    """Return the key of the data that a pipeline brings: another stream is other data, another name is not."""
+    """Return the key of the data that a pipeline brings: it changes with the stream, not with the name."""
     return (*asset_prefix(pipeline_id), source, stream)
 
 

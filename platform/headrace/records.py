@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 
@@ -123,6 +124,23 @@ class Run:
     phase: str | None  # what a running worker is doing: "extract", "load"
     output_file: str | None  # relative to the home folder
     output_file_size: int | None
+
+
+class StateDemand(StrEnum):
+    """What a client asked of the next run, over what the destination says."""
+
+    SET = "set"  # read what comes after the given cursor
+    RESET = "reset"  # read everything, and replace the destination's table
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """How far an incremental pipeline has read."""
+
+    cursor: Any = None  # a JSON value; None: nothing yet
+    load_id: UUID | None = None  # the run that loaded up to the cursor
+    demand: StateDemand | None = None  # not yet followed
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,6 +32,7 @@ from headrace.engine.cursors import HighestCursor
 from headrace.engine.masking import MaskingFilter
 from headrace.engine.output import OutputWriter
 from headrace.errors import HeadraceError
+from headrace.records import State, StateDemand
 
 Phase = Literal["extract", "load"]
 _LOG_SECONDS = 5.0
@@ -64,6 +65,9 @@ class EngineJob:
     pipeline_id: str
     run_id: str
     log: logging.Logger
+    state: State = field(
+        default_factory=State
+    )  # the platform's; the destination's own record, where it keeps one, comes first
     progress: Callable[[Progress], None] = lambda progress: None
     check: Callable[[], None] = lambda: None
     """Raises when the run was cancelled or is no longer this worker's. Its error leaves `run_pipeline`
@@ -116,8 +120,7 @@ class _Run:
             config.sync_mode,
         )
         with self._errors(config.destination_name):
-            last = config.destination.last_load(self.job.pipeline_id) if incremental else None
-        cursor = last.cursor if last else None
+            cursor = self._last_cursor() if incremental else None
         with self._errors(config.source_name):
             stream = config.source.describe(config.stream) if incremental else None
             output, extracted, cursor = self._extract(stream, cursor)
@@ -133,6 +136,15 @@ class _Run:
             cursor=cursor,
             preview=_preview(output),
         )
+
+    def _last_cursor(self) -> Cursor | None:
+        """Return after what to read: what a client demands, what the destination holds, what we remember."""
+        state = self.job.state
+        if state.demand is not None:
+            self.log.info("The state was %s by a client", state.demand)
+            return state.cursor
+        last = self.config.destination.last_load(self.job.pipeline_id)
+        return last.cursor if last else state.cursor
 
     def _extract(self, stream: Stream | None, cursor: Cursor | None) -> tuple[Output, int, Cursor | None]:
         cursor_field = self.config.cursor_field or (stream.cursor_field if stream else None)
@@ -176,14 +188,15 @@ class _Run:
 
     def _load(self, output: Output, stream: Stream | None, cursor: Cursor | None) -> str:
         destination = self.config.destination
-        if stream is not None and output.rows == 0:
+        is_reset = self.job.state.demand is StateDemand.RESET
+        if stream is not None and output.rows == 0 and not is_reset:
             self.log.info("Nothing new: the destination stays as it is")
             return ""
         keys = stream.primary_key if stream else ()
         request = LoadRequest(
             output=output,
             table=self.config.stream,
-            disposition=_disposition(self.config, keys),
+            disposition="replace" if is_reset else _disposition(self.config, keys),
             primary_key=keys,
             pipeline_id=self.job.pipeline_id,
             load_id=self.job.run_id,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from headrace.connectors.base import SyncMode
 from headrace.connectors.config import PipelineConfig, parse_config
 from headrace.engine.run import EngineJob, EngineResult, run_pipeline
 from headrace.errors import HeadraceError
@@ -20,6 +21,7 @@ from headrace.service.configs import open_config
 from headrace.service.lease import Lease, RunStopped, until_written
 from headrace.service.platform import Platform
 from headrace.store.leases import Claim, Ending, LeaseStore
+from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
 RESULT_SECONDS = 60.0
@@ -73,7 +75,8 @@ def execute_run(
     with lease.kept(), _failure_written(leases, claim.run):
         config = _config_of(platform, claim)
         result = run_pipeline(config, _job(platform, claim.run, log, lease))
-        _write(leases, claim.run, _success(claim.run, result))
+        is_incremental = config.sync_mode is SyncMode.INCREMENTAL
+        _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
     return Execution(
         run=claim.run,
         pipeline_name=claim.pipeline_name,
@@ -98,15 +101,18 @@ def _job(platform: Platform, run: Run, log: logging.Logger, lease: Lease) -> Eng
         pipeline_id=str(run.pipeline_id),
         run_id=str(run.id),
         log=log,
+        state=RunStates(platform.database).get(run.pipeline_id),
         progress=lease.report,
         check=lease.check,
         before_commit=lease.check_with_database,
     )
 
 
-def _success(run: Run, result: EngineResult) -> Ending:
+def _success(run: Run, result: EngineResult, *, is_incremental: bool) -> Ending:
     return Ending(
         status=RunStatus.SUCCESS,
+        is_incremental=is_incremental,
+        cursor=result.cursor,
         rows=result.rows,
         bytes=result.bytes,
         output_file=f"outputs/{run.id}/{OUTPUT_NAME}",

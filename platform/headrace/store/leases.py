@@ -4,6 +4,7 @@ Every write after the claim carries the claim's fence, so that a worker that sle
 run was cancelled, changes nothing. Leases are measured by the database's clock.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,8 +18,9 @@ from headrace.records import Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.pipelines import SealedConfig, sealed_config
 from headrace.store.runs import active_run_id, pending_run, run_of
-from headrace.store.schema import pipelines, runs
-from headrace.store.scoped import insert_unless_taken
+from headrace.store.schema import pipelines, runs, states
+from headrace.store.scoped import insert_unless_taken, replace_row
+from headrace.store.states import state_of
 
 
 class AlreadyTaken(Conflict):
@@ -48,6 +50,8 @@ class Ending:
     output_file_size: int | None = None
     error_code: str | None = None
     error: str | None = None
+    is_incremental: bool = False
+    cursor: Any = None  # up to which an incremental run has loaded
 
 
 class LeaseStore:
@@ -117,12 +121,13 @@ class LeaseStore:
             )
 
     def end(self, run: Run, ending: Ending) -> bool:
-        """Write the result; False: the run had ended already, and stays as it is."""
+        """Write the result and, with it, the sync state; False: the run had ended already, and stays so."""
         with self._database.write() as connection:
-            return _write(
+            now = self._database.now(connection)
+            ended = _write(
                 connection,
                 _held(run),
-                finished_at=self._database.now(connection),
+                finished_at=now,
                 lease_until=None,
                 phase=None,
                 status=ending.status,
@@ -133,6 +138,9 @@ class LeaseStore:
                 error_code=ending.error_code,
                 error=ending.error,
             )
+            if ended and ending.is_incremental:
+                _write_state(connection, run, ending.cursor, now)
+            return ended
 
     def status(self, run_id: UUID) -> RunStatus | None:
         """Return the run's status; None once it is purged."""
@@ -172,6 +180,21 @@ def _held(run: Run) -> ColumnElement[bool]:
 
 def _write(connection: Connection, which: ColumnElement[bool], **values: Any) -> bool:
     return bool(connection.execute(update(runs).where(which).values(**values)).rowcount)
+
+
+def _write_state(connection: Connection, run: Run, cursor: Any, now: datetime) -> None:
+    state = state_of(connection, run.pipeline_id)
+    if state.demand and state.updated_at and run.started_at and state.updated_at > run.started_at:
+        return  # A client's word that came while this run was under way is for the next one.
+    row = {
+        "pipeline_id": run.pipeline_id,
+        "organization_id": run.organization_id,
+        "cursor": None if cursor is None else json.dumps(cursor),
+        "load_id": run.id,
+        "demand": None,
+        "updated_at": now,
+    }
+    replace_row(connection, states, row)
 
 
 def _claim_of(connection: Connection, run_id: UUID) -> Claim:

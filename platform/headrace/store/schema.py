@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0001"
+VERSION = "0002"
 """The newest migration: a process that finds another one in the database does not start."""
 
 
@@ -199,6 +199,24 @@ Index("runs_one_active", runs.c.pipeline_id, unique=True, sqlite_where=_ACTIVE, 
 for _column in (runs.c.launch_at, runs.c.stop_at, runs.c.lease_until):
     _due = text(f"{_column.name} IS NOT NULL")
     Index(f"runs_due_{_column.name}", _column, sqlite_where=_due, postgresql_where=_due)
+
+states = Table(
+    "states",
+    metadata,
+    Column("pipeline_id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, nullable=False),
+    Column("cursor", Text),  # JSON; null: from the start
+    Column("load_id", Uuid),  # the run that loaded up to the cursor; null: a client set it
+    # A client's word, which the next run follows instead of what the destination says: "set" or "reset".
+    Column("demand", String(10)),
+    Column("updated_at", UtcDateTime, nullable=False),
+    ForeignKeyConstraint(
+        ["organization_id", "pipeline_id"],
+        ["pipelines.organization_id", "pipelines.id"],
+        ondelete="CASCADE",
+    ),
+    _one_of("demand", "set", "reset"),
+)
 
 idempotency_keys = Table(
     "idempotency_keys",

@@ -52,6 +52,15 @@ def page_of(connection: Connection, query: Select[Any], page: Page) -> tuple[lis
     return list(rows), total
 
 
+def replace_row(connection: Connection, table: Table, values: dict[str, Any]) -> None:
+    """Insert a row, or put it in the place of the one with its primary key."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    key = [column.name for column in table.primary_key]
+    changed = {name: value for name, value in values.items() if name not in key}
+    insert = dialect.insert(table).values(**values)
+    connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
+
+
 def insert_unless_taken(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert a row; return False, having changed nothing, where a unique key refuses it."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
