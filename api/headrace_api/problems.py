@@ -23,6 +23,8 @@ RETRY_SECONDS = 5
 class HttpError(HeadraceError):
     """A request that HTTP itself, and no use case, refuses; `headers` go into the answer."""
 
+    code = "http"
+    title = "Refused request"
     status: ClassVar[int] = 400
 
     @property

@@ -1,0 +1,204 @@
+"""Domains, tokens, connectors and the service itself: what the contract has beyond its page."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+
+def test_a_domain_lives_from_create_to_delete(client):
+    created = client.post(
+        "/api/domains", json={"name": "Marketing", "description": "Ads", "color": "#2563eb"}
+    )
+    path = created.headers["location"]
+
+    updated = client.put(path, json={"description": None}, headers={"If-Match": created.headers["etag"]})
+
+    assert list(created.json()) == ["id", "name", "description", "color", "created_at", "updated_at"]
+    assert updated.json() == client.get(path).json()
+    assert (updated.json()["description"], updated.json()["color"]) == (None, "#2563eb")
+    assert client.delete(path, headers={"If-Match": '"1"'}).status_code == 412
+    assert client.delete(path).status_code == 204
+    assert client.get(path).json()["code"] == "domain.not_found"
+
+
+def test_names_of_domains_are_unique(client, stranger):
+    client.post("/api/domains", json={"name": "A"})
+    other = client.post("/api/domains", json={"name": "B"}).headers["location"]
+
+    assert client.post("/api/domains", json={"name": "A"}).status_code == 409
+    assert client.put(other, json={"name": "A"}).json()["code"] == "domain.name_taken"
+    assert stranger.post("/api/domains", json={"name": "A"}).status_code == 201
+
+
+def test_a_domain_that_holds_pipelines_stays(client, create):
+    path = client.post("/api/domains", json={"name": "A"}).headers["location"]
+    pipeline = create(domain_id=path.rpartition("/")[2])
+
+    assert client.delete(path).json()["code"] == "domain.in_use"
+
+    client.put(f"/api/pipelines/{pipeline['id']}", json={"domain_id": None})
+    assert client.delete(path).status_code == 204
+
+
+@pytest.mark.parametrize("fields", [{"color": "blue"}, {"color": "#FFF"}, {"name": " "}, {"icon": "x"}])
+def test_fields_of_a_domain_are_checked(client, fields):
+    assert client.post("/api/domains", json={"name": "A", **fields}).status_code == 422
+
+
+def test_a_tokens_secret_is_shown_once_and_opens_until_it_is_revoked(service, client):
+    created = client.post("/api/tokens", json={"name": "CI", "role": "viewer"})
+    token = created.json()
+
+    listed = client.get("/api/tokens")
+
+    assert created.headers["cache-control"] == "no-store"
+    assert token["token"].startswith("headrace_")
+    assert token["token"] not in listed.text
+    assert {item["name"] for item in listed.json()} >= {"CI"}
+    with service.client(token["token"]) as bearer:
+        assert bearer.get("/api/pipelines").status_code == 200
+        assert client.delete(created.headers["location"]).status_code == 204
+        assert bearer.get("/api/pipelines").status_code == 401
+    assert client.delete(created.headers["location"]).json()["code"] == "token.not_found"
+
+
+def test_only_an_owner_reads_secrets_unless_it_is_said(client):
+    def reads(**fields):
+        return client.post("/api/tokens", json={"name": "X", **fields}).json()["reads_secrets"]
+
+    assert [reads(role=role) for role in ("owner", "editor", "viewer")] == [True, False, False]
+    assert reads(role="viewer", reads_secrets=True)
+
+
+def test_a_token_expires_in_the_future_only(client):
+    soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+    def status(expires_at):
+        body = {"name": "X", "role": "viewer", "expires_at": expires_at}
+        return client.post("/api/tokens", json=body).status_code
+
+    assert [status(each) for each in (soon, "2020-01-01T00:00:00Z", "2999-01-01T00:00:00")] == [201, 422, 422]
+
+
+def test_the_last_owner_token_stays(client):
+    own = next(token for token in client.get("/api/tokens").json() if token["role"] == "owner")
+
+    assert client.delete(f"/api/tokens/{own['id']}").json()["code"] == "token.last_owner"
+
+
+def test_an_organizations_tokens_are_its_own(client, stranger):
+    token = client.post("/api/tokens", json={"name": "CI", "role": "viewer"}).json()
+
+    assert stranger.delete(f"/api/tokens/{token['id']}").status_code == 404
+    assert token["id"] not in stranger.get("/api/tokens").text
+
+
+def test_the_catalogue_says_what_each_connector_takes(client):
+    sources = {source["name"]: source for source in client.get("/api/connectors/sources").json()}
+    destinations = client.get("/api/connectors/destinations").json()
+
+    assert {"dummy", "hubspot", "postgres"} <= set(sources)
+    assert {"bigquery", "file", "logger", "postgres"} <= {each["name"] for each in destinations}
+    assert sources["dummy"]["streams"][0] == {
+        "name": "creatures",
+        "description": "",
+        "sync_modes": ["full_refresh", "incremental"],
+        "primary_key": ["id"],
+        "cursor_field": "updated_at",
+    }
+    assert sources["postgres"]["config_schema"]["type"] == "object"
+    assert '"writeOnly":true' in client.get("/api/connectors/sources").text
+
+
+@pytest.mark.parametrize("kind", ["source", "sources"])
+def test_a_connector_is_checked(client, kind):
+    response = client.post(f"/api/connectors/{kind}/dummy/check", json={"config": {}})
+
+    assert (response.status_code, response.json()["success"]) == (200, True)
+
+
+def test_a_system_that_does_not_answer_is_an_answer(client):
+    config = {"host": "127.0.0.1", "port": 1, "database": "x", "user": "x", "password": "hunter2-hunter2"}
+
+    response = client.post("/api/connectors/sources/postgres/check", json={"config": config})
+
+    assert (response.status_code, response.json()["success"]) == (200, False)
+    assert response.json()["message"]
+    assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("source/nothing", 404), ("places/dummy", 404), ("sources/dummy", 422)]
+)
+def test_a_check_that_cannot_be_made_is_refused(client, path, status):
+    response = client.post(f"/api/connectors/{path}/check", json={"config": {"surprise": 1}})
+
+    assert response.status_code == status
+    if status == 422:
+        assert response.json()["errors"][0]["pointer"] == "/config/surprise"
+
+
+def test_readiness_names_each_part(service, client):
+    assert client.get("/api/ready").json()["ready"]
+
+    service.dagster.code_location = False
+    response = client.get("/api/ready")
+
+    assert response.status_code == 503
+    assert {name: part["ready"] for name, part in response.json().items() if name != "ready"} == {
+        "database": True,
+        "dagster_webserver": True,
+        "dagster_daemon": True,
+        "code_location": False,
+    }
+
+
+def test_health_and_version_are_told_without_dagster(service, client):
+    service.dagster.away = True
+
+    assert client.get("/api/health").json() == {"status": "ok"}
+    assert client.get("/api/version?cachebuster=1").json()["version"]
+
+
+def test_stats_and_metrics_count_what_there_is(client, create, run):
+    run(create())
+    create(enabled=False)
+
+    stats, metrics = client.get("/api/stats").json(), client.get("/metrics")
+
+    assert (stats["pipelines"], stats["pipelines_enabled"], stats["active_runs"]) == (2, 1, 0)
+    assert stats["runs_last_24_hours"] == {"success": 1}
+    assert metrics.headers["content-type"].startswith("text/plain")
+    assert 'headrace_runs_last_24_hours{status="success"} 1.0' in metrics.text
+    assert 'headrace_http_requests_total{method="POST",route="/api/pipelines",status="201"}' in metrics.text
+
+
+def test_metrics_have_no_series_for_each_id(client):
+    client.get(f"/api/pipelines/{uuid4()}")
+    client.get(f"/api/{uuid4()}")
+
+    text = client.get("/metrics").text
+
+    assert 'route="/api/pipelines/{pipeline_id}"' in text
+    assert 'route="/{path}"' in text
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/docs/errors", "/docs/assets/swagger-ui-bundle.js", "/docs/assets/page.css"]
+)
+def test_the_pages_need_no_token_and_nothing_from_elsewhere(service, path):
+    with service.client(None) as anonymous:
+        response = anonymous.get(path)
+
+    policy = response.headers["content-security-policy"]
+    assert response.status_code == 200
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert path.startswith("/docs/assets") or "://" not in response.text
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "..%2fdocs.html", "docs.html", "swagger-ui.js"])
+def test_no_other_file_is_served(service, name):
+    with service.client(None) as anonymous:
+        assert anonymous.get(f"/docs/assets/{name}").status_code in (401, 404)

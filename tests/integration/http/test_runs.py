@@ -1,0 +1,331 @@
+"""The rows of the contract about runs."""
+
+import csv
+import io
+import json
+import shutil
+from uuid import UUID, uuid4
+
+import pyarrow.parquet as pq
+import pytest
+from http_service import DUMMY_CONFIG
+
+from headrace.store.schema import runs as runs_table
+
+ITEM_KEYS = [
+    "id",
+    "pipeline_id",
+    "status",
+    "triggered_by",
+    "started_at",
+    "finished_at",
+    "error",
+    "created_at",
+]
+VIEW_KEYS = [
+    *("id", "pipeline_id", "status", "triggered_by", "started_at", "finished_at", "error"),
+    *("output_file", "output_file_size"),
+]
+PARQUET = "application/vnd.apache.parquet"
+
+
+@pytest.fixture
+def pending(client, create):
+    """The id of a run that waits."""
+    return client.post(f"/api/pipelines/{create()['id']}/run").json()["id"]
+
+
+@pytest.fixture
+def succeeded(create, run):
+    """The id of a run that has an output of five rows."""
+    return run(create())
+
+
+@pytest.fixture
+def known_to_dagster(service, pending):
+    """The id of a run that Dagster has a log of."""
+    with service.platform.database.write() as connection:
+        this = runs_table.c.id == UUID(pending)
+        connection.execute(runs_table.update().where(this).values(dagster_run_id=str(uuid4())))
+    return pending
+
+
+def failing(create, run):
+    source = {"name": "dummy", "stream": "creatures", "fail_after": 0}
+    pipeline = create(config={**DUMMY_CONFIG, "source": source})
+    with pytest.raises(Exception, match=r"."):
+        run(pipeline)
+    return pipeline
+
+
+def test_a_triggered_run_is_answered_as_printed(client, create):
+    pipeline = create()
+
+    response = client.post(f"/api/pipelines/{pipeline['id']}/run")
+
+    run = response.json()
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/api/pipelines/runs/{run['id']}"
+    assert list(run) == ["id", "pipeline_id", "status", "triggered_by", "created_at"]
+    assert (run["pipeline_id"], run["status"], run["triggered_by"]) == (pipeline["id"], "pending", "manual")
+
+
+def test_a_second_run_is_refused_and_the_active_one_named(client, create):
+    path = f"/api/pipelines/{create()['id']}/run"
+    active = client.post(path).json()["id"]
+
+    response = client.post(path)
+
+    assert response.status_code == 409
+    assert (response.json()["code"], response.json()["run_id"]) == ("run.already_active", active)
+
+
+def test_a_disabled_pipeline_may_be_run_by_hand(client, create):
+    assert client.post(f"/api/pipelines/{create(enabled=False)['id']}/run").status_code == 201
+
+
+def test_a_run_is_accepted_while_dagster_is_away(service, client, create):
+    service.dagster.away = True
+
+    response = client.post(f"/api/pipelines/{create()['id']}/run")
+
+    assert (response.status_code, response.json()["status"]) == (201, "pending")
+
+
+def test_the_runs_of_a_pipeline_are_listed_as_printed(client, create, run):
+    pipeline = create()
+    first, second = run(pipeline), run(pipeline)
+
+    listed = client.get(f"/api/pipelines/{pipeline['id']}/runs").json()
+
+    assert [item["id"] for item in listed] == [second, first]
+    assert list(listed[0]) == ITEM_KEYS
+    assert listed[0]["status"] == "success"
+    assert listed[0]["error"] is None
+
+
+def test_runs_are_filtered_by_status(client, create, run):
+    pipeline = create()
+    run(pipeline)
+    path = f"/api/pipelines/{pipeline['id']}/runs"
+
+    assert len(client.get(path, params={"status": "success"}).json()) == 1
+    assert client.get(path, params={"status": "failed"}).json() == []
+    assert client.get(path, params={"status": "done"}).status_code == 422
+
+
+def test_all_runs_of_the_organization_are_listed(client, stranger, create, run):
+    ended = run(create())
+    waiting = client.post(f"/api/pipelines/{create()['id']}/run").json()["id"]
+
+    assert [item["id"] for item in client.get("/api/runs").json()] == [waiting, ended]
+    assert [item["id"] for item in client.get("/api/runs?status=pending").json()] == [waiting]
+    assert stranger.get("/api/runs").json() == []
+
+
+def test_a_run_is_shown_as_printed_with_what_it_moved(client, succeeded):
+    run = client.get(f"/api/pipelines/runs/{succeeded}").json()
+
+    assert list(run)[:9] == VIEW_KEYS
+    assert run["output_file"] == f"outputs/{succeeded}/output.parquet"
+    assert run["output_file_size"] > 0
+    assert (run["rows"], run["attempt"]) == (5, 1)
+    assert run["bytes"] > 0
+    assert run["dagster_run_id"]
+    assert run["created_at"] <= run["started_at"] <= run["finished_at"]
+
+
+def test_a_failed_run_says_why(client, create, run):
+    failing(create, run)
+
+    failed = client.get("/api/runs?status=failed").json()[0]
+
+    assert failed["error"]
+    assert client.get(f"/api/pipelines/runs/{failed['id']}").json()["error_code"]
+
+
+def test_a_log_that_is_not_there_yet_is_empty(client, pending):
+    assert client.get(f"/api/pipelines/runs/{pending}/logs").json() == {"logs": ""}
+
+
+def test_a_log_has_a_line_for_each_message(service, client, known_to_dagster):
+    service.dagster.log("Starting pipeline...")
+    service.dagster.log("Two\nlines", level="WARNING")
+
+    logs = client.get(f"/api/pipelines/runs/{known_to_dagster}/logs").json()["logs"]
+
+    assert logs == "2024-01-15 16:00:00 INFO Starting pipeline...\n2024-01-15 16:00:00 WARNING Two\nlines"
+
+
+def test_a_log_cannot_be_had_while_dagster_is_away(service, client, known_to_dagster):
+    service.dagster.away = True
+
+    response = client.get(f"/api/pipelines/runs/{known_to_dagster}/logs")
+
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+    assert response.json()["code"] == "dagster.unavailable"
+
+
+def test_a_log_is_followed_to_its_end(service, client, known_to_dagster):
+    service.dagster.log("One")
+    service.dagster.log("Two\nlines")
+    client.post(f"/api/pipelines/runs/{known_to_dagster}/cancel")
+
+    response = client.get(
+        f"/api/pipelines/runs/{known_to_dagster}/logs", headers={"Accept": "text/event-stream"}
+    )
+
+    events = response.text.split("\n\n")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert events[0].endswith("\ndata: 2024-01-15 16:00:00 INFO One")
+    assert events[1].endswith("\ndata: 2024-01-15 16:00:00 INFO Two\ndata: lines")
+    assert events[2].startswith("event: end\n")
+
+
+def test_a_follower_goes_on_after_its_last_event(service, client, known_to_dagster):
+    service.dagster.log("One")
+    service.dagster.log("Two")
+    client.post(f"/api/pipelines/runs/{known_to_dagster}/cancel")
+    path, accept = f"/api/pipelines/runs/{known_to_dagster}/logs", {"Accept": "text/event-stream"}
+    first, second, _ = client.get(path, headers=accept).text.split("\n\n", 2)
+
+    def after(event):
+        last_id = event.partition("\n")[0].removeprefix("id: ")
+        return client.get(path, headers={**accept, "Last-Event-ID": last_id})
+
+    assert "One" not in after(first).text
+    assert "Two" in after(first).text
+    assert after(second).status_code == 204
+
+
+def test_an_event_id_that_no_log_gave_is_422(client, known_to_dagster):
+    response = client.get(
+        f"/api/pipelines/runs/{known_to_dagster}/logs",
+        headers={"Accept": "text/event-stream", "Last-Event-ID": "nonsense"},
+    )
+
+    assert response.status_code == 422
+
+
+def test_an_output_is_downloaded_whole(service, client, succeeded):
+    response = client.get(f"/api/pipelines/runs/{succeeded}/download")
+
+    assert response.status_code == 200
+    assert response.headers["content-type"] == PARQUET
+    assert response.headers["content-disposition"] == f'attachment; filename="{succeeded}.parquet"'
+    assert response.headers["accept-ranges"] == "bytes"
+    assert int(response.headers["content-length"]) == len(response.content)
+    assert pq.read_table(io.BytesIO(response.content)).num_rows == 5
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-3", slice(0, 4)),
+        ("bytes=4-", slice(4, None)),
+        ("bytes=-4", slice(-4, None)),
+        ("bytes=0-999999999", slice(0, None)),
+    ],
+)
+def test_an_output_is_downloaded_in_a_range(client, succeeded, asked, part):
+    path = f"/api/pipelines/runs/{succeeded}/download"
+    whole = client.get(path).content
+
+    response = client.get(path, headers={"Range": asked})
+
+    start, end, _ = part.indices(len(whole))
+    assert response.status_code == 206
+    assert response.content == whole[part]
+    assert response.headers["content-range"] == f"bytes {start}-{end - 1}/{len(whole)}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=999999999-", "bytes=-0"])
+def test_a_range_beyond_the_end_is_416(client, succeeded, asked):
+    response = client.get(f"/api/pipelines/runs/{succeeded}/download", headers={"Range": asked})
+
+    assert response.status_code == 416
+    assert response.headers["content-range"].startswith("bytes */")
+    assert response.json()["code"] == "request.range_not_satisfiable"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,3-4", "bytes=", "lines=1-2", "bytes=3-1", "bytes=a-b"])
+def test_a_range_that_cannot_be_read_is_ignored(client, succeeded, asked):
+    response = client.get(f"/api/pipelines/runs/{succeeded}/download", headers={"Range": asked})
+
+    assert response.status_code == 200
+
+
+def test_a_known_output_is_not_sent_again(client, succeeded):
+    path = f"/api/pipelines/runs/{succeeded}/download"
+    etag = client.get(path).headers["etag"]
+
+    assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
+    resumed = client.get(path, headers={"Range": "bytes=0-1", "If-Range": etag})
+    changed = client.get(path, headers={"Range": "bytes=0-1", "If-Range": '"another"'})
+    assert (resumed.status_code, changed.status_code) == (206, 200)
+
+
+def test_an_output_is_converted_to_csv_and_json_lines(client, succeeded):
+    path = f"/api/pipelines/runs/{succeeded}/download"
+
+    as_csv = client.get(path, params={"format": "csv"})
+    as_lines = client.get(path, params={"format": "jsonl"})
+
+    rows = list(csv.DictReader(io.StringIO(as_csv.text)))
+    objects = [json.loads(line) for line in as_lines.text.splitlines()]
+    assert as_csv.headers["content-type"] == "text/csv; charset=utf-8"
+    assert as_csv.headers["content-disposition"] == f'attachment; filename="{succeeded}.csv"'
+    assert [row["name"] for row in rows] == [each["name"] for each in objects]
+    assert len(objects) == 5
+    assert client.get(path, params={"format": "xml"}).status_code == 422
+
+
+def test_an_output_of_a_run_that_has_not_ended_is_409(client, pending):
+    response = client.get(f"/api/pipelines/runs/{pending}/download")
+
+    assert (response.status_code, response.json()["code"]) == (409, "run.not_finished")
+
+
+def test_an_output_that_was_never_written_is_404(client, pending):
+    client.post(f"/api/pipelines/runs/{pending}/cancel")
+
+    response = client.get(f"/api/pipelines/runs/{pending}/download")
+
+    assert (response.status_code, response.json()["code"]) == (404, "run.no_output")
+
+
+def test_an_output_that_was_removed_is_410(service, client, succeeded):
+    shutil.rmtree(service.platform.settings.outputs / succeeded)
+
+    response = client.get(f"/api/pipelines/runs/{succeeded}/download")
+
+    assert (response.status_code, response.json()["code"]) == (410, "run.output_gone")
+
+
+def test_a_run_is_cancelled_once_and_stays_so(client, pending):
+    path = f"/api/pipelines/runs/{pending}/cancel"
+
+    first, second = client.post(path), client.post(path)
+
+    assert (first.status_code, first.json()) == (200, {"status": "cancelled"})
+    assert (second.status_code, second.json()) == (200, {"status": "cancelled"})
+
+
+def test_a_run_that_ended_cannot_be_cancelled(client, create, run, succeeded):
+    failing(create, run)
+    failed = client.get("/api/runs?status=failed").json()[0]["id"]
+
+    for run_id, status in ((succeeded, "success"), (failed, "failed")):
+        response = client.post(f"/api/pipelines/runs/{run_id}/cancel")
+        assert response.status_code == 409
+        assert (response.json()["code"], response.json()["run_status"]) == ("run.already_ended", status)
+
+
+def test_a_pipeline_that_is_deleted_takes_its_active_run_along(client, create):
+    pipeline = create()
+    run_id = client.post(f"/api/pipelines/{pipeline['id']}/run").json()["id"]
+
+    client.delete(f"/api/pipelines/{pipeline['id']}")
+
+    assert client.post(f"/api/pipelines/runs/{run_id}/cancel").status_code == 404
