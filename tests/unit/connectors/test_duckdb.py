@@ -272,7 +272,7 @@ def test_the_source_reads_what_arrow_cannot_hold_as_text_or_null(
 
 def test_the_source_goes_on_after_its_cursor_and_yields_an_empty_batch_for_nothing(path: Path) -> None:
     rows(path, "CREATE TABLE t (id INT PRIMARY KEY, changed TIMESTAMPTZ)")
-    rows(path, "INSERT INTO t VALUES (2, '2024-01-02+00'), (1, '2024-01-01+00')")
+    rows(path, "INSERT INTO t VALUES (2, '2024-01-02 00:00:00+00'), (1, '2024-01-01 00:00:00+00')")
     changes = {"sync_mode": SyncMode.INCREMENTAL, "cursor_field": "changed"}
 
     everything, [cursor] = read(path, "t", **changes)
