@@ -1,9 +1,11 @@
 """Dagster's code server, told to follow what is stored: private parts, see `internals`."""
 
 import logging
+import multiprocessing
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ class LiveServicer(DagsterApiServer):
         self._stamp = stamp
         self._last_stamp = ""
         super().__init__(**options)
+        # Dagster's own are started anew for each run, and take two seconds for their imports.
+        self._mp_ctx = _worker_context()
 
     def GetServerId(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Answer with this process's id and the stamp of what it serves now."""
@@ -60,6 +64,14 @@ class LiveServicer(DagsterApiServer):
             # The store's absence is no news about the pipelines: a new id would show an error in their place.
             _log.warning("Cannot tell whether pipelines changed: %s.", type(error).__name__)
         return f"{self._server_id}-{self._last_stamp}"
+
+
+def _worker_context() -> Any:
+    """Start the process that workers are forked from; it ends with this one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["headrace_dagster.worker"])
+    forkserver.ensure_running()
+    return context
 
 
 def serve(*, socket: Path, module: str, attribute: str, stamp: Callable[[], str]) -> None:

@@ -1,13 +1,15 @@
 """What Headrace uses of Dagster without its promise. A failure here names what a new version has moved."""
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 from dagster import DagsterInstance, RepositoryData
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
-from dagster._grpc import server, server_watcher
+from dagster._grpc import server_watcher
 from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 from dagster_webserver.webserver import DagsterWebserver
 
@@ -66,7 +68,19 @@ def test_a_launch_names_nothing_but_the_job() -> None:
 
     assert "get_reconstructable_job" in launching, moved("how a run's worker gets its job")
     assert "start_run_in_subprocess" in launching, moved("how a run's worker starts")
-    assert "_mp_ctx" in inspect.getsource(server), moved("how a run's worker starts")
+    assert "self._mp_ctx.Process(" in launching, moved("how a run's worker starts")
+
+
+def test_what_workers_are_forked_from_imports_whole() -> None:
+    script = (
+        "import sys, threading, headrace_dagster.worker;"
+        "assert 'headrace.service.execution' in sys.modules;"
+        "assert threading.active_count() == 1, threading.enumerate()"
+    )
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, moved("what a worker imports") + done.stderr
 
 
 def test_a_request_has_a_context_with_permissions() -> None:

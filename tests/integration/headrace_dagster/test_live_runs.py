@@ -1,6 +1,7 @@
 """Runs in real workers, as Dagster's webserver and GraphQL show them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -198,3 +199,17 @@ def test_nothing_that_dagster_keeps_holds_the_secret(side: DagsterSide) -> None:
 
     assert holding == []
     assert TOKEN not in side.log.read_text()
+
+
+def test_stopping_the_code_server_ends_its_runs_and_itself(tmp_path: Path) -> None:
+    with run_dagster(tmp_path / "home") as side:
+        pipeline = create(side, records=10_000, sleep=1.0)
+        run = runs(side).trigger(pipeline.id)
+        launch(side, pipeline, run)
+        wait_for(side, run.id, RunStatus.RUNNING)
+
+        side.processes["dagster-code"].terminate()
+
+        assert side.processes["dagster-code"].wait(timeout=20) == 0
+        stopped = runs(side).get(run.id)
+        assert (stopped.status, stopped.error_code) == (RunStatus.FAILED, "run.interrupted")
