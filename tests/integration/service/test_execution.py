@@ -1,0 +1,197 @@
+"""Runs executed by `execute_run` in this process, on real connectors and both databases of records."""
+
+import logging
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from headrace.records import Page, Pipeline, Run, RunStatus, State, StateDemand
+from headrace.service.execution import Execution, RunFailed, execute_run
+from headrace.service.lease import RunStopped
+from headrace.service.pipelines import PipelineDraft, Pipelines
+from headrace.service.platform import Platform
+from headrace.service.runs import Runs
+from headrace.service.states import NotIncremental, States
+from headrace.store.leases import AlreadyTaken
+
+LOG = logging.getLogger("test.run")
+SECRET = "s3cr3t-t0ken"
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "target.duckdb"
+
+
+def store(platform: Platform, target: Path, **source: Any) -> Pipeline:
+    config = {
+        "name": "creatures",
+        "source": {
+            "name": "dummy",
+            "stream": "creatures",
+            "authentication": {"type": "api_key", "params": {"token": SECRET}},
+        }
+        | source,
+        "destination": {"name": "duckdb", "config": {"path": str(target), "table": "creatures"}},
+    }
+    return Pipelines(platform, platform.owner()).create(PipelineDraft(name="Creatures", config=config))
+
+
+def change(platform: Platform, pipeline: Pipeline, **source: Any) -> None:
+    pipelines = Pipelines(platform, platform.owner())
+    _, config = pipelines.get_with_config(pipeline.id)
+    config["source"] |= source
+    pipelines.update(pipeline.id, {"config": config})
+
+
+def run(platform: Platform, pipeline: Pipeline) -> Execution:
+    pending = Runs(platform, platform.owner()).trigger(pipeline.id)
+    return execute(platform, pipeline.id, pending.id)
+
+
+def execute(platform: Platform, pipeline_id: UUID, run_id: UUID | None) -> Execution:
+    return execute_run(platform, pipeline_id=pipeline_id, run_id=run_id, dagster_run_id="dagster", log=LOG)
+
+
+def stored(platform: Platform, run: Run) -> Run:
+    return Runs(platform, platform.owner()).get(run.id)
+
+
+def ids(target: Path) -> list[int]:
+    with duckdb.connect(str(target), read_only=True) as connection:
+        return [row[0] for row in connection.execute("SELECT id FROM creatures ORDER BY id").fetchall()]
+
+
+def test_a_run_writes_its_file_loads_its_destination_and_says_so(platform: Platform, target: Path) -> None:
+    done = run(platform, store(platform, target, records=250))
+
+    ended = stored(platform, done.run)
+    output = platform.settings.root / str(ended.output_file)
+    assert (ended.status, ended.rows, ended.error) == (RunStatus.SUCCESS, 250, None)
+    assert ended.output_file == f"outputs/{ended.id}/output.parquet"
+    assert output.stat().st_size == ended.output_file_size
+    assert pq.read_table(output)["id"].to_pylist() == ids(target) == list(range(1, 251))
+
+
+def test_a_failing_source_publishes_nothing(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=50)
+    run(platform, pipeline)
+    change(platform, pipeline, records=900, fail_after=300)
+
+    with pytest.raises(RunFailed) as failed:
+        run(platform, pipeline)
+
+    [ended], _ = Runs(platform, platform.owner()).list(Page(), status=RunStatus.FAILED)
+    assert failed.value.cause_code == ended.error_code == "source.unreadable"
+    assert ended.output_file is None
+    assert not (platform.settings.outputs / str(ended.id) / "output.parquet").exists()
+    assert ids(target) == list(range(1, 51))
+
+
+def test_an_incremental_pipeline_reads_on_from_what_was_loaded(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=120, sync_mode="incremental")
+    run(platform, pipeline)
+    change(platform, pipeline, records=200)
+
+    second, third = run(platform, pipeline), run(platform, pipeline)
+
+    assert (second.result.rows, third.result.rows) == (80, 0)
+    assert ids(target) == list(range(1, 201))
+    _, state = States(platform, platform.owner()).get(pipeline.id)
+    assert (state.cursor, state.demand) == (second.result.cursor, None)
+
+
+def test_a_failed_run_moves_no_cursor(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=120, sync_mode="incremental")
+    run(platform, pipeline)
+    before = States(platform, platform.owner()).get(pipeline.id)
+    change(platform, pipeline, records=900, fail_after=500)
+    with pytest.raises(RunFailed):
+        run(platform, pipeline)
+    assert States(platform, platform.owner()).get(pipeline.id)[1] == before[1]
+    change(platform, pipeline, records=300, fail_after=None)
+
+    run(platform, pipeline)
+
+    assert ids(target) == list(range(1, 301))
+
+
+def test_a_state_that_a_client_set_is_followed_once(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=120, sync_mode="incremental")
+    run(platform, pipeline)
+    states = States(platform, platform.owner())
+
+    _, demanded = states.set(pipeline.id, "2024-01-01T00:01:40+00:00")
+    again, nothing = run(platform, pipeline), run(platform, pipeline)
+
+    assert demanded.demand is StateDemand.SET
+    assert (again.result.rows, nothing.result.rows) == (20, 0)
+    assert ids(target) == list(range(1, 121))
+    assert states.get(pipeline.id)[1].demand is None
+
+
+def test_a_reset_state_replaces_the_table(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=120, sync_mode="incremental")
+    run(platform, pipeline)
+    change(platform, pipeline, records=30)
+    States(platform, platform.owner()).reset(pipeline.id)
+
+    again = run(platform, pipeline)
+
+    assert again.result.rows == 30
+    assert ids(target) == list(range(1, 31))
+
+
+def test_a_full_refresh_has_no_state_to_set(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target)
+
+    with pytest.raises(NotIncremental):
+        States(platform, platform.owner()).reset(pipeline.id)
+    assert States(platform, platform.owner()).get(pipeline.id)[1] == State()
+
+
+def test_a_cancelled_run_stops_and_publishes_nothing(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=100_000, sleep=0.05)
+    runs = Runs(platform, platform.owner())
+    pending = runs.trigger(pipeline.id)
+    canceller = threading.Timer(0.5, runs.cancel, [pending.id])
+    canceller.start()
+    started = time.monotonic()
+
+    with pytest.raises(RunStopped):
+        execute(platform, pipeline.id, pending.id)
+
+    assert time.monotonic() - started < 10
+    canceller.join()
+    assert runs.get(pending.id).status is RunStatus.CANCELLED
+    assert not target.exists()
+    with pytest.raises(AlreadyTaken):
+        execute(platform, pipeline.id, pending.id)
+
+
+def test_a_run_that_nobody_asked_for_here_is_stored(platform: Platform, target: Path) -> None:
+    done = execute(platform, store(platform, target).id, None)
+
+    assert stored(platform, done.run).status is RunStatus.SUCCESS
+
+
+def test_progress_is_stored_while_a_run_goes_on(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=10_000, sleep=0.05)
+    runs = Runs(platform, platform.owner())
+    pending = runs.trigger(pipeline.id)
+    worker = threading.Thread(target=execute, args=(platform, pipeline.id, pending.id))
+    worker.start()
+
+    seen: set[int] = set()
+    while worker.is_alive():
+        seen.add(runs.get(pending.id).rows or 0)
+        time.sleep(0.1)
+
+    assert len(seen) > 3
+    assert runs.get(pending.id).rows == 10_000
