@@ -41,7 +41,11 @@ class Platform:
     def headrace(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another command on the same home."""
         return subprocess.run(
-            [*HEADRACE, *arguments, "--home", str(self.home)], capture_output=True, text=True, check=False
+            [*HEADRACE, *arguments, "--home", str(self.home)],
+            env=environment(self.home),
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     def family(self) -> list[psutil.Process]:
@@ -52,10 +56,9 @@ class Platform:
 @contextmanager
 def up(home: Path, *options: str) -> Iterator[Platform]:
     """Start the platform; kill what is left of it at the end."""
-    environment = {**os.environ, "HEADRACE_CONFIG_DIR": str(home.parent / "config")}
     process = subprocess.Popen(
         [*HEADRACE, "up", "--home", str(home), "--port", "0", "--dagster-port", "0", *options],
-        env=environment,
+        env=environment(home),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -68,6 +71,11 @@ def up(home: Path, *options: str) -> Iterator[Platform]:
             for member in family_of(process.pid):
                 member.kill()
             process.kill()
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Return an environment whose keys are the test's own, and not this machine's user's."""
+    return {**os.environ, "HEADRACE_CONFIG_DIR": str(home.parent / "config")}
 
 
 def family_of(pid: int) -> list[psutil.Process]:
