@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from headrace.connectors.base import Checkpoint, Cursor, ReadRequest
+from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, Unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,10 +61,13 @@ def _before_last(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
 def _last_cursor(batch: pa.RecordBatch, column: str, before: Cursor | None) -> Any:
     """Return the last value as JSON: integers and text as they are, the rest as SQL reads it back."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     values = batch.column(column).drop_null()
     if not len(values):
         return before
     last = values[-1]
-    return last.as_py() if pa.types.is_integer(last.type) else pc.cast(last, pa.string()).as_py()
+    try:
+        plain = last.as_py()
+    except (OverflowError, ValueError):  # Arrow's own text of such times is wrong
+        raise Unreadable(f"Column {column!r} holds a time after the year 9999: no cursor.") from None
+    return plain if pa.types.is_integer(last.type) else last.cast(pa.string()).as_py()

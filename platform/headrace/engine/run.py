@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
@@ -261,12 +261,17 @@ def _disposition(config: PipelineConfig, keys: tuple[str, ...]) -> WriteDisposit
 
 def _preview(output: Output) -> list[dict[str, str | None]]:
     for batch in output.batches(_PREVIEW_ROWS):
-        return [{name: _short(value) for name, value in row.items()} for row in batch.to_pylist()]
+        columns = [[_short(value) for value in column] for column in batch.columns]
+        return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
     return []
 
 
-def _short(value: Any) -> str | None:
-    return None if value is None else str(value)[:200]
+def _short(value: pa.Scalar) -> str | None:
+    try:
+        plain = value.as_py()
+    except (OverflowError, ValueError):  # a time that Python's calendar does not reach
+        plain = value.cast(pa.string()).as_py()
+    return None if plain is None else str(plain)[:200]
 
 
 def _masked_logger(target: logging.Logger, masking: MaskingFilter) -> logging.Logger:

@@ -26,18 +26,18 @@ class AmbiguousColumns(Unreadable):
 
 
 def widen(known: pa.Schema, seen: pa.Schema) -> pa.Schema:
-    """Return the schema that holds the rows of both: known columns first, then new ones."""
+    """Return the schema that holds the rows of both: known columns first, then new ones.
+
+    What a source says of a column in the field's metadata stays while the column is what it was.
+    """
     if known.equals(seen):
         return known
     if len(set(seen.names)) < len(seen.names):
         raise AmbiguousColumns("The source yielded two columns of one name.")
-    types = {field.name: field.type for field in known}
+    fields = {field.name: field for field in known}
     for field in seen:
-        if field.name in types:
-            types[field.name] = wider(types[field.name], field.type) or pa.string()
-        else:
-            types[field.name] = field.type
-    return pa.schema(list(types.items()))
+        fields[field.name] = _wider_field(fields.get(field.name, field), field)
+    return pa.schema(list(fields.values()))
 
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -62,6 +62,14 @@ def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     return None
 
 
+def _wider_field(one: pa.Field, other: pa.Field) -> pa.Field:
+    if one.equals(other, check_metadata=True) or pa.types.is_null(other.type):
+        return one
+    if pa.types.is_null(one.type):
+        return other
+    return pa.field(one.name, wider(one.type, other.type) or pa.string())
+
+
 def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """Return the batch with the schema's columns, types and order. Raises Inexact."""
     if batch.schema.equals(schema):
@@ -78,12 +86,12 @@ def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def storable(schema: pa.Schema) -> pa.Schema:
     """Return the schema with text for what Parquet cannot hold: objects without any key."""
-    return pa.schema([(f.name, pa.string() if _has_empty_struct(f.type) else f.type) for f in schema])
+    return pa.schema([pa.field(f.name, pa.string()) if _has_empty_struct(f.type) else f for f in schema])
 
 
 def with_text(schema: pa.Schema, column: str) -> pa.Schema:
     """Return the schema with one column as text."""
-    return pa.schema([(f.name, pa.string() if f.name == column else f.type) for f in schema])
+    return pa.schema([pa.field(f.name, pa.string()) if f.name == column else f for f in schema])
 
 
 def _conformed(array: pa.Array, field: pa.Field) -> pa.Array:
