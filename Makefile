@@ -11,6 +11,11 @@ INSTALLED := $(VENV)/.installed
 LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+FIND_PYTHON := for python in python3 python3.13 python3.12 python3.11 python3.14; do \
+	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo "$$python" && exit; \
+	done; echo "Headrace needs Python 3.11, 3.12, 3.13 or 3.14, and none is on the PATH." >&2; exit 1
+
 # Dagster takes 2.8 s instead of 1.1 s to import without byte-code caches, which some shells turn off.
 unexport PYTHONDONTWRITEBYTECODE
 # What another Python left in the shell must not reach this one.
@@ -55,14 +60,10 @@ clean: ## Remove .venv and every cache; your pipelines in .headrace stay
 # there is handed on.
 $(INSTALLED): pyproject.toml requirements.lock requirements-uv.lock
 	@[ -x $(BIN)/python ] || { python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV); }
+	@echo "Installing into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
 	@index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}"; \
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	$(UV_INSTALL) --require-hashes --compile-bytecode -r requirements.lock && \
 	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
-
-UV_INSTALL := $(BIN)/uv pip install --python $(BIN)/python
-FIND_PYTHON := for python in python3 python3.13 python3.12 python3.11 python3.14; do \
-	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo "$$python" && exit; \
-	done; echo "Headrace needs Python 3.11, 3.12, 3.13 or 3.14, and none is on the PATH." >&2; exit 1
