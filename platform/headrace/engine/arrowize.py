@@ -36,9 +36,12 @@ def arrowize(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     else as JSON. Raises NotRecords.
     """
     try:
-        batch = pa.RecordBatch.from_struct_array(pa.array(records, type=None if records else pa.struct([])))
+        rows = pa.array(records, type=None if records else pa.struct([]))
+        batch = pa.RecordBatch.from_struct_array(rows)
     except (*_REFUSALS, AttributeError, TypeError):
         return _by_column(records)
+    if rows.null_count:
+        raise NotRecords("The source yielded a null where a record belongs.")
     for index, name in enumerate(batch.schema.names):
         column = batch.column(index)
         if _is_doubtful(column):
