@@ -13,7 +13,6 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors.base import ReadRequest, Source, Unreadable
-from headrace.connectors.network import download
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,6 +79,8 @@ class FilesSource(Source):
 
     def _located(self, request: ReadRequest) -> Iterator[tuple[str, Path | None]]:
         """Yield each file with its name for people; no file while one is being fetched."""
+        from headrace.connectors.network import download
+
         for path in self.paths:
             if not _is_url(path):
                 yield from ((str(file), file) for file in self._matches(path))
