@@ -24,13 +24,13 @@ def follow(client: Client, run_id: str) -> Mapping[str, Any]:
     On a terminal it is one line that changes, elsewhere a line each 5 seconds; both on standard error. A
     service that does not answer is waited for, a minute at most.
     """
-    began = time.monotonic()
+    pace = _Pace()
     with ERR.status("pending") if ERR.is_terminal else nullcontext(_Lines()) as display:
         while True:
             run = _look(client, run_id)
             if RunStatus(run["status"]).is_terminal:
                 return run
-            display.update(_progress(run, time.monotonic() - began))
+            display.update(pace.progress(run))
             time.sleep(_POLL_SECONDS)
 
 
@@ -67,8 +67,19 @@ def _look(client: Client, run_id: str) -> Mapping[str, Any]:
             return run
 
 
-def _progress(run: Mapping[str, Any], elapsed: float) -> str:
-    rows = run.get("rows") or 0
-    rate = f"{rows / elapsed:,.0f} rows/s" if rows and elapsed > 0 else "-"
-    moved = f"{rows_text(rows)}  {size_text(run.get('bytes'))}  {rate}"
-    return f"{run['status']}  {moved}  {duration_text(elapsed)}"
+class _Pace:
+    """How fast a run goes over the time that it is watched: its own start is known to the second only."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._first_rows: int | None = None
+
+    def progress(self, run: Mapping[str, Any]) -> str:
+        """Return a line with the rows, bytes, rate and elapsed time."""
+        elapsed, rows = time.monotonic() - self._began, run.get("rows") or 0
+        if self._first_rows is None:
+            self._first_rows = rows
+        watched = rows - self._first_rows
+        rate = f"{watched / elapsed:,.0f} rows/s" if watched else "-"
+        moved = f"{rows_text(rows)}  {size_text(run.get('bytes'))}  {rate}"
+        return f"{run['status']}  {moved}  {duration_text(elapsed)}"

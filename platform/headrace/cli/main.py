@@ -98,7 +98,8 @@ def main() -> None:
 
 def _report_problem(problem: Problem) -> int:
     body = problem.body
-    ERR.print(f"{body.get('title', 'Error')}: {problem}", style="red", markup=False)
+    code = f" ({body['code']})" if body.get("code") else ""
+    ERR.print(f"{body.get('title', 'Error')}: {problem}{code}", style="red", markup=False)
     for fault in body.get("errors", []):
         ERR.print(f"  {fault.get('pointer')}: {fault.get('detail')}", markup=False)
     if body.get("hint"):
@@ -107,7 +108,7 @@ def _report_problem(problem: Problem) -> int:
 
 
 def _report_error(error: HeadraceError) -> int:
-    ERR.print(f"{error.title}: {error.detail}", style="red", markup=False)
+    ERR.print(f"{error.title}: {error.detail} ({error.code})", style="red", markup=False)
     if error.hint:
         ERR.print(error.hint, markup=False)
     codes = (code for category, code in _BY_CATEGORY.items() if isinstance(error, category))

@@ -1,6 +1,7 @@
 """`headrace pipelines`: list, show, create, run and delete pipelines."""
 
 import json
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ import yaml
 
 from headrace.cli.client import Client
 from headrace.cli.connection import connect
-from headrace.cli.console import OUT, print_facts, print_json, print_table
+from headrace.cli.console import ERR, OUT, print_facts, print_json, print_table
 from headrace.cli.following import ending, follow
 from headrace.cli.options import AsJson, Follow, Home, Limit, TokenFile, Url
 from headrace.errors import Conflict, Invalid, NotFound
@@ -134,7 +135,7 @@ def run(
     """
     client = connect(home, url, token_file)
     started = client.post(f"/api/pipelines/{pipeline_id(client, pipeline)}/run")
-    ended = follow(client, started["id"]) if follow_run else started
+    ended = _followed(client, started["id"]) if follow_run else started
     if as_json:
         print_json(ended)
     else:
@@ -175,6 +176,14 @@ def pipeline_id(client: Client, text: str) -> str:
     if len(found) > 1:
         raise AmbiguousName(f"{len(found)} pipelines are named {text!r}.")
     return str(found[0]["id"])
+
+
+def _followed(client: Client, run_id: str) -> Mapping[str, Any]:
+    try:
+        return follow(client, run_id)
+    except KeyboardInterrupt:
+        ERR.print(f"No longer following run {run_id}, which goes on.")
+        raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def read_document(file: Path) -> Mapping[str, Any]:

@@ -1,6 +1,9 @@
 """The commands against a real HTTP service with scripted answers."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -115,6 +118,7 @@ def test_what_the_service_refuses_is_told_field_by_field(
         "title": "Invalid pipeline",
         "detail": "One field is wrong.",
         "hint": "Correct it.",
+        "code": "pipeline.invalid",
         "errors": faults,
     }
     service.answer("POST /api/pipelines", problem, status=422)
@@ -124,7 +128,7 @@ def test_what_the_service_refuses_is_told_field_by_field(
 
     assert outcome.code == 2
     assert outcome.err.splitlines() == [
-        "Invalid pipeline: One field is wrong.",
+        "Invalid pipeline: One field is wrong. (pipeline.invalid)",
         "  /config/source/stream: No such stream.",
         "Correct it.",
     ]
@@ -185,6 +189,22 @@ def test_following_outlasts_a_service_that_is_away_for_a_moment(
     service.answers[f"GET /api/pipelines/runs/{RUN_ID}"] = [(503, {}), (200, SUCCEEDED)]
 
     assert headrace("pipelines", "run", PIPELINE_ID, "--follow", "--home", home).code == 0
+
+
+def test_ctrl_c_stops_the_following_and_not_the_run(home: Path, service: Any) -> None:
+    service.answer(f"POST /api/pipelines/{PIPELINE_ID}/run", PENDING, status=201)
+    service.answer(f"GET /api/pipelines/runs/{RUN_ID}", RUNNING)
+    command = [sys.executable, "-m", "headrace.cli.main", "pipelines", "run", PIPELINE_ID, "--follow"]
+
+    with subprocess.Popen([*command, "--home", str(home)], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert "700 rows" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+
+    assert process.returncode == 130
+    assert said == f"No longer following run {RUN_ID}, which goes on.\n"
+    assert not [request for request in service.requests if request.path.endswith("/cancel")]
 
 
 def test_nothing_is_deleted_unless_it_was_confirmed(
