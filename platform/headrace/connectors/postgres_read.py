@@ -29,9 +29,10 @@ def find_table(connection: Connection, stream: str) -> Table:
     found = find_tables(connection, stream)
     if not found:
         raise Unreadable(f"There is no readable table or view {stream!r}.")
-    if len(found) > 1 and stream != found[0].stream != found[1].stream:
-        raise Unreadable(f"{stream!r} may mean several tables: name it with its schema.")
-    return next((table for table in found if table.stream == stream), found[0])
+    meant = [table for table in found if table.stream == stream] or found
+    if len(meant) > 1:  # schema "a", table "b.c", and schema "a.b", table "c"
+        raise Unreadable(f"{stream!r} is the name of two tables, by where its dots lie.")
+    return meant[0]
 
 
 def read_table(

@@ -192,6 +192,18 @@ def test_any_identifier_is_read_as_it_is_written(postgres_url: str, name: str) -
     assert table.to_pylist() == [{name: 7}]
 
 
+def test_a_name_that_two_tables_share_is_refused_and_a_schema_goes_before_public(postgres_url: str) -> None:
+    run_sql(
+        postgres_url,
+        'CREATE SCHEMA a; CREATE SCHEMA "a.b"; CREATE TABLE a."b.c" (); CREATE TABLE "a.b".c ()',
+        'CREATE TABLE a.t (inside int); CREATE TABLE "a.t" (outside int)',
+    )
+
+    with pytest.raises(Unreadable, match="two tables"):
+        PostgresSource(url=postgres_url).describe("a.b.c")
+    assert PostgresSource(url=postgres_url).describe("a.t").name == "a.t"
+
+
 def test_streams_are_the_readable_tables_and_views_with_their_keys(postgres_url: str) -> None:
     run_sql(
         postgres_url,
