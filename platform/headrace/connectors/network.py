@@ -36,7 +36,7 @@ def download(url: str, headers: Mapping[str, str], target: IO[bytes]) -> Iterato
         raise_on_status=False,
         remove_headers_on_redirect=list(headers),
     )
-    with _pool_manager() as pools, _http_errors():
+    with pool_manager() as pools, _http_errors():
         answer = pools.request(
             "GET", url, headers=dict(headers), retries=retries, timeout=_TIMEOUT, preload_content=False
         )
@@ -99,7 +99,8 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _HTTPS
 
 
-def _pool_manager() -> urllib3.PoolManager:
+def pool_manager() -> urllib3.PoolManager:
+    """Return pools whose connections go to allowed addresses only: others raise ForbiddenAddress."""
     pools = urllib3.PoolManager()
     pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
     return pools
