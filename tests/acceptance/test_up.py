@@ -283,3 +283,35 @@ def test_a_taken_port_is_named_with_its_option(tmp_path: Path, platform: Platfor
         assert second.process.wait(10) == 69
         assert second.process.stdout is not None
         assert f"Port {url[1]} on 127.0.0.1 (--port) is taken" in second.process.stdout.read()
+
+
+def test_the_sample_succeeds_with_its_records_in_postgres(tmp_path: Path, postgres_url: str) -> None:
+    home = tmp_path / "home"
+    made = subprocess.run(
+        [*HEADRACE, "keys", "init", "--home", str(home)],
+        env=environment(home),
+        capture_output=True,
+        check=False,
+    )
+    assert made.returncode == 0
+
+    with up(home, "--sample", "--database-url", postgres_url) as platform:
+        platform.read_until("Ctrl-C stops")
+
+        assert "The sample succeeded" in platform.printed
+        assert not (home / "headrace.db").exists()
+        assert "PostgreSQL" in platform.headrace("doctor").stdout
+        assert postgres_url not in "".join(
+            value for process in platform.family() for value in process.environ().values()
+        )
+
+
+def test_a_database_that_does_not_answer_is_unavailable(tmp_path: Path) -> None:
+    url = "postgresql://nobody:pa55word@127.0.0.1:9/none"
+
+    with up(tmp_path / "home", "--database-url", url) as platform:
+        assert platform.process.wait(20) == 69
+        assert platform.process.stdout is not None
+        said = platform.process.stdout.read()
+
+    assert "pa55word" not in said
