@@ -1,5 +1,6 @@
 """The REST service as an ASGI application."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,10 +26,21 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
 """Everything that OpenAPI describes; the pages below /docs describe it, and are not described."""
 
 
-def create_app(platform: Platform, dagster: Dagster, control: ControlLoops) -> Starlette:
-    """Return the application; while it is up, so are the control loops."""
+def create_app(
+    platform: Platform, dagster: Dagster, control: ControlLoops, closing: threading.Event | None = None
+) -> Starlette:
+    """Return the application; while it is up, so are the control loops.
+
+    Whoever serves it sets `closing` once it is to stop.
+    """
     metrics = Metrics()
-    backend = Backend(platform=platform, dagster=dagster, control=control, metrics=metrics)
+    backend = Backend(
+        platform=platform,
+        dagster=dagster,
+        control=control,
+        metrics=metrics,
+        closing=closing or threading.Event(),
+    )
     documentation = docs.documentation(list(ENDPOINTS))
 
     @asynccontextmanager

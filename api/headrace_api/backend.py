@@ -1,5 +1,6 @@
 """What the handlers stand on."""
 
+import threading
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,3 +36,4 @@ class Backend:
     dagster: Dagster
     control: ControlLoops
     metrics: Metrics
+    closing: threading.Event  # set once the process is to stop: answers without an end must end

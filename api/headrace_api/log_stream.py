@@ -1,5 +1,6 @@
 """A run's log as server-sent events (HTML Living Standard, section 9.2), for as long as the run goes on."""
 
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -29,8 +30,10 @@ def is_wanted(request: Request) -> bool:
     return request.method == "GET" and MEDIA_TYPE in request.headers.get("accept", "").lower()
 
 
-def followed(request: Request, source: LogSource, look_up: Callable[[], Run]) -> Response:
-    """Answer with the log from `Last-Event-ID` on.
+def followed(
+    request: Request, source: LogSource, look_up: Callable[[], Run], closing: threading.Event
+) -> Response:
+    """Answer with the log from `Last-Event-ID` on, until it ends or the service is closing.
 
     204, which has a browser stop asking, where the log was told to its end. Raises what the first look
     raises: InvalidEventId, RunNotFound, DagsterUnavailable.
@@ -42,7 +45,7 @@ def followed(request: Request, source: LogSource, look_up: Callable[[], Run]) ->
         return Response(status_code=204)
     # A proxy that buffers would hold the lines back.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(stream, first), headers=headers, media_type=MEDIA_TYPE)
+    return StreamingResponse(_told(stream, first, closing), headers=headers, media_type=MEDIA_TYPE)
 
 
 class _Stream:
@@ -85,10 +88,13 @@ class _Stream:
         return f"id: {self._last_id}\n{data}\n"
 
 
-async def _told(stream: _Stream, text: str) -> AsyncIterator[str]:
-    """Yield the stream's text: a failing Dagster is waited for, a run that is deleted ends it."""
+async def _told(stream: _Stream, text: str, closing: threading.Event) -> AsyncIterator[str]:
+    """Yield the stream's text: a failing Dagster is waited for, a run that is deleted ends it.
+
+    A service that is closing says no end: the follower goes on with the next one.
+    """
     spoken_at = time.monotonic()
-    while not stream.ended:
+    while not stream.ended and not closing.is_set():
         if not text and time.monotonic() - spoken_at >= KEEP_ALIVE_SECONDS:
             yield ": nothing new\n\n"
             spoken_at = time.monotonic()
@@ -103,4 +109,4 @@ async def _told(stream: _Stream, text: str) -> AsyncIterator[str]:
             text = ""
         except NotFound:
             break
-    yield text + END
+    yield text if closing.is_set() else text + END

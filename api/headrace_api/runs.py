@@ -184,7 +184,7 @@ def get_run_logs(call: Call, run_id: UUID) -> Answer[RunLog] | Response:
     """
     runs, dagster = _runs(call), call.backend.dagster
     if log_stream.is_wanted(call.request):
-        return log_stream.followed(call.request, dagster, lambda: runs.get(run_id))
+        return log_stream.followed(call.request, dagster, lambda: runs.get(run_id), call.backend.closing)
     return Answer(body=RunLog(logs=run_logs.render(run_logs.read(dagster, runs.get(run_id)))))
 
 

@@ -2,9 +2,13 @@
 
 import contextlib
 import logging
+import signal
 import sys
+import threading
+from types import FrameType
 
 import uvicorn
+from starlette.applications import Starlette
 
 from headrace.engine.masking import MaskingFilter
 from headrace.errors import StartupError
@@ -27,19 +31,39 @@ def main() -> None:
     except StartupError as error:
         sys.exit(_refusal(error))
     _log_to_stderr(settings)
+    # uvicorn raises the signal again once it has shut down: this end closes what is open.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     dagster = DagsterClient(settings.dagster_address, lambda: internal_token(settings))
     with contextlib.closing(platform), contextlib.closing(dagster):
-        app = create_app(platform, dagster, Control(platform, dagster))
-        uvicorn.run(
-            app,
-            host=settings.host,
-            port=settings.port,
-            log_config=None,
-            access_log=False,  # uvicorn's has query strings; the application logs its own
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        )
+        closing = threading.Event()
+        app = create_app(platform, dagster, Control(platform, dagster), closing)
+        _Server(_config(app, settings), closing).run()
+
+
+class _Server(uvicorn.Server):
+    """Says at once that it is to stop, not once its connections have closed."""
+
+    def __init__(self, config: uvicorn.Config, closing: threading.Event) -> None:
+        super().__init__(config)
+        self._closing = closing
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop."""
+        self._closing.set()
+        super().handle_exit(sig, frame)
+
+
+def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,  # uvicorn's has query strings; the application logs its own
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
 
 
 def _refusal(error: StartupError) -> int:
