@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
+_SETTINGS = {
+    "autoinstall_known_extensions": "false",  # nothing is fetched from the network
+    "memory_limit": "1GB",  # of what DuckDB would take, four fifths of the machine; more goes to the disk
+}
+
+
 class DuckDBConnection(Section):
     """Where the database is."""
 
@@ -37,9 +43,7 @@ def opened(
     import duckdb
 
     try:
-        connection = duckdb.connect(
-            str(config.file()), read_only=read_only, config={"autoinstall_known_extensions": "false"}
-        )
+        connection = duckdb.connect(str(config.file()), read_only=read_only, config=dict(_SETTINGS))
     except duckdb.Error as error:
         raise _not_opened(error, config) from None
     try:
