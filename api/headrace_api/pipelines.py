@@ -225,7 +225,7 @@ def update_pipeline(call: Call, pipeline_id: UUID, body: PipelineUpdate) -> Answ
     """
     pipelines = _pipelines(call)
     revision = if_match(call.request).revision(lambda: pipelines.get(pipeline_id).revision)
-    pipeline = pipelines.update(pipeline_id, cast(PipelineChanges, body), if_revision=revision)
+    pipeline = pipelines.update(pipeline_id, cast("PipelineChanges", body), if_revision=revision)
     headers = {"ETag": revision_tag(pipeline.revision)}
     return Answer(body=PipelineView.model_validate(pipeline), headers=headers)
 
