@@ -6,6 +6,9 @@ from uuid import UUID, uuid4
 from headrace.records import Pipeline
 from headrace.store.database import Database
 from headrace.store.pipelines import PipelineColumns, PipelineStore, SealedConfig
+from headrace.store.queue import Limits
+
+LIMITS = Limits(total=1000)
 
 
 def columns(**changes: Any) -> PipelineColumns:

@@ -22,7 +22,15 @@ from gql.transport.exceptions import TransportError, TransportQueryError, Transp
 from gql.transport.httpx import HTTPXTransport
 
 from headrace.errors import HeadraceError, NotFound, Unavailable
-from headrace.naming import LOCATION, PIPELINE_ID_TAG, REPOSITORY, RUN_ID_TAG, asset_prefix, job_name
+from headrace.naming import (
+    ATTEMPT_TAG,
+    LOCATION,
+    PIPELINE_ID_TAG,
+    REPOSITORY,
+    RUN_ID_TAG,
+    asset_prefix,
+    job_name,
+)
 from headrace.records import RunStatus
 from headrace_api.dagster_log import LogPage, log_page
 
@@ -111,8 +119,8 @@ class DagsterClient:
         """Close the connections; requests under way fail."""
         self._client.close_sync()  # type: ignore[no-untyped-call]
 
-    def launch(self, pipeline_id: UUID, run_id: UUID) -> str:
-        """Launch the pipeline's job for the run and return Dagster's id of it.
+    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1) -> str:
+        """Launch the pipeline's job for an attempt of the run and return Dagster's id of it.
 
         Not idempotent: after DagsterUnavailable, ask `find_by_run_tag` first. Raises JobNotFound.
         """
@@ -124,15 +132,22 @@ class DagsterClient:
                 "repositoryName": REPOSITORY,
                 "jobName": job_name(pipeline_id),
             },
-            tags=[_tag(RUN_ID_TAG, run_id), _tag(PIPELINE_ID_TAG, pipeline_id)],
+            tags=[
+                _tag(RUN_ID_TAG, run_id),
+                _tag(ATTEMPT_TAG, attempt),
+                _tag(PIPELINE_ID_TAG, pipeline_id),
+            ],
         )
         if answer["__typename"] == "PipelineNotFoundError":
             raise JobNotFound(f"Dagster has no job for pipeline {pipeline_id}.")
         return str(_expect(answer, "LaunchRunSuccess")["run"]["runId"])
 
-    def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]:
-        """Return the Dagster runs that carry the run's tag, newest first; two after a doubtful launch."""
-        return self._runs({"tags": [_tag(RUN_ID_TAG, run_id)]}, RUNS_AT_ONCE)
+    def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]:
+        """Return Dagster's runs of the run or of one attempt, newest first; two after a doubtful launch."""
+        tags = [_tag(RUN_ID_TAG, run_id)]
+        if attempt is not None:
+            tags.append(_tag(ATTEMPT_TAG, attempt))
+        return self._runs({"tags": tags}, RUNS_AT_ONCE)
 
     def find_by_pipeline_tag(self, pipeline_id: UUID) -> list[DagsterRun]:
         """Return the pipeline's newest Dagster runs, `RUNS_AT_ONCE` at most."""
@@ -287,7 +302,7 @@ def _unreachable(cause: BaseException | None) -> HeadraceError:
     return DagsterUnavailable("Dagster did not answer in time." if late else "Dagster cannot be reached.")
 
 
-def _tag(key: str, value: UUID) -> dict[str, str]:
+def _tag(key: str, value: UUID | int) -> dict[str, str]:
     return {"key": key, "value": str(value)}
 
 

@@ -12,6 +12,7 @@ from headrace.records import Pipeline, Role, RunStatus
 from headrace.service.pipelines import PipelineChanges, PipelineDraft, Pipelines
 from headrace_api.pagination import Paging, page_of, paged
 from headrace_api.payloads import Config, Name, SearchText, Switch, Tag, Tags
+from headrace_api.policies import PolicyBody
 from headrace_api.preconditions import if_match, revision_tag
 from headrace_api.requests import Call
 from headrace_api.responses import Answer, Timestamp, created, nothing
@@ -44,6 +45,7 @@ _TRAITS: JsonDict = {
     "stream": "contacts",
     "destination": "bigquery",
     "sync_mode": "full_refresh",
+    "policy": PolicyBody().model_dump(mode="json"),
 }
 
 Schedule = Annotated[
@@ -70,6 +72,7 @@ class NewPipeline(BaseModel):
     enabled: bool = True
     domain_id: UUID | None = None
     tags: Tags = []
+    policy: PolicyBody = PolicyBody()
 
 
 @with_config(
@@ -88,6 +91,7 @@ class PipelineUpdate(TypedDict, total=False):
     enabled: bool
     domain_id: UUID | None
     tags: Tags
+    policy: PolicyBody
 
 
 @with_config(extra="forbid", json_schema_extra={"examples": [{"name": "HubSpot to BigQuery (Copy)"}]})
@@ -118,6 +122,7 @@ class _Traits(BaseModel):
     stream: str
     destination: str = Field(description="The destination connector's name.")
     sync_mode: str
+    policy: PolicyBody
 
 
 class _ViewKeys(BaseModel):
@@ -185,8 +190,8 @@ def create_pipeline(call: Call, body: NewPipeline) -> Answer[PipelineView]:
 
     The config is checked as deeply as can be without connecting to anything, and stored encrypted.
     """
-    draft = PipelineDraft(**{name: getattr(body, name) for name in NewPipeline.model_fields})
-    pipeline = _pipelines(call).create(draft)
+    fields = {name: getattr(body, name) for name in NewPipeline.model_fields}
+    pipeline = _pipelines(call).create(PipelineDraft(**fields | {"policy": body.policy.record()}))
     return _created(pipeline)
 
 
@@ -225,7 +230,10 @@ def update_pipeline(call: Call, pipeline_id: UUID, body: PipelineUpdate) -> Answ
     """
     pipelines = _pipelines(call)
     revision = if_match(call.request).revision(lambda: pipelines.get(pipeline_id).revision)
-    pipeline = pipelines.update(pipeline_id, cast("PipelineChanges", body), if_revision=revision)
+    changes = cast("PipelineChanges", dict(body))
+    if "policy" in body:
+        changes["policy"] = body["policy"].record()
+    pipeline = pipelines.update(pipeline_id, changes, if_revision=revision)
     headers = {"ETag": revision_tag(pipeline.revision)}
     return Answer(body=PipelineView.model_validate(pipeline), headers=headers)
 

@@ -22,7 +22,7 @@ from dagster import (
     in_process_executor,
 )
 
-from headrace.naming import PIPELINE_ID_TAG, RUN_ID_TAG, job_name, schedule_name
+from headrace.naming import ATTEMPT_TAG, PIPELINE_ID_TAG, RUN_ID_TAG, job_name, schedule_name
 from headrace.records import JobCard
 from headrace_dagster.repository import Definitions
 
@@ -87,6 +87,7 @@ def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
             run_key=str(taken),
             tags={
                 RUN_ID_TAG: str(taken),
+                ATTEMPT_TAG: "1",
                 PIPELINE_ID_TAG: str(card.pipeline_id),
                 PIPELINE_NAME_TAG: card.name,
             },

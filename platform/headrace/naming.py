@@ -9,6 +9,7 @@ from uuid import UUID
 LOCATION = "headrace_dagster"
 REPOSITORY = "__repository__"
 RUN_ID_TAG = "headrace/run_id"
+ATTEMPT_TAG = "headrace/attempt"
 PIPELINE_ID_TAG = "headrace/pipeline_id"
 
 

@@ -77,6 +77,65 @@ class Domain:
     updated_at: datetime | None
 
 
+class Overlap(StrEnum):
+    """What a schedule's slot does while a run of the pipeline has not ended."""
+
+    SKIP = "skip"
+    QUEUE = "queue"  # its run begins when the other has ended
+
+
+class Missed(StrEnum):
+    """What becomes of slots that passed while no daemon was there to see them."""
+
+    NONE = "none"
+    LATEST = "latest"  # the newest of them runs
+    ALL = "all"  # each runs, one after the other
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How a pipeline's runs are started, bounded and repeated."""
+
+    max_attempts: int = 1  # for errors that may pass
+    retry_delay_seconds: float = 30.0  # before the second attempt; twice as long before each further one
+    timeout_seconds: float | None = None  # of one attempt
+    overlap: Overlap = Overlap.SKIP
+    missed: Missed = Missed.LATEST
+    jitter_seconds: float = 0.0  # spreads a slot's start; the same for each slot of a pipeline
+    priority: int = 0  # higher goes first where runs wait
+
+
+class SlotOutcome(StrEnum):
+    """What became of a schedule's slot."""
+
+    RUN = "run"
+    WAITING = "waiting"  # for the active run to end
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One moment of a schedule, in the past, and what became of it."""
+
+    scheduled_at: datetime
+    outcome: SlotOutcome
+    reason: str | None
+    run_id: UUID | None
+    run_status: RunStatus | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """An attempt of a run that failed and was followed by another."""
+
+    attempt: int
+    dagster_run_id: str | None
+    started_at: datetime | None
+    finished_at: datetime
+    error_code: str
+    error: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
     """A stored pipeline without its config, which is encrypted and read on its own."""
@@ -94,6 +153,7 @@ class Pipeline:
     domain_id: UUID | None
     domain_name: str | None
     tags: tuple[str, ...]
+    policy: Policy
     revision: int  # counts every change from 1: the ETag, the encryption's binding, Dagster's cache key
     created_at: datetime
     updated_at: datetime | None

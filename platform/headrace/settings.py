@@ -67,8 +67,20 @@ class Settings(BaseSettings):
         ("localhost", "127.0.0.1", "[::1]"),
         description="Host names that the Dagster UI answers to, separated by commas.",
     )
+    connectors_dir: Path | None = Field(
+        None, description="Folder of your own connectors' files; unset: `connectors` in the home folder."
+    )
     private_networks: bool = Field(
         True, description="Whether sources and destinations may connect to private and loopback addresses."
+    )
+    max_concurrent_runs: int = Field(
+        8, ge=1, le=1000, description="How many runs may go on at once; further ones wait, pending."
+    )
+    max_runs_per_source: int | None = Field(
+        None, ge=1, description="How many of them may read from one kind of source; unset: no such limit."
+    )
+    max_runs_per_domain: int | None = Field(
+        None, ge=1, description="How many of them may belong to one domain; unset: no such limit."
     )
     lease_seconds: float = Field(15.0, gt=0, description="How long a run stays claimed by a silent worker.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -97,6 +109,11 @@ class Settings(BaseSettings):
             return self.config_dir.expanduser().resolve()
         base = self.xdg_config_home
         return (base if base is not None and base.is_absolute() else Path.home() / ".config") / "headrace"
+
+    @property
+    def connectors(self) -> Path:
+        """The folder of this installation's own connectors; it need not exist."""
+        return self.root / "connectors" if self.connectors_dir is None else self.connectors_dir.resolve()
 
     @property
     def outputs(self) -> Path:

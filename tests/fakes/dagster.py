@@ -28,6 +28,7 @@ class FakeDagster:
     wiped: list[UUID] = field(default_factory=list)
     lines: dict[str, list[LogLine]] = field(default_factory=dict)
     on_reload: Callable[[], None] = lambda: None
+    attempts: dict[str, int] = field(default_factory=dict)
 
     def add(
         self, run_id: UUID | None, status: RunStatus = RunStatus.RUNNING, *, pipeline_id: UUID | None = None
@@ -49,18 +50,23 @@ class FakeDagster:
         """End a run."""
         self.known[dagster_run_id] = replace(self.known[dagster_run_id], status=status)
 
-    def launch(self, pipeline_id: UUID, run_id: UUID) -> str:
+    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1) -> str:
         self._called("launch")
         if self.jobs is not None and pipeline_id not in self.jobs:
             raise JobNotFound("There is no such job.")
         dagster_run_id = self.add(run_id, pipeline_id=pipeline_id)
+        self.attempts[dagster_run_id] = attempt
         if self.forgets_to_answer:
             raise DagsterUnavailable("It took too long.")
         return dagster_run_id
 
-    def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]:
+    def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]:
         self._called("find_by_run_tag")
-        return [run for run in reversed(self.known.values()) if run.run_id == run_id]
+        return [
+            run
+            for run in reversed(self.known.values())
+            if run.run_id == run_id and attempt in (None, self.attempts.get(run.id, 1))
+        ]
 
     def find_by_pipeline_tag(self, pipeline_id: UUID) -> list[DagsterRun]:
         self._called("find_by_pipeline_tag")

@@ -30,6 +30,7 @@ class Control:
                 Loop(f"dispatcher-{number}", Dispatcher(upkeep, dagster).work, interval=DISPATCHERS)
                 for number in range(DISPATCHERS)
             ),
+            Loop("slots", upkeep.admit_waiting_slots, interval=1.0),
             Loop("terminator", Terminator(upkeep, dagster).work, interval=1.0),
             Loop("reloader", Reloader(Jobs(platform), dagster).work, interval=2.0),
             Loop("purger", Purger(upkeep, dagster, platform.settings.outputs).work, interval=2.0),

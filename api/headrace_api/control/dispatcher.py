@@ -31,9 +31,9 @@ class Launches(Protocol):
 class Launcher(Protocol):
     """Who launches: the Dagster client."""
 
-    def launch(self, pipeline_id: UUID, run_id: UUID) -> str: ...
+    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int) -> str: ...
 
-    def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]: ...
+    def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]: ...
 
     def reload(self) -> None: ...
 
@@ -73,14 +73,14 @@ class Dispatcher:
         """Return Dagster's run of an attempt whose outcome nobody noted: one still going, else the newest."""
         if pending.launches == 0:
             return None
-        found = self._dagster.find_by_run_tag(pending.run_id)
+        found = self._dagster.find_by_run_tag(pending.run_id, pending.attempt)
         going = [run for run in found if not run.status.is_terminal]
         return next((run.id for run in going or found), None)
 
     def _launched(self, pending: PendingLaunch) -> str:
         try:
-            return self._dagster.launch(pending.pipeline_id, pending.run_id)
+            return self._dagster.launch(pending.pipeline_id, pending.run_id, pending.attempt)
         except JobNotFound:
             # A pipeline made a moment ago, or one whose reload nobody lived to ask for.
             self._dagster.reload()
-            return self._dagster.launch(pending.pipeline_id, pending.run_id)
+            return self._dagster.launch(pending.pipeline_id, pending.run_id, pending.attempt)

@@ -5,8 +5,8 @@ The few that it would convert silently are looked for (`_is_exact`); a column th
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import date, datetime, time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -20,6 +20,13 @@ from headrace.connectors.base import Unreadable
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _CERTAIN = {pa.int64().id, pa.string().id, pa.bool_().id, pa.null().id}
 _FROM_BOOLEANS = pa.array([0.0, 1.0])
+_HOLDS: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
+    (pa.types.is_date, {date}),
+    (pa.types.is_floating, {float, int}),
+    (pa.types.is_decimal, {Decimal, int}),
+    (pa.types.is_binary, {bytes}),
+    (pa.types.is_duration, {timedelta}),
+)
 _LARGEST_DECIMAL = 38  # digits that every destination can hold
 
 
@@ -100,18 +107,14 @@ def _is_exact(values: Iterable[Any], kind: pa.DataType) -> bool:
         return all(_is_exact([v.get(field.name) for v in present], field.type) for field in kind)
     if pa.types.is_list(kind):
         return _is_exact(chain.from_iterable(present), kind.value_type)
-    if pa.types.is_date(kind):
-        return not any(isinstance(value, datetime) for value in present)
-    if pa.types.is_timestamp(kind):
-        return len({value.tzinfo is None for value in present}) <= 1
-    if pa.types.is_time(kind):
-        return all(value.tzinfo is None for value in present)
-    if pa.types.is_decimal(kind):
-        return bool(kind.precision <= _LARGEST_DECIMAL)
     types = set(map(type, present))
-    if pa.types.is_floating(kind):
-        return bool not in types
-    return (pa.types.is_binary(kind) and types <= {bytes}) or pa.types.is_duration(kind)
+    if pa.types.is_timestamp(kind):
+        return types <= {datetime} and len({value.tzinfo is None for value in present}) <= 1
+    if pa.types.is_time(kind):
+        return types <= {time} and all(value.tzinfo is None for value in present)
+    if pa.types.is_decimal(kind) and kind.precision > _LARGEST_DECIMAL:
+        return False
+    return any(test(kind) and types <= allowed for test, allowed in _HOLDS)
 
 
 def _text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from headrace.errors import HeadraceError
 _GROUP_ROWS = 122_880  # one row group of DuckDB's, so that it reads a group per thread
 _GROUP_BYTES = 64 * 1024 * 1024
 _SAMPLE_ROWS = 10_000
+_NOTE = "headrace."
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -46,6 +47,7 @@ class OutputWriter:
         self._gathered_rows = self._gathered_bytes = 0
         self._part: pq.ParquetWriter | None = None
         self._parts: list[Path] = []
+        self._notes: dict[str, str] = {}
         self.rows = 0
         self.bytes = 0  # of Arrow memory
 
@@ -77,8 +79,9 @@ class OutputWriter:
         if self._gathered_rows >= _GROUP_ROWS or self._gathered_bytes >= _GROUP_BYTES:
             self._flush()
 
-    def finish(self) -> Output:
-        """Publish the file under its name and return it. Raises DiskFull."""
+    def finish(self, notes: Mapping[str, str] | None = None) -> Output:
+        """Publish the file under its name, with notes in its metadata, and return it. Raises DiskFull."""
+        self._notes = {f"{_NOTE}{name}": text for name, text in (notes or {}).items()}
         if self._gathered or not self._parts:
             self._flush()
         self._close_part()
@@ -131,12 +134,14 @@ class OutputWriter:
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
         finally:
             if writer is not None:
+                writer.add_key_value_metadata(self._notes)
                 writer.close()
 
     def _close_part(self) -> None:
         part, self._part = self._part, None
         if part is not None:
             with _disk():
+                part.add_key_value_metadata(self._notes)
                 part.close()
 
     def _abandon(self) -> None:
@@ -144,6 +149,19 @@ class OutputWriter:
             self._close_part()
         for part in self._parts:
             part.unlink(missing_ok=True)
+
+
+def open_output(path: Path) -> tuple[Output, dict[str, str]]:
+    """Return a finished output file and the notes in it."""
+    with pq.ParquetFile(path) as file:
+        schema, rows = file.schema_arrow, file.metadata.num_rows
+    notes = {
+        key.decode().removeprefix(_NOTE): text.decode()
+        for key, text in (schema.metadata or {}).items()
+        if key.startswith(_NOTE.encode())
+    }
+    output = Output(path=path, schema=schema.with_metadata(None), rows=rows, size=path.stat().st_size)
+    return output, notes
 
 
 def _row_groups(path: Path) -> Iterator[pa.Table]:

@@ -4,6 +4,7 @@ A run that fails publishes nothing: the destination is loaded only from a finish
 cursor that it stores is the highest that was read into that file, so a failed run moves no cursor.
 """
 
+import json
 import logging
 import time
 import traceback
@@ -25,12 +26,13 @@ from headrace.connectors.base import (
     Stream,
     SyncMode,
     WriteDisposition,
+    cursor_text,
 )
 from headrace.connectors.config import PipelineConfig, secret_values
 from headrace.engine.arrowize import arrowize
 from headrace.engine.cursors import HighestCursor
 from headrace.engine.masking import MaskingFilter
-from headrace.engine.output import OutputWriter
+from headrace.engine.output import OutputWriter, open_output
 from headrace.errors import HeadraceError
 from headrace.records import State, StateDemand
 
@@ -102,6 +104,7 @@ class _Run:
     config: PipelineConfig
     job: EngineJob
     stopped: Exception | None = None
+    resumed: bool = False  # an earlier attempt has written the output file
     started: float = field(default_factory=time.monotonic)
     reported: float = field(default_factory=time.monotonic)
 
@@ -123,9 +126,9 @@ class _Run:
             cursor = self._last_cursor() if incremental else None
         with self._errors(config.source_name):
             stream = config.source.describe(config.stream) if incremental else None
-            output, extracted, cursor = self._extract(stream, cursor)
+            output, extracted, cursor = self._resumed() or self._extract(stream, cursor)
         with self._errors(config.destination_name):
-            location = self._load(output, stream, cursor)
+            location = self._loaded() or self._load(output, stream, cursor)
         self.log.info("Finished in %.1f s: %s rows", time.monotonic() - self.started, f"{output.rows:,}")
         return EngineResult(
             rows=output.rows,
@@ -145,6 +148,25 @@ class _Run:
             return state.cursor
         last = self.config.destination.last_load(self.job.pipeline_id)
         return last.cursor if last else state.cursor
+
+    def _resumed(self) -> tuple[Output, int, Cursor | None] | None:
+        """Return what an earlier attempt of this run extracted: its file is there whole or not at all."""
+        if not self.job.output_path.exists():
+            return None
+        self.resumed = True
+        self.log.info("An earlier attempt has read the source: going on from its file")
+        output, notes = open_output(self.job.output_path)
+        return output, int(notes["bytes"]), json.loads(notes["cursor"])
+
+    def _loaded(self) -> str | None:
+        """Return where an earlier attempt of this run has put the data, which only the destination knows."""
+        if not self.resumed:
+            return None
+        last = self.config.destination.last_load(self.job.pipeline_id)
+        if last is None or last.load_id != self.job.run_id:
+            return None
+        self.log.info("An earlier attempt has loaded the destination")
+        return self.config.destination_name
 
     def _extract(self, stream: Stream | None, cursor: Cursor | None) -> tuple[Output, int, Cursor | None]:
         cursor_field = self.config.cursor_field or (stream.cursor_field if stream else None)
@@ -166,7 +188,7 @@ class _Run:
                 highest.see(batch)
                 self._report("extract", writer.rows, writer.bytes)
             self.check()
-            output = writer.finish()
+            output = writer.finish({"bytes": str(writer.bytes), "cursor": cursor_text(highest.value)})
         self.job.progress(Progress(phase="extract", rows=writer.rows, bytes=writer.bytes))
         self.log.info("Extracted %s rows into %s bytes of Parquet", f"{output.rows:,}", f"{output.size:,}")
         return output, writer.bytes, highest.value

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from headrace.connectors.base import SyncMode
+from headrace.connectors.base import ConnectorError, SyncMode
 from headrace.connectors.config import PipelineConfig, parse_config
 from headrace.engine.run import EngineJob, EngineResult, run_pipeline
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, Unavailable
 from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
-from headrace.service.lease import Lease, RunStopped, until_written
+from headrace.service.lease import Lease, RunStopped, TimedOut, until_written
 from headrace.service.platform import Platform
 from headrace.store.leases import Claim, Ending, LeaseStore
 from headrace.store.states import RunStates
@@ -71,7 +71,13 @@ def execute_run(
         else leases.claim(run_id, dagster_run_id)
     )
     started = time.monotonic()
-    lease = Lease(leases, claim.run, seconds=platform.settings.lease_seconds, end_process=end_process)
+    lease = Lease(
+        leases,
+        claim.run,
+        seconds=platform.settings.lease_seconds,
+        timeout_seconds=claim.policy.timeout_seconds,
+        end_process=end_process,
+    )
     with lease.kept(), _failure_written(leases, claim.run):
         config = _config_of(platform, claim)
         result = run_pipeline(config, _job(platform, claim.run, log, lease))
@@ -129,7 +135,10 @@ def _failure_written(leases: LeaseStore, run: Run) -> Iterator[None]:
         raise
     except HeadraceError as error:
         detail = f"{error.detail} {error.hint}".strip()
-        _write(leases, run, Ending(status=RunStatus.FAILED, error_code=error.code, error=detail))
+        ending = Ending(
+            status=RunStatus.FAILED, error_code=error.code, error=detail, may_pass=_may_pass(error)
+        )
+        _write(leases, run, ending)
         raise RunFailed(error.code, detail) from None
     except Exception as error:
         code, detail = "run.internal_error", f"Headrace failed with {type(error).__name__}."
@@ -141,6 +150,13 @@ def _failure_written(leases: LeaseStore, run: Run) -> Iterator[None]:
         ending = Ending(status=RunStatus.FAILED, error_code="run.interrupted", error=detail)
         until_written(lambda: leases.end(run, ending), seconds=1)
         raise
+
+
+def _may_pass(error: HeadraceError) -> bool:
+    """Whether the same run may succeed later, so that a policy's further attempts make sense."""
+    return isinstance(error, Unavailable | TimedOut) or (
+        isinstance(error, ConnectorError) and error.temporary
+    )
 
 
 def _write(leases: LeaseStore, run: Run, ending: Ending) -> None:

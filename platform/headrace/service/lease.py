@@ -4,12 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from headrace.engine.run import Progress
 from headrace.errors import HeadraceError, Unavailable
-from headrace.records import Run
-from headrace.store.leases import LeaseStore
+from headrace.records import Run, RunStatus
+from headrace.store.leases import Ending, LeaseStore
 
 STUCK_SECONDS = 5.0
 """How long a worker that must stop may take before it is ended: a driver deep in C hears no signal."""
@@ -27,16 +27,32 @@ class RunStopped(HeadraceError):
     title = "Run stopped"
 
 
+class TimedOut(HeadraceError):
+    """The attempt took longer than the pipeline's policy allows."""
+
+    code = "run.timed_out"
+    title = "Run timed out"
+    hint = "Raise the policy's timeout_seconds, or have the run read less at once."
+
+
 class Lease:
     """One run's lease: `check` and `report` are for the engine's thread, which they never delay."""
 
     def __init__(
-        self, leases: LeaseStore, run: Run, *, seconds: float, end_process: Callable[[], None]
+        self,
+        leases: LeaseStore,
+        run: Run,
+        *,
+        seconds: float,
+        timeout_seconds: float | None,
+        end_process: Callable[[], None],
     ) -> None:
         self._leases = leases
         self._run = run
         self._interval = seconds / 3
         self._end_process = end_process
+        self._timeout = timeout_seconds
+        self._deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
         self._progress = self._written = Progress(phase="extract", rows=0, bytes=0)
         self._done = threading.Event()
         self._lost = threading.Event()
@@ -47,9 +63,14 @@ class Lease:
         self._progress = progress
 
     def check(self) -> None:
-        """Raise RunStopped once it is known that the run is not this worker's any more. Costs nothing."""
+        """Raise RunStopped once it is known that the run is not this worker's any more. Costs nothing.
+
+        Raises TimedOut once the attempt has taken too long.
+        """
         if self._lost.is_set():
             raise RunStopped("The run was cancelled, or its lease ran out.")
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimedOut(self._too_long())
 
     def check_with_database(self) -> None:
         """Raise RunStopped unless the database says now that the run is this worker's.
@@ -73,6 +94,9 @@ class Lease:
     def _keep(self) -> None:
         due = time.monotonic() + self._interval
         while not self._done.wait(min(self._interval, PROGRESS_SECONDS)):
+            if self._deadline is not None and time.monotonic() > self._deadline + STUCK_SECONDS:
+                self._give_up()
+                return
             if time.monotonic() < due and self._progress is self._written:
                 continue
             due = time.monotonic() + self._interval
@@ -86,6 +110,18 @@ class Lease:
                 if not self._done.wait(STUCK_SECONDS):
                     self._end_process()
                 return
+
+    def _give_up(self) -> None:
+        """End an attempt that ran out of time in a thread that does not notice."""
+        ending = Ending(
+            status=RunStatus.FAILED, error_code=TimedOut.code, error=self._too_long(), may_pass=True
+        )
+        with suppress(Unavailable):  # the reaper then ends it
+            until_written(lambda: self._leases.end(self._run, ending), seconds=STUCK_SECONDS)
+        self._end_process()
+
+    def _too_long(self) -> str:
+        return f"The attempt took longer than {self._timeout:g} s."
 
     def _renew(self) -> bool:
         progress = self._written = self._progress

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from headrace.connectors.config import PipelineConfig, mask_secrets, parse_config, restore_secrets
 from headrace.errors import FieldError, Invalid
-from headrace.records import Page, Pipeline, Principal
+from headrace.records import Page, Pipeline, Policy, Principal
 from headrace.schedule import check_timezone, normalize_schedule
 from headrace.service.configs import open_config, seal_config
 from headrace.service.platform import Platform
@@ -35,7 +35,8 @@ class PipelineDraft:
     timezone: str = "UTC"
     enabled: bool = True
     domain_id: UUID | None = None
-    tags: Sequence[str] = field(default=())
+    tags: Sequence[str] = ()
+    policy: Policy = field(default_factory=Policy)
 
 
 class PipelineChanges(TypedDict, total=False):
@@ -48,6 +49,7 @@ class PipelineChanges(TypedDict, total=False):
     enabled: bool
     domain_id: UUID | None
     tags: Sequence[str]
+    policy: Policy
 
 
 class Pipelines:
@@ -71,6 +73,7 @@ class Pipelines:
                 enabled=draft.enabled,
                 domain_id=draft.domain_id,
                 tags=draft.tags,
+                policy=draft.policy,
             )
         )
         columns["config"] = self._sealed(draft.config, pipeline_id, revision=1)
@@ -146,6 +149,7 @@ class Pipelines:
                 enabled=False,
                 domain_id=original.domain_id,
                 tags=original.tags,
+                policy=original.policy,
                 config=self._sealed(config, copy_id, revision=1),
             ),
         )
@@ -180,7 +184,7 @@ def _checked(changes: PipelineChanges) -> PipelineColumns:
     """Return the columns of the changes (a config's names, not the config). Raises InvalidPipeline."""
     faults: list[FieldError] = []
     columns = PipelineColumns()
-    for name in ("name", "enabled", "domain_id", "tags"):
+    for name in ("name", "enabled", "domain_id", "tags", "policy"):
         if name in changes:
             columns[name] = changes[name]
     if "schedule" in changes:

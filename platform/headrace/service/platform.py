@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import inspect
 
+from headrace.connectors import addresses, local
 from headrace.encryption.envelope import Envelope
 from headrace.encryption.keyring import load_keyring, require
 from headrace.errors import HeadraceError, StartupError
@@ -54,6 +55,7 @@ class Platform:
         when a key that a stored secret needs is missing, or when a file of secrets is open to others.
         """
         make_private_folder(settings.root)
+        set_up_connectors(settings)
         database = Database(settings.sqlalchemy_url)
         try:
             if migrate:
@@ -93,6 +95,12 @@ class Platform:
         if principal is None:
             raise Unauthenticated("The token is unknown, revoked or expired.")
         return principal
+
+
+def set_up_connectors(settings: Settings) -> None:
+    """Let this process's connectors know what the settings say of them."""
+    local.use(settings.connectors)
+    addresses.allow_private_networks(settings.private_networks)
 
 
 def new_token() -> str:

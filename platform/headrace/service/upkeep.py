@@ -1,6 +1,8 @@
 """What the control loops take up, across organizations."""
 
 from headrace.service.platform import Platform
+from headrace.store.queue import Limits
+from headrace.store.slots import SlotStore
 from headrace.store.upkeep import UpkeepStore
 
 
@@ -8,4 +10,15 @@ class Upkeep(UpkeepStore):
     """The work of the control loops: the store as it is."""
 
     def __init__(self, platform: Platform) -> None:
-        super().__init__(platform.database)
+        settings = platform.settings
+        limits = Limits(
+            total=settings.max_concurrent_runs,
+            per_source=settings.max_runs_per_source,
+            per_domain=settings.max_runs_per_domain,
+        )
+        super().__init__(platform.database, limits)
+        self._slots = SlotStore(platform.database)
+
+    def admit_waiting_slots(self) -> None:
+        """Make runs of the slots that waited for a run of their pipeline to end."""
+        self._slots.admit_waiting()

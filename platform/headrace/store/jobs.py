@@ -1,22 +1,15 @@
-"""What the Dagster code location reads: the catalogue of pipelines, and the slots of their schedules."""
+"""The catalogue of pipelines as the Dagster code location reads it."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, Select, select
 
-from headrace.records import JobCard, RunStatus, TriggeredBy
+from headrace.records import JobCard
 from headrace.store.database import Database
-from headrace.store.leases import reap
 from headrace.store.pipelines import tags_of
-from headrace.store.runs import active_run_id, pending_run
-from headrace.store.schema import catalogue, domains, pipelines, runs
-from headrace.store.scoped import insert_unless_taken
-
-LAUNCH_GRACE = timedelta(seconds=60)
-"""How long a slot's run is left to Dagster's daemon before the dispatcher looks after it."""
+from headrace.store.schema import catalogue, domains, pipelines
 
 
 class JobStore:
@@ -49,41 +42,6 @@ class JobStore:
             if row is None:
                 return None
             return _card_of(row, tags_of(connection, [row.id]).get(row.id, ()))
-
-    def take_slot(self, pipeline_id: UUID, slot: datetime) -> UUID | str:
-        """Store the run of a schedule's slot; return its id, or why the slot has none.
-
-        A tick that is repeated before the run was launched gets the same id again. The unique slot decides
-        between two daemons, and the unique active run between a schedule and a client.
-        """
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            pipeline = connection.execute(
-                select(pipelines).where(pipelines.c.id == pipeline_id).with_for_update()
-            ).one_or_none()
-            if pipeline is None or pipeline.deleted_at is not None:
-                return "The pipeline is deleted."
-            if not pipeline.enabled:
-                return "The pipeline is disabled."
-            reap(connection, now, runs.c.pipeline_id == pipeline_id)
-            values = pending_run(
-                pipeline.organization_id,
-                pipeline_id,
-                TriggeredBy.SCHEDULE,
-                now,
-                scheduled_at=slot,
-                launches=1,  # the tick's own: a dispatcher that comes later asks Dagster for it first
-                launch_at=now + LAUNCH_GRACE,
-            )
-            if insert_unless_taken(connection, runs, values):
-                run_id: UUID = values["id"]
-                return run_id
-            same_slot = runs.c.pipeline_id == pipeline_id, runs.c.scheduled_at == slot
-            taken = connection.execute(select(runs.c.id, runs.c.status).where(*same_slot)).one_or_none()
-            if taken is None:
-                return f"Run {active_run_id(connection, pipeline_id)} of this pipeline has not ended."
-            pending: UUID = taken.id
-            return pending if taken.status == RunStatus.PENDING else f"Run {taken.id} has had this slot."
 
 
 def _cards() -> Select[Any]:

@@ -5,18 +5,19 @@ run was cancelled, changes nothing. Leases are measured by the database's clock.
 """
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from headrace.errors import Conflict
-from headrace.records import Run, RunStatus, TriggeredBy
+from headrace.records import Policy, Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
+from headrace.store.failures import fail
 from headrace.store.pipelines import SealedConfig, sealed_config
+from headrace.store.policies import policy_of
 from headrace.store.runs import active_run_id, pending_run, run_of
 from headrace.store.schema import pipelines, runs, states
 from headrace.store.scoped import insert_unless_taken, replace_row
@@ -36,6 +37,7 @@ class Claim:
 
     run: Run
     pipeline_name: str
+    policy: Policy
     config: SealedConfig
 
 
@@ -50,6 +52,7 @@ class Ending:
     output_file_size: int | None = None
     error_code: str | None = None
     error: str | None = None
+    may_pass: bool = False  # of an error: the same run may succeed later
     is_incremental: bool = False
     cursor: Any = None  # up to which an incremental run has loaded
 
@@ -75,7 +78,7 @@ class LeaseStore:
                     lease_until=now + self._lease,
                     started_at=now,
                     launch_at=None,
-                    phase="start",
+                    phase=func.coalesce(runs.c.phase, "start"),
                 )
             ).rowcount
             if not claimed:
@@ -124,6 +127,11 @@ class LeaseStore:
         """Write the result and, with it, the sync state; False: the run had ended already, and stays so."""
         with self._database.write() as connection:
             now = self._database.now(connection)
+            if ending.status is RunStatus.FAILED:
+                code, error = ending.error_code or "", ending.error or ""
+                return bool(
+                    fail(connection, _held(run), now, code=code, error=error, may_pass=ending.may_pass)
+                )
             ended = _write(
                 connection,
                 _held(run),
@@ -135,8 +143,8 @@ class LeaseStore:
                 bytes=ending.bytes,
                 output_file=ending.output_file,
                 output_file_size=ending.output_file_size,
-                error_code=ending.error_code,
-                error=ending.error,
+                error_code=None,  # of an attempt before this one
+                error=None,
             )
             if ended and ending.is_incremental:
                 _write_state(connection, run, ending.cursor, now)
@@ -147,31 +155,6 @@ class LeaseStore:
         with self._database.read() as connection:
             status = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar()
             return RunStatus(status) if status is not None else None
-
-
-def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> Sequence[Run]:
-    """Fail the running runs whose worker let its lease run out, and return them.
-
-    They get `stop_at`, since the worker may be alive, only cut off from the database.
-    """
-    reaped = connection.execute(
-        update(runs)
-        .where(runs.c.status == RunStatus.RUNNING, runs.c.lease_until < now, *which)
-        .values(
-            status=RunStatus.FAILED,
-            finished_at=now,
-            lease_until=None,
-            stop_at=now,
-            phase=None,
-            error_code=WORKER_LOST,
-            error="The run's worker stopped answering. Nothing of it was published unless it says so.",
-        )
-        .returning(runs)
-    )
-    return [run_of(row) for row in reaped]
-
-
-WORKER_LOST = "run.worker_lost"
 
 
 def _held(run: Run) -> ColumnElement[bool]:
@@ -202,4 +185,9 @@ def _claim_of(connection: Connection, run_id: UUID) -> Claim:
     pipeline = connection.execute(select(pipelines).where(pipelines.c.id == run.pipeline_id)).one()
     if pipeline.deleted_at is not None:
         raise AlreadyTaken(f"Pipeline {run.pipeline_id} is deleted.")
-    return Claim(run=run, pipeline_name=pipeline.name, config=sealed_config(pipeline))
+    return Claim(
+        run=run,
+        pipeline_name=pipeline.name,
+        policy=policy_of(pipeline.policy),
+        config=sealed_config(pipeline),
+    )

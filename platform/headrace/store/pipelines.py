@@ -8,7 +8,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, Select, delete, exists, insert, select, update
 
 from headrace.errors import Conflict, FieldError, Invalid
-from headrace.records import Page, Pipeline, RunStatus
+from headrace.records import Page, Pipeline, Policy, RunStatus
+from headrace.store.policies import policy_of, policy_text
 from headrace.store.runs import cancel_active
 from headrace.store.schema import catalogue, domains, pipeline_tags, pipelines, runs
 from headrace.store.scoped import Scoped, page_of
@@ -52,6 +53,7 @@ class PipelineColumns(TypedDict, total=False):
     enabled: bool
     domain_id: UUID | None
     tags: Sequence[str]
+    policy: Policy
     config: SealedConfig
 
 
@@ -246,8 +248,10 @@ def require_revision(revision: int, if_revision: int | None) -> None:
 def _stored(columns: PipelineColumns) -> dict[str, Any]:
     """Return the columns of the table; tags have one of their own."""
     stored: dict[str, Any] = {
-        name: value for name, value in columns.items() if name not in ("tags", "config")
+        name: value for name, value in columns.items() if name not in ("tags", "policy", "config")
     }
+    if "policy" in columns:
+        stored["policy"] = policy_text(columns["policy"])
     if "config" in columns:
         config = columns["config"]
         stored |= {
@@ -275,11 +279,14 @@ def _pipeline_of(row: Row[Any], tags: tuple[str, ...]) -> Pipeline:
     return Pipeline(
         **{name: columns[name] for name in _COPIED},
         tags=tags,
+        policy=policy_of(row.policy),
         last_run_status=RunStatus(row.last_run_status) if row.last_run_status else None,
         last_run_at=row.last_run_started_at or row.last_run_created_at,
     )
 
 
 _COPIED = tuple(
-    name for name in Pipeline.__dataclass_fields__ if name not in ("tags", "last_run_status", "last_run_at")
+    name
+    for name in Pipeline.__dataclass_fields__
+    if name not in ("tags", "policy", "last_run_status", "last_run_at")
 )

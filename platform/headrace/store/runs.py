@@ -10,8 +10,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 
 from headrace.errors import Conflict, NotFound
-from headrace.records import Page, Run, RunStatus, TriggeredBy
-from headrace.store.schema import pipelines, runs
+from headrace.records import Attempt, Page, Run, RunStatus, TriggeredBy
+from headrace.store.policies import policy_of
+from headrace.store.schema import attempts, pipelines, runs
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 
 ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
@@ -46,9 +47,14 @@ class RunStore(Scoped):
     def create(self, pipeline_id: UUID) -> Run:
         """Store a pending run, triggered by hand. Raises PipelineNotFound, RunAlreadyActive."""
         with self._database.write() as connection:
-            self._pipeline(connection, pipeline_id, lock=True)
-            now = self._database.now(connection)
-            row = pending_run(self._organization_id, pipeline_id, TriggeredBy.MANUAL, now)
+            policy = policy_of(self._pipeline(connection, pipeline_id, lock=True).policy)
+            row = pending_run(
+                self._organization_id,
+                pipeline_id,
+                TriggeredBy.MANUAL,
+                self._database.now(connection),
+                priority=policy.priority,
+            )
             if not insert_unless_taken(connection, runs, row):
                 active = active_run_id(connection, pipeline_id)
                 raise RunAlreadyActive(
@@ -76,6 +82,16 @@ class RunStore(Scoped):
         """Return the run. Raises RunNotFound."""
         with self._database.read() as connection:
             return self._get(connection, run_id)
+
+    def attempts(self, run_id: UUID) -> Sequence[Attempt]:
+        """Return the attempts of a run that failed and were followed by another, oldest first."""
+        query = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.attempt)
+        with self._database.read() as connection:
+            self._get(connection, run_id)
+            return [
+                Attempt(**{name: row._mapping[name] for name in Attempt.__dataclass_fields__})
+                for row in connection.execute(query)
+            ]
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run unless it has ended. Raises RunNotFound, RunAlreadyEnded (success or failed)."""
@@ -140,16 +156,15 @@ def active_run_id(connection: Connection, pipeline_id: UUID) -> UUID | None:
     return found
 
 
-def cancel_active(connection: Connection, which: ColumnElement[bool], now: datetime) -> None:
-    """Cancel those of the runs that have not ended.
+def cancel_active(connection: Connection, which: ColumnElement[bool], now: datetime) -> int:
+    """Cancel those of the runs that have not ended, and return how many that were.
 
     A compare-and-set: a result that a worker wrote first stays. The worker notices within a heartbeat, and
     `stop_at` has the control loop stop it in Dagster; a kill right after this transaction loses neither.
     """
-    connection.execute(
-        update(runs)
-        .where(which, runs.c.status.in_(ACTIVE))
-        .values(
+    cancelled = update(runs).where(which, runs.c.status.in_(ACTIVE))
+    return connection.execute(
+        cancelled.values(
             status=RunStatus.CANCELLED,
             finished_at=now,
             stop_at=now,
@@ -157,4 +172,4 @@ def cancel_active(connection: Connection, which: ColumnElement[bool], now: datet
             lease_until=None,
             phase=None,
         )
-    )
+    ).rowcount

@@ -28,7 +28,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "0002"
+VERSION = "0003"
 """The newest migration: a process that finds another one in the database does not start."""
 
 
@@ -129,6 +129,7 @@ pipelines = Table(
     Column("timezone", String(100), nullable=False),
     Column("enabled", Boolean(create_constraint=False), nullable=False),
     Column("domain_id", Uuid),
+    Column("policy", Text, nullable=False, server_default="{}"),  # JSON of what differs from the defaults
     Column("revision", Integer, nullable=False),
     Column("sequence", BigInteger, nullable=False, index=True),
     Column("config", LargeBinary),  # sealed; null once deleted
@@ -161,6 +162,7 @@ runs = Table(
     Column("triggered_by", String(10), nullable=False),
     Column("scheduled_at", UtcDateTime),  # the schedule's slot
     Column("attempt", Integer, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
@@ -200,6 +202,30 @@ for _column in (runs.c.launch_at, runs.c.stop_at, runs.c.lease_until):
     _due = text(f"{_column.name} IS NOT NULL")
     Index(f"runs_due_{_column.name}", _column, sqlite_where=_due, postgresql_where=_due)
 
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", Uuid, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("dagster_run_id", String(100)),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime, nullable=False),
+    Column("error_code", String(100), nullable=False),
+    Column("error", Text, nullable=False),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("pipeline_id", Uuid, ForeignKey("pipelines.id", ondelete="CASCADE"), primary_key=True),
+    Column("scheduled_at", UtcDateTime, primary_key=True),
+    Column("outcome", String(10), nullable=False),
+    Column("reason", Text),
+    Column("run_id", Uuid),
+    Column("created_at", UtcDateTime, nullable=False, index=True),
+    _one_of("outcome", "run", "waiting", "skipped"),
+)
+
 states = Table(
     "states",
     metadata,
@@ -217,6 +243,9 @@ states = Table(
     ),
     _one_of("demand", "set", "reset"),
 )
+
+_waiting = text("outcome = 'waiting'")
+Index("slots_waiting", slots.c.scheduled_at, sqlite_where=_waiting, postgresql_where=_waiting)
 
 idempotency_keys = Table(
     "idempotency_keys",

@@ -14,8 +14,9 @@ from sqlalchemy.sql import func
 
 from headrace.records import Run, RunStatus
 from headrace.store.database import Database
-from headrace.store.leases import reap
-from headrace.store.runs import ACTIVE, run_of
+from headrace.store.failures import fail, reap
+from headrace.store.queue import Limits, choose
+from headrace.store.runs import ACTIVE, cancel_active, run_of
 from headrace.store.schema import idempotency_keys, pipelines, runs
 
 LAUNCH_LEASE = timedelta(seconds=30)
@@ -31,7 +32,8 @@ class PendingLaunch:
 
     run_id: UUID
     pipeline_id: UUID
-    launches: int  # attempts before this one: where there were any, Dagster may know the run already
+    attempt: int
+    launches: int  # of this attempt, before this one: where there were any, Dagster may know the run already
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,30 +48,26 @@ class DeletedPipeline:
 class UpkeepStore:
     """Work of the control loops, across organizations."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
+        self._limits = limits
 
     def lease_launches(self, limit: int) -> Sequence[PendingLaunch]:
-        """Take the pending runs that are due for launching, oldest first."""
+        """Take the pending runs that are due for launching and for which there is room, in a fair order."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            due = (
-                select(runs)
-                .where(runs.c.launch_at <= now, runs.c.status == RunStatus.PENDING)
-                .order_by(runs.c.launch_at)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            leased = [
-                PendingLaunch(run_id=row.id, pipeline_id=row.pipeline_id, launches=row.launches)
-                for row in connection.execute(due)
-            ]
+            chosen = choose(connection, self._limits, now, limit)
             connection.execute(
                 update(runs)
-                .where(runs.c.id.in_([launch.run_id for launch in leased]))
+                .where(runs.c.id.in_([row.id for row in chosen]))
                 .values(launch_at=now + LAUNCH_LEASE, launches=runs.c.launches + 1)
             )
-            return leased
+            return [
+                PendingLaunch(
+                    run_id=row.id, pipeline_id=row.pipeline_id, attempt=row.attempt, launches=row.launches
+                )
+                for row in chosen
+            ]
 
     def launched(self, run_id: UUID, dagster_run_id: str) -> None:
         """Record what Dagster made of a run, unless its worker was quicker and did."""
@@ -104,25 +102,17 @@ class UpkeepStore:
         since `run` was read.
         """
         with self._database.write() as connection:
-            values = {"status": status, "finished_at": self._database.now(connection)}
+            now = self._database.now(connection)
+            theirs = (runs.c.id == run.id) & (runs.c.dagster_run_id == run.dagster_run_id)
             if status is RunStatus.FAILED:
-                values |= {"error_code": error_code, "error": error}
-            return bool(
-                connection.execute(
-                    update(runs)
-                    .where(
-                        runs.c.id == run.id,
-                        runs.c.dagster_run_id == run.dagster_run_id,
-                        runs.c.status.in_(ACTIVE),
-                    )
-                    .values(**values, launch_at=None, lease_until=None, phase=None)
-                ).rowcount
-            )
+                going = theirs & runs.c.status.in_(ACTIVE)
+                return bool(fail(connection, going, now, code=error_code, error=error, may_pass=True))
+            return bool(cancel_active(connection, theirs, now))
 
     def reap(self) -> Sequence[Run]:
-        """Fail the runs whose worker let its lease run out, and return them."""
+        """Fail the attempts whose worker let its lease run out; return the runs as they were."""
         with self._database.write() as connection:
-            return reap(connection, self._database.now(connection))
+            return [run_of(row) for row in reap(connection, self._database.now(connection))]
 
     def lease_stops(self, limit: int) -> Sequence[Run]:
         """Take ended runs that Dagster must be told to stop."""

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from dagster_server import free_port
 from fakes.dagster import FakeDagster
-from stored import columns, store_pipeline
+from stored import LIMITS, columns, store_pipeline
 
 from headrace.records import Run, RunStatus
 from headrace.service.platform import Platform
@@ -114,7 +114,7 @@ def test_a_pipeline_that_is_deleted_while_it_runs_leaves_nothing_in_dagster(
     pipelines.delete(SLOW)
     control.wake()
 
-    assert eventually(lambda: not UpkeepStore(platform.database).to_purge())
+    assert eventually(lambda: not UpkeepStore(platform.database, LIMITS).to_purge())
     assert dagster.find_by_run_tag(run.id) == []
     assert not output.exists()
 
@@ -161,7 +161,7 @@ def test_many_dispatchers_launch_each_run_once(database: Database, organization_
     dagster = FakeDagster()
 
     def dispatch() -> None:
-        dispatcher = Dispatcher(UpkeepStore(database), dagster)
+        dispatcher = Dispatcher(UpkeepStore(database, LIMITS), dagster)
         while dispatcher.work():
             pass
 

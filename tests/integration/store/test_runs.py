@@ -4,12 +4,13 @@ from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import update
-from stored import store_pipeline
+from stored import LIMITS, store_pipeline
 
 from headrace.errors import HeadraceError
 from headrace.records import Page, Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.jobs import JobStore
+from headrace.store.slots import SlotStore
 from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
 from headrace.store.pipelines import PipelineStore
 from headrace.store.runs import RunAlreadyActive, RunAlreadyEnded, RunNotFound, RunStore
@@ -19,7 +20,7 @@ from headrace.store.tokens import TokenStore
 from headrace.store.upkeep import UpkeepStore
 
 LEASE = timedelta(seconds=15)
-SLOT = datetime(2026, 3, 1, 6, tzinfo=UTC)
+SLOT = datetime.now(UTC).replace(second=0, microsecond=0)
 SUCCESS = Ending(status=RunStatus.SUCCESS, rows=3, bytes=42, output_file="outputs/x", output_file_size=7)
 
 
@@ -134,7 +135,7 @@ def test_a_worker_that_slept_through_its_lease_changes_nothing(
     claim = leases.claim(store.create(pipeline_id).id, "dagster")
     expire(database, claim.run)
 
-    reaped = UpkeepStore(database).reap()
+    reaped = UpkeepStore(database, LIMITS).reap()
 
     assert [run.id for run in reaped] == [claim.run.id]
     assert not leases.end(claim.run, SUCCESS)
@@ -149,7 +150,7 @@ def test_a_renewed_lease_is_not_reaped(
     expire(database, claim.run)
     assert leases.renew(claim.run, phase="extract", rows=10, bytes_=100)
 
-    reaped = UpkeepStore(database).reap()
+    reaped = UpkeepStore(database, LIMITS).reap()
 
     assert reaped == []
     assert store.get(claim.run.id).rows == 10
@@ -158,22 +159,22 @@ def test_a_renewed_lease_is_not_reaped(
 def test_each_slot_of_a_schedule_has_one_run(
     database: Database, store: RunStore, leases: LeaseStore, pipeline_id: UUID
 ) -> None:
-    jobs = JobStore(database)
+    slots = SlotStore(database)
 
-    first, repeated = jobs.take_slot(pipeline_id, SLOT), jobs.take_slot(pipeline_id, SLOT)
+    first, repeated = slots.take(pipeline_id, SLOT), slots.take(pipeline_id, SLOT)
 
     assert isinstance(first, UUID)
     assert repeated == first
     claim = leases.claim(first, "dagster")
     assert leases.end(claim.run, SUCCESS)
-    assert jobs.take_slot(pipeline_id, SLOT) == f"Run {first} has had this slot."
+    assert slots.take(pipeline_id, SLOT) == f"Run {first} has had this slot."
     run = store.get(first)
     assert (run.triggered_by, run.scheduled_at) == (TriggeredBy.SCHEDULE, SLOT)
 
 
 def test_two_daemons_that_take_a_slot_at_once_get_the_same_run(database: Database, pipeline_id: UUID) -> None:
     with ThreadPoolExecutor(4) as pool:
-        taken = set(pool.map(lambda _: JobStore(database).take_slot(pipeline_id, SLOT), range(8)))
+        taken = set(pool.map(lambda _: SlotStore(database).take(pipeline_id, SLOT), range(8)))
 
     assert len(taken) == 1
 
@@ -183,7 +184,7 @@ def test_a_slot_is_skipped_while_a_run_is_active(
 ) -> None:
     active = store.create(pipeline_id)
 
-    skipped = JobStore(database).take_slot(pipeline_id, SLOT)
+    skipped = SlotStore(database).take(pipeline_id, SLOT)
 
     assert skipped == f"Run {active.id} of this pipeline has not ended."
 
@@ -194,20 +195,20 @@ def test_a_lost_worker_does_not_block_the_next_slot(
     claim = leases.claim(store.create(pipeline_id).id, "dagster")
     expire(database, claim.run)
 
-    assert isinstance(JobStore(database).take_slot(pipeline_id, SLOT), UUID)
+    assert isinstance(SlotStore(database).take(pipeline_id, SLOT), UUID)
 
 
 def test_a_disabled_pipeline_has_no_slots(database: Database, organization_id: UUID) -> None:
     pipeline = store_pipeline(database, organization_id, enabled=False)
 
-    assert JobStore(database).take_slot(pipeline.id, SLOT) == "The pipeline is disabled."
+    assert SlotStore(database).take(pipeline.id, SLOT) == "The pipeline is disabled."
 
 
 def test_a_pending_run_is_launched_by_one_dispatcher(
     database: Database, store: RunStore, pipeline_id: UUID
 ) -> None:
     run = store.create(pipeline_id)
-    upkeep = UpkeepStore(database)
+    upkeep = UpkeepStore(database, LIMITS)
 
     with ThreadPoolExecutor(4) as pool:
         leased = [
@@ -221,7 +222,7 @@ def test_a_dispatcher_that_died_leaves_the_run_to_the_next(
     database: Database, store: RunStore, pipeline_id: UUID
 ) -> None:
     run = store.create(pipeline_id)
-    upkeep = UpkeepStore(database)
+    upkeep = UpkeepStore(database, LIMITS)
     upkeep.lease_launches(10)
     make_due(database)
 
@@ -239,7 +240,7 @@ def test_a_cancelled_run_is_stopped_in_dagster_until_it_is_done(
 ) -> None:
     claim = leases.claim(store.create(pipeline_id).id, "dagster")
     store.cancel(claim.run.id)
-    upkeep = UpkeepStore(database)
+    upkeep = UpkeepStore(database, LIMITS)
 
     [first], second = upkeep.lease_stops(10), upkeep.lease_stops(10)
     make_due(database)
@@ -256,7 +257,7 @@ def test_an_end_that_only_dagster_saw_is_written_down_once(
     database: Database, store: RunStore, leases: LeaseStore, pipeline_id: UUID
 ) -> None:
     claim = leases.claim(store.create(pipeline_id).id, "dagster")
-    upkeep = UpkeepStore(database)
+    upkeep = UpkeepStore(database, LIMITS)
 
     first = upkeep.dagster_ended(claim.run, RunStatus.FAILED, "run.worker_lost", "It died.")
     second = upkeep.dagster_ended(claim.run, RunStatus.CANCELLED, "", "")
@@ -299,7 +300,7 @@ def test_a_purge_leaves_a_nameless_tombstone(
 ) -> None:
     run = store.create(pipeline_id)
     PipelineStore(database, organization_id).delete(pipeline_id)
-    upkeep = UpkeepStore(database)
+    upkeep = UpkeepStore(database, LIMITS)
 
     [tombstone] = upkeep.to_purge()
     upkeep.purged(pipeline_id)

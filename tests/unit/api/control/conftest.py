@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from fakes.dagster import FakeDagster
 from sqlalchemy import update
-from stored import store_pipeline
+from stored import LIMITS, store_pipeline
 
 from headrace.store.database import Database
 from headrace.store.leases import LeaseStore
@@ -49,7 +49,7 @@ def pipeline_id(database: Database, organization_id: UUID) -> UUID:
 @pytest.fixture
 def upkeep(database: Database) -> UpkeepStore:
     """What the loops take up."""
-    return UpkeepStore(database)
+    return UpkeepStore(database, LIMITS)
 
 
 @pytest.fixture

@@ -1,0 +1,93 @@
+"""Which of the runs that wait are launched next.
+
+There is no queue beside the rows: whoever launches counts what goes on and takes what fits, in its own
+transaction. Priority decides first; then the domain, and within it the source, that has least going on, so
+that one team's backfill does not hold up the others; then age.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select, text
+
+from headrace.records import RunStatus
+from headrace.store.schema import pipelines, runs
+
+CANDIDATES = 500
+"""How many of the oldest waiting runs of each priority are looked at: fairness beyond that comes in turns."""
+_LOCK = 4242200722
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many runs may go on at once; None: no limit of its own."""
+
+    total: int
+    per_source: int | None = None  # by the connector's name
+    per_domain: int | None = None
+
+
+def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> Sequence[Row[Any]]:
+    """Return up to `most` due runs that fit the limits, in the order in which to launch them.
+
+    Those chosen are locked until the transaction ends. On PostgreSQL dispatchers take turns, so that two that
+    count at once do not exceed a limit together.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    going = connection.execute(_going()).all()
+    by_source = Counter(row.source for row in going)
+    by_domain = Counter(row.domain_id for row in going)
+    waiting = list(connection.execute(_waiting(now)).all())
+    chosen: list[Row[Any]] = []
+    while len(chosen) < most and len(going) + len(chosen) < limits.total:
+        fitting = [
+            row
+            for row in waiting
+            if _below(by_source[row.source], limits.per_source)
+            and (row.domain_id is None or _below(by_domain[row.domain_id], limits.per_domain))
+        ]
+        if not fitting:
+            break
+        taken = min(
+            fitting,
+            key=lambda row: (
+                -row.priority,
+                by_domain[row.domain_id],
+                by_source[row.source],
+                row.launch_at,
+            ),
+        )
+        waiting.remove(taken)
+        by_source[taken.source] += 1
+        by_domain[taken.domain_id] += 1
+        chosen.append(taken)
+    return chosen
+
+
+def _below(count: int, limit: int | None) -> bool:
+    return limit is None or count < limit
+
+
+def _going() -> Select[Any]:
+    """The runs that a worker has, or that are being launched."""
+    launched = (runs.c.status == RunStatus.PENDING) & (runs.c.dagster_run_id.is_not(None))
+    return (
+        select(pipelines.c.source, pipelines.c.domain_id)
+        .join(pipelines, pipelines.c.id == runs.c.pipeline_id)
+        .where((runs.c.status == RunStatus.RUNNING) | launched)
+    )
+
+
+def _waiting(now: datetime) -> Select[Any]:
+    return (
+        select(runs, pipelines.c.source, pipelines.c.domain_id)
+        .join(pipelines, pipelines.c.id == runs.c.pipeline_id)
+        .where(runs.c.status == RunStatus.PENDING, runs.c.launch_at <= now)
+        .order_by(runs.c.priority.desc(), runs.c.launch_at)
+        .limit(CANDIDATES)
+        .with_for_update(of=runs, skip_locked=True)
+    )
