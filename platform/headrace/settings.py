@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     connectors_dir: Path | None = Field(
         None, description="Folder of your own connectors' files; unset: `connectors` in the home folder."
     )
+    connectors_dir: Path | None = Field(
+        None, description="Folder of your own connectors' files; unset: `connectors` in the home folder."
+    )
     private_networks: bool = Field(
         True, description="Whether sources and destinations may connect to private and loopback addresses."
     )
@@ -109,6 +112,11 @@ class Settings(BaseSettings):
             return self.config_dir.expanduser().resolve()
         base = self.xdg_config_home
         return (base if base is not None and base.is_absolute() else Path.home() / ".config") / "headrace"
+
+    @property
+    def connectors(self) -> Path:
+        """The folder of this installation's own connectors; it need not exist."""
+        return self.root / "connectors" if self.connectors_dir is None else self.connectors_dir.resolve()
 
     @property
     def connectors(self) -> Path:

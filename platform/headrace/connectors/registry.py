@@ -1,15 +1,21 @@
-"""Connector names to classes. Looking a name up imports that one connector's module, and nothing else."""
+"""Connector names to classes. Looking a name up imports that one connector's module, and nothing else.
+
+A built-in's name comes before a package's, and that before one in the local folder: none takes another's
+secrets.
+"""
 
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Literal, TypeVar
 
-from headrace.connectors.base import Destination, Source
+from headrace.connectors import local
+from headrace.connectors.base import Connector, Destination, Source
 from headrace.errors import Invalid
 
 Kind = Literal["source", "destination"]
+K = TypeVar("K", bound=Connector)
 
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
@@ -18,6 +24,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "files": "headrace.connectors.files:FilesSource",
         "hubspot": "headrace.connectors.hubspot:HubspotSource",
         "postgres": "headrace.connectors.postgres:PostgresSource",
+        "python": "headrace.connectors.python:PythonSource",
         "sqlite": "headrace.connectors.sqlite:SQLiteSource",
     },
     "destination": {
@@ -53,45 +60,52 @@ class BrokenConnector(Invalid):
 
 
 def source(name: str) -> type[Source]:
-    """Return a source's class. Raises UnknownConnector and BrokenConnector."""
-    found = _import("source", name)
-    if not issubclass(found, Source):
-        raise BrokenConnector(f"What is installed as {name!r} is not a source.")
-    return found
+    """Return a source's class. Raises UnknownConnector, BrokenConnector and BrokenFile."""
+    return _find("source", name, Source)  # type: ignore[type-abstract]
 
 
 def destination(name: str) -> type[Destination]:
-    """Return a destination's class. Raises UnknownConnector and BrokenConnector."""
-    found = _import("destination", name)
-    if not issubclass(found, Destination):
-        raise BrokenConnector(f"What is installed as {name!r} is not a destination.")
-    return found
+    """Return a destination's class. Raises UnknownConnector, BrokenConnector and BrokenFile."""
+    return _find("destination", name, Destination)  # type: ignore[type-abstract]
 
 
 def source_names() -> tuple[str, ...]:
-    """Return the installed sources' names, in order, without importing one."""
-    return tuple(sorted(_references("source")))
+    """Return the sources' names, in order; only files of the local folder are imported."""
+    return tuple(sorted(_references("source").keys() | local.folder().names(Source)))
 
 
 def destination_names() -> tuple[str, ...]:
-    """Return the installed destinations' names, in order, without importing one."""
-    return tuple(sorted(_references("destination")))
+    """Return the destinations' names, in order; only files of the local folder are imported."""
+    return tuple(sorted(_references("destination").keys() | local.folder().names(Destination)))
+
+
+def is_installed(kind: Kind, name: str) -> bool:
+    """Whether Headrace itself or a package brings a connector of that name."""
+    return name in _references(kind)
 
 
 @cache
 def _references(kind: Kind) -> dict[str, str]:
-    """Every connector's `module:Class`. A built-in keeps its name: a package cannot take its secrets."""
+    """The `module:Class` of every connector that is built in or installed."""
     installed = {entry.name: entry.value for entry in entry_points(group=f"headrace.{kind}s")}
     return installed | _BUILT_IN[kind]
 
 
-def _import(kind: Kind, name: str) -> type:
-    references = _references(kind)
-    if name not in references:
-        raise UnknownConnector(kind, name, tuple(sorted(references)))
-    module, _, attribute = references[name].partition(":")
+def _find(kind: Kind, name: str, base: type[K]) -> type[K]:
+    if is_installed(kind, name):
+        return _import(kind, name, base)
+    found = local.folder().find(name, base)
+    if found is None:
+        raise UnknownConnector(kind, name, source_names() if kind == "source" else destination_names())
+    return found
+
+
+def _import(kind: Kind, name: str, base: type[K]) -> type[K]:
+    module, _, attribute = _references(kind)[name].partition(":")
     try:
         found = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BrokenConnector(f"The {kind} {name!r} cannot be imported.") from error
-    return found if isinstance(found, type) else type(found)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise BrokenConnector(f"What is installed as {name!r} is not a {kind}.")
+    return found
