@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,7 +40,7 @@ def csv(tmp_path):
 class _Handler(BaseHTTPRequestHandler):
     """Answers as the path says, and remembers the headers it was sent."""
 
-    seen: list[tuple[str, dict[str, str]]]
+    seen: ClassVar[list[tuple[str, dict[str, str]]]]
     redirect_to = ""
 
     def do_GET(self) -> None:
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[tuple[str, type[_Handler]]]:
     class Handler(_Handler):
-        seen = []
+        seen: ClassVar[list[tuple[str, dict[str, str]]]] = []
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
