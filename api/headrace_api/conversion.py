@@ -5,81 +5,90 @@ pyarrow is imported with the first conversion: a service that only takes orders 
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
-import json
-import math
-from collections.abc import Iterator
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
 
 _ROWS = 4096
+_JSON = msgspec.json.Encoder(enc_hook=str, decimal_format="string")
 
 
 def csv_lines(path: Path) -> Iterator[bytes]:
-    """Yield a header and the rows. Null is an empty field; lists and structs are written as JSON."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    for number, (names, rows) in enumerate(_batches(path)):
-        if number == 0:
-            writer.writerow(names)
-        writer.writerows([_field(row[name]) for name in names] for row in rows)
-        yield buffer.getvalue().encode()
-        buffer.seek(0)
-        buffer.truncate()
+    """Yield a header and the rows.
+
+    Null, NaN and infinity are empty fields, lists and structs are JSON, all else is as in JSON lines.
+    """
+    yield _csv([_names(path)])
+    for batch in _batches(path):
+        columns = [_fields(column) for column in batch.columns]
+        yield _csv(zip(*columns, strict=True))
 
 
 def json_lines(path: Path) -> Iterator[bytes]:
     """Yield an object for each row.
 
-    Times are ISO 8601, decimals are text, binary is base64; NaN and infinity are null.
+    Times and durations are ISO 8601, decimals are text, binary is base64; NaN and infinity are null.
     """
-    for _, rows in _batches(path):
-        lines = (json.dumps(_plain(row), ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
-        yield "".join(lines).encode()
+    for batch in _batches(path):
+        yield _JSON.encode_lines(batch.to_pylist())
 
 
-def _batches(path: Path) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-    """Yield the column names with a part of the rows; at least once, so that an empty file has its header."""
+def _names(path: Path) -> list[str]:
+    import pyarrow.parquet as pq
+
+    names: list[str] = pq.read_schema(path).names
+    return names
+
+
+def _batches(path: Path) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
-        yield names, []
+        # Python's times have no nanoseconds.
+        fields = [field.with_type(_microseconds(field.type)) for field in file.schema_arrow]
         for batch in file.iter_batches(batch_size=_ROWS):
-            yield names, batch.to_pylist()
+            yield batch.cast(pa.schema(fields), safe=False)
+
+
+def _microseconds(data_type: pa.DataType) -> pa.DataType:
+    import pyarrow as pa
+
+    if getattr(data_type, "unit", None) != "ns":
+        return data_type
+    if pa.types.is_timestamp(data_type):
+        return pa.timestamp("us", data_type.tz)
+    return pa.time64("us") if pa.types.is_time(data_type) else pa.duration("us")
+
+
+def _fields(column: pa.Array) -> list[Any]:
+    """Return a column's values as `csv` writes them: texts and numbers as they are, and None as nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_finite(column), column, None)
+    as_they_are = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_floating)
+    values: list[Any] = column.to_pylist()
+    return values if any(is_type(column.type) for is_type in as_they_are) else [_field(v) for v in values]
 
 
 def _field(value: Any) -> str:
-    plain = _plain(value)
+    plain = msgspec.to_builtins(value, enc_hook=str)
     if plain is None:
         return ""
-    if isinstance(plain, str):
-        return plain
-    return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    return plain if isinstance(plain, str) else _JSON.encode(plain).decode()
 
 
-def _plain(value: Any) -> Any:
-    """Return the value as JSON has it."""
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case dict():
-            return {str(key): _plain(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_plain(inner) for inner in value]
-        case datetime() | date() | time():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case Decimal():
-            return str(value)
-        case bytes():
-            return base64.b64encode(value).decode()
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            return str(value)
+def _csv(rows: Iterable[Iterable[Any]]) -> bytes:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer).writerows(rows)
+    return buffer.getvalue().encode()
