@@ -3,15 +3,17 @@
 import json
 from collections.abc import Iterator
 from html import escape
+from http import HTTPStatus
 from importlib.util import find_spec
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from headrace.errors import HeadraceError
+from headrace.connectors.base import ConnectorError
+from headrace.errors import HeadraceError, StartupError
 from headrace_api.openapi import openapi
-from headrace_api.problems import status_of
+from headrace_api.problems import code_of, status_of
 from headrace_api.requests import Visit
 from headrace_api.responses import JSON
 from headrace_api.routing import Endpoint, Routes
@@ -24,6 +26,7 @@ _PUBLISHED = {
     "page.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+_STATUSES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.INTERNAL_SERVER_ERROR)
 _HEADERS = {
     # Swagger UI shows its icons as data: images.
     "Content-Security-Policy": (
@@ -83,16 +86,14 @@ def _swagger_ui() -> Path:
 
 
 def _error_rows() -> Iterator[str]:
-    errors = {error.code: error for error in _descendants(HeadraceError)}
-    for code, error in sorted(errors.items()):
-        cells = (
-            f"<code>{escape(code)}</code>",
-            str(status_of(error)),
-            escape(error.title),
-            escape(error.hint),
-        )
-        row = "".join(f"<td>{cell}</td>" for cell in cells)
-        yield f'<tr id="{escape(code)}">{row}</tr>\n'
+    rows = {code_of(status): (str(status.value), status.phrase, "") for status in _STATUSES}
+    for error in _descendants(HeadraceError):
+        if not issubclass(error, StartupError):
+            where = "failed run" if issubclass(error, ConnectorError) else str(status_of(error))
+            rows[error.code] = (where, error.title, error.hint)
+    for code, cells in sorted(rows.items()):
+        rendered = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        yield f'<tr id="{escape(code)}"><td><code>{escape(code)}</code></td>{rendered}</tr>\n'
 
 
 def _descendants(error: type[HeadraceError]) -> Iterator[type[HeadraceError]]:

@@ -121,9 +121,14 @@ def answer_unforeseen(request: Request) -> Response:
     return _rendered(request, _plain(request, 500), {})
 
 
+def code_of(status: HTTPStatus) -> str:
+    """Return the code of an error of which no more is known than its status."""
+    return f"http.{status.name.lower()}"
+
+
 def _plain(request: Request, status: int) -> Problem:
     phrase = HTTPStatus(status).phrase
-    code = f"http.{phrase.lower().replace(' ', '_').replace('-', '_')}"
+    code = code_of(HTTPStatus(status))
     return Problem(
         type=f"/docs/errors#{code}",
         title=phrase,
