@@ -25,6 +25,7 @@ _RUN_CODES = {
     "run.internal_error": "Headrace itself failed; the run's log says where.",
 }
 _FIELD_CODES = {
+    "field.null": "A field that cannot be null is.",
     "field.missing": "A field that is needed is absent.",
     "field.unknown": "There is no such field.",
     "field.control_character": "A text holds a control character.",

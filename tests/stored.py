@@ -26,7 +26,7 @@ def columns(**changes: Any) -> PipelineColumns:
         "tags": (),
         "config": SealedConfig(sealed=b"sealed", key_id="0" * 16, revision=1),
     }
-    return cast(PipelineColumns, plain | changes)
+    return cast("PipelineColumns", plain | changes)
 
 
 def store_pipeline(database: Database, organization_id: UUID, **changes: Any) -> Pipeline:

@@ -11,7 +11,7 @@ from starlette.middleware import Middleware
 
 from headrace.errors import HeadraceError
 from headrace.service.platform import Platform
-from headrace_api import connectors, docs, domains, pipelines, runs, system, tokens
+from headrace_api import connectors, docs, domains, pipelines, runs, schedules, states, system, tokens
 from headrace_api.backend import Backend, ControlLoops, Dagster
 from headrace_api.metrics import Metrics
 from headrace_api.middleware import LastNet, Observation
@@ -20,7 +20,7 @@ from headrace_api.routing import Endpoint, starlette_routes
 
 ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
-    for noun in (pipelines, runs, domains, connectors, tokens, system)
+    for noun in (pipelines, schedules, states, runs, domains, connectors, tokens, system)
     for endpoint in noun.routes.endpoints
 )
 """Everything that OpenAPI describes; the pages below /docs describe it, and are not described."""

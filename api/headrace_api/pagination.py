@@ -50,8 +50,12 @@ def page_of(paging: Paging) -> Page:
 
 def paged(request: Request, page: Page, items: Sequence[T], total: int) -> Answer[Sequence[T]]:
     """Answer with one page of a list of `total` items, and links to the others."""
-    headers = {"X-Total-Count": str(total), "Link": _links(request, page, total)}
-    return Answer(body=items, headers=headers)
+    return Answer(body=items, headers=page_headers(request, page, total))
+
+
+def page_headers(request: Request, page: Page, total: int) -> dict[str, str]:
+    """Return the headers that tell of a page's place in a list of `total` items."""
+    return {"X-Total-Count": str(total), "Link": _links(request, page, total)}
 
 
 def _links(request: Request, page: Page, total: int) -> str:

@@ -98,6 +98,19 @@ class RunItem(BaseModel):
     created_at: Timestamp
 
 
+class AttemptView(BaseModel):
+    """An attempt of a run that failed and was followed by another."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    attempt: int
+    started_at: Timestamp | None
+    finished_at: Timestamp
+    error_code: str
+    error: str
+    dagster_run_id: str | None
+
+
 class RunView(BaseModel):
     """A run."""
 
@@ -122,6 +135,7 @@ class RunView(BaseModel):
     phase: str | None = Field(description="What a running worker is doing.")
     error_code: str | None
     dagster_run_id: str | None
+    attempts: Sequence[AttemptView] = Field([], description="Earlier attempts, which failed, oldest first.")
 
 
 class RunLog(BaseModel):
@@ -166,7 +180,10 @@ def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunItem]]:
 @routes("GET", "/api/pipelines/runs/{run_id:uuid}", role=Role.VIEWER, problems=(404,))
 def get_run(call: Call, run_id: UUID) -> Answer[RunView]:
     """Get a run's details."""
-    return Answer(body=RunView.model_validate(_runs(call).get(run_id)))
+    runs = _runs(call)
+    view = RunView.model_validate(runs.get(run_id))
+    earlier = [AttemptView.model_validate(attempt) for attempt in runs.attempts(run_id)]
+    return Answer(body=view.model_copy(update={"attempts": earlier}))
 
 
 @routes(

@@ -5,7 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 from headrace.errors import Conflict, NotFound
-from headrace.records import Page, Principal, Run, RunStatus
+from headrace.records import Attempt, Page, Principal, Run, RunStatus
 from headrace.service.platform import Platform
 from headrace.store.runs import RunStore
 
@@ -53,6 +53,10 @@ class Runs:
     def get(self, run_id: UUID) -> Run:
         """Return the run. Raises RunNotFound."""
         return self._store.get(run_id)
+
+    def attempts(self, run_id: UUID) -> Sequence[Attempt]:
+        """Return the run's earlier attempts, oldest first. Raises RunNotFound."""
+        return self._store.attempts(run_id)
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run; one that is cancelled already stays so. Raises RunNotFound, RunAlreadyEnded."""
