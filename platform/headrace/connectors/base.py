@@ -100,6 +100,7 @@ class ReadRequest:
     cursor: Cursor | None = None  # read what comes after it; None: from the start
     max_iterations: int | None = None  # pages or batches at most, for trials
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
+    check: Callable[[], None] = lambda: None  # raises when the run must end: for sources that wait
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +150,13 @@ class Source(Connector, ABC):
     def known_streams(cls) -> Sequence[Stream]:
         """The streams that are known without connecting; empty where they depend on the system."""
         return ()
+
+    def declared(self, stream: str) -> Stream | None:
+        """Return what this configuration alone says of a stream; None when there is no such stream."""
+        for known in self.known_streams():
+            if known.name == stream:
+                return known
+        return Stream(name=stream, sync_modes=self.dynamic_sync_modes) if self.dynamic_streams else None
 
     def streams(self) -> Sequence[Stream]:
         """The streams that can be read, asked of the system where they depend on it."""

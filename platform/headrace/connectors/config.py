@@ -234,18 +234,17 @@ def _own_keys(section: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_sync(keys: _SourceKeys, source: Source, destination: Destination | None, faults: _Faults) -> None:
     """Note a stream that the source lacks, and a sync mode that the stream or the destination lacks."""
-    known = {stream.name: stream for stream in source.known_streams()}
-    stream = known.get(keys.stream)
-    if stream is None and not source.dynamic_streams:
-        detail = f"{source.title} has no such stream; it has {', '.join(known)}."
+    stream = source.declared(keys.stream)
+    if stream is None:
+        names = ", ".join(known.name for known in source.known_streams())
+        detail = f"{source.title} has no such stream" + (f"; it has {names}." if names else ".")
         return faults.add(("source", "stream"), "stream.unknown", detail)
-    modes = stream.sync_modes if stream else source.dynamic_sync_modes
-    if keys.sync_mode not in modes:
-        detail = f"The stream supports {', '.join(modes)}."
+    if keys.sync_mode not in stream.sync_modes:
+        detail = f"The stream supports {', '.join(stream.sync_modes)}."
         return faults.add(("source", "sync_mode"), "sync_mode.unsupported", detail)
     if keys.sync_mode is SyncMode.FULL_REFRESH:
         return None
-    fixed = stream.cursor_field if stream else None
+    fixed = stream.cursor_field
     if fixed is None and keys.cursor_field is None:
         faults.add(("source", "cursor_field"), "cursor_field.missing", "Name the field to sync by.")
     if fixed is not None and keys.cursor_field not in (None, fixed):

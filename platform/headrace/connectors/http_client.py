@@ -16,10 +16,10 @@ from typing import Self
 from urllib.parse import urljoin
 
 import urllib3
-from pydantic import Field
 
 from headrace.connectors import network
-from headrace.connectors.base import Section, Unauthorized, Unreachable, Unreadable
+from headrace.connectors.base import Unauthorized, Unreachable, Unreadable
+from headrace.connectors.http_limits import Limits
 from headrace.connectors.http_messages import Request, Response, origin
 
 _CHUNK = 256 * 1024
@@ -57,19 +57,7 @@ class ResponseTooLarge(Unreadable):
 
 
 class Stopped(Exception):
-    """The client was told to stop. It never reaches a user: who stops a client has left already."""
-
-
-class Limits(Section):
-    """How long to wait, how often to try, how much to take."""
-
-    requests_per_second: float | None = Field(None, gt=0, description="At most this many; unset: no limit.")
-    connect_timeout: float = Field(10.0, gt=0, description="Seconds to wait for a connection.")
-    read_timeout: float = Field(60.0, gt=0, description="Seconds to wait for the next bytes of an answer.")
-    response_timeout: float = Field(300.0, gt=0, description="Seconds that one answer may take as a whole.")
-    attempts: int = Field(6, ge=1, le=20, description="Requests at most for one page, retries included.")
-    longest_wait: float = Field(300.0, ge=0, description="Longest Retry-After to obey, in seconds.")
-    response_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="Size of one answer at most.")
+    """The client was closed. It never reaches a user: who closes a client has left already."""
 
 
 class Authorization:
@@ -85,6 +73,9 @@ class Authorization:
     def renew(self, refused: Mapping[str, str]) -> bool:
         """Whether there is something else to try after the server refused these headers with 401."""
         return False
+
+    def close(self) -> None:
+        """End what the authorization waits for, and its connections."""
 
 
 class HttpClient:
@@ -113,12 +104,13 @@ class HttpClient:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._pools.clear()
+        self.close()
 
-    def stop(self) -> None:
-        """End every wait, from any thread; what is being sent ends with the next bytes."""
+    def close(self) -> None:
+        """Close idle connections and end every wait, from any thread; a transfer ends at its next bytes."""
         self._stopped.set()
+        self._authorization.close()
+        self._pools.clear()
 
     def send(self, request: Request, *, accept: Collection[int] = ()) -> Response:
         """Send a request until it is answered, and return the answer: 2xx, or a status in `accept`.

@@ -24,6 +24,7 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
         "files": "headrace.connectors.files:FilesSource",
         "hubspot": "headrace.connectors.hubspot:HubspotSource",
         "postgres": "headrace.connectors.postgres:PostgresSource",
+        "rest": "headrace.connectors.rest:RestSource",
         "python": "headrace.connectors.python:PythonSource",
         "sqlite": "headrace.connectors.sqlite:SQLiteSource",
     },

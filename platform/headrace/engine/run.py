@@ -178,6 +178,7 @@ class _Run:
             cursor=cursor,
             max_iterations=self.config.max_iterations,
             log=self.log,
+            check=self.check,
         )
         if cursor is not None:
             self.log.info("Reading what comes after the last cursor")

@@ -1,0 +1,208 @@
+"""Reading a stream of a REST API: page after page, for each record of the parent stream where it has one."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+from pydantic import SecretStr
+
+from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.http_authentication import authenticated_client
+from headrace.connectors.http_client import HttpClient
+from headrace.connectors.http_messages import Request, origin
+from headrace.connectors.http_prefetch import ahead
+from headrace.connectors.rest_api import RestApi
+from headrace.connectors.rest_config import Endpoint, Incremental, Resource
+from headrace.connectors.rest_incremental import Window
+from headrace.connectors.rest_paginators import Auto, Page
+from headrace.connectors.rest_paths import MISSING, select
+from headrace.connectors.rest_templates import filled, filled_path
+from headrace.connectors.secrets import secrets_within
+
+Records = list[dict[str, Any]]
+_USUAL_SELECTORS = ("data", "items", "results", "records", "entries", "value", "objects")
+
+
+class ForeignAddress(Unreadable):
+    """A page's link leads to a host that the configuration does not name; credentials would go there."""
+
+    code = "source.foreign_address"
+    title = "Link to another host"
+    hint = "Name the host in allowed_hosts if the API's pages lie there."
+
+
+class NoRecords(Unreadable):
+    """The answer has nothing where its records should lie."""
+
+    code = "source.no_records"
+    title = "No records in the answer"
+    hint = "Point data_selector to the list of records in the answer."
+
+
+def read(api: RestApi, request: ReadRequest) -> Iterator[Records | Checkpoint]:
+    """Yield the pages of a stream, the next one being fetched meanwhile. Raises ConnectorError."""
+    with client_of(api, request.log) as client:
+        yield from ahead(_items(RestReader(api=api, client=client, log=request.log), request), request.check)
+
+
+def first_page(api: RestApi, stream: str) -> Records:
+    """Return the first page of a stream. Raises ConnectorError."""
+    log = logging.getLogger("headrace.connector")
+    with client_of(api, log) as client:
+        return next(RestReader(api=api, client=client, log=log).pages(stream, Window()), [])
+
+
+def client_of(api: RestApi, log: logging.Logger) -> HttpClient:
+    """Return a client with the API's credentials and limits."""
+    return authenticated_client(api.authentication, limits=api.limits, secrets=secrets_within(api), log=log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestReader:
+    """Reads the streams of one API."""
+
+    api: RestApi
+    client: HttpClient
+    log: logging.Logger
+
+    def pages(self, stream: str, window: Window) -> Iterator[Records]:
+        """Yield the pages of a stream, of all its parent's records in turn. Raises ConnectorError."""
+        resource = self.api.resource(stream)
+        parent = resource.parent
+        if parent is None:
+            yield from self._list(resource.endpoint, window, {})
+            return
+        fields = resource.endpoint.parents[parent]
+        for page in self.pages(parent, Window()):
+            for record in page:
+                values = {f"resources.{parent}.{name}": _field(record, name) for name in fields}
+                added = {f"_{parent}_{name}": record.get(name) for name in resource.include_from_parent}
+                for records in self._list(resource.endpoint, window, values):
+                    yield [{**record, **added} for record in records] if added else records
+
+    def _list(self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]) -> Iterator[Records]:
+        paginator, selector = endpoint.paginator, endpoint.data_selector
+        credentials = _secret_params(endpoint)
+        following: Request | None = paginator.first(self._request(endpoint, window, values))
+        for number in count(1):
+            assert following is not None
+            request = _with_missing(following, credentials)
+            answer = self.client.send(request, accept=endpoint.ignored_statuses)
+            if answer.status in endpoint.ignored_statuses:
+                return
+            document = answer.json()
+            selector = guess(document) if selector is None else selector
+            found = _selected(document, selector, answer.label)
+            page = Page(request=following, response=answer, document=document, records=found)
+            yield _records(found)
+            if isinstance(paginator, Auto):
+                paginator = paginator.detected(page)
+                self.log.info("%s: pages by %s, records at %r", answer.label, paginator.type, selector or "$")
+            following = paginator.following(page)
+            if following is None or number == endpoint.max_pages:
+                return
+            following = self._checked(following, page.request)
+
+    def _request(self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]) -> Request:
+        values = {**values, **window.values}
+        base, path = self.api.base_url.rstrip("/"), filled_path(endpoint.path, values).lstrip("/")
+        return Request(
+            url=f"{base}/{path}" if path else self.api.base_url,
+            method=endpoint.method,
+            params={**filled(endpoint.params, values), **window.params},
+            headers=filled(endpoint.headers, {}),
+            json=None if endpoint.json_body is None else filled(endpoint.json_body, values),
+        )
+
+    def _checked(self, following: Request, last: Request) -> Request:
+        """Return the next request, where it leads forward and to a host that may see the credentials."""
+        if following == last:
+            raise Unreadable("The API names a page as the one after itself.")
+        if origin(following.url) == origin(last.url):
+            return following
+        scheme, host, _ = origin(following.url)
+        base = urlsplit(self.api.base_url)
+        if scheme == "http" and base.scheme == "https" and host == base.hostname:
+            # Servers behind a proxy that ends TLS write such links.
+            return replace(following, url=urljoin(self.api.base_url, _without_host(following.url)))
+        if origin(following.url) != origin(self.api.base_url) and host not in self.api.allowed_hosts:
+            raise ForeignAddress(f"The link to the next page leads to {host}.")
+        return following
+
+
+def _items(reader: RestReader, request: ReadRequest) -> Iterator[Records | Checkpoint]:
+    resource = reader.api.resource(request.stream)
+    window = _window(resource, request)
+    for records in islice(reader.pages(request.stream, window), request.max_iterations):
+        yield window.new(records)
+        if resource.parent is not None:
+            continue  # an order holds among one parent's records only
+        checkpoint = window.checkpoint(records)
+        if checkpoint is not None:
+            yield checkpoint
+        if window.is_behind(records):
+            return
+
+
+def _window(resource: Resource, request: ReadRequest) -> Window:
+    is_incremental = request.sync_mode is SyncMode.INCREMENTAL
+    return Window(
+        spec=resource.endpoint.incremental or Incremental(),
+        cursor_field=request.cursor_field if is_incremental else None,
+        after=request.cursor if is_incremental else None,
+        merges=bool(resource.primary_key),
+    )
+
+
+def guess(document: Any) -> str:
+    """Return the path of the records in an answer: a usual name, the only list, or the answer itself."""
+    if not isinstance(document, dict):
+        return ""
+    lists = [key for key, value in document.items() if isinstance(value, list)]
+    usual = [key for key in _USUAL_SELECTORS if key in lists]
+    if usual or len(lists) == 1:
+        return f"['{(usual or lists)[0]}']"
+    return ""
+
+
+def _selected(document: Any, selector: str, label: str) -> list[Any]:
+    found = select(document, selector)
+    if found is MISSING:
+        keys = ", ".join(map(repr, list(document)[:10])) if isinstance(document, dict) else "no keys"
+        raise NoRecords(f"{label}: the answer has nothing at {selector!r}; it has {keys}.")
+    if found is None:
+        return []
+    return found if isinstance(found, list) else [found]
+
+
+def _records(found: list[Any]) -> Records:
+    """Plain values become records of one field."""
+    if all(type(record) is dict for record in found):
+        return found
+    return [record if isinstance(record, dict) else {"value": record} for record in found]
+
+
+def _field(record: Mapping[str, Any], path: str) -> Any:
+    found = select(record, path)
+    return None if found is MISSING else found
+
+
+def _secret_params(endpoint: Endpoint) -> dict[str, str]:
+    return {n: v.get_secret_value() for n, v in endpoint.params.items() if isinstance(v, SecretStr)}
+
+
+def _with_missing(request: Request, credentials: Mapping[str, str]) -> Request:
+    """Add the credentials among the parameters: links to next pages come without them."""
+    if not credentials or credentials.keys() <= request.params.keys():
+        return request
+    linked = parse_qs(urlsplit(request.url).query)
+    missing = {name: value for name, value in credentials.items() if name not in linked}
+    return replace(request, params={**missing, **request.params})
+
+
+def _without_host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
