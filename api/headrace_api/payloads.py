@@ -1,7 +1,6 @@
 """Field types that bodies, query parameters and answers of more than one noun have."""
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
@@ -43,7 +42,6 @@ Switch = Annotated[bool, BeforeValidator(_switch)]
 Config = Annotated[
     dict[str, Any], Field(description="The connectors' own keys, which each connector checks.")
 ]
-Id = UUID
 
 
 def unique(items: list[str]) -> list[str]:
