@@ -38,7 +38,7 @@ def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> 
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-    going = connection.execute(_going()).all()
+    going = connection.execute(_going(now)).all()
     by_source = Counter(row.source for row in going)
     by_domain = Counter(row.domain_id for row in going)
     waiting = list(connection.execute(_waiting(now)).all())
@@ -72,9 +72,10 @@ def _below(count: int, limit: int | None) -> bool:
     return limit is None or count < limit
 
 
-def _going() -> Select[Any]:
-    """The runs that a worker has, or that are being launched."""
-    launched = (runs.c.status == RunStatus.PENDING) & (runs.c.dagster_run_id.is_not(None))
+def _going(now: datetime) -> Select[Any]:
+    """The runs that a worker has, or that a dispatcher or Dagster's daemon is launching."""
+    being_launched = (runs.c.launches > 0) & (runs.c.launch_at > now)
+    launched = (runs.c.status == RunStatus.PENDING) & (runs.c.dagster_run_id.is_not(None) | being_launched)
     return (
         select(pipelines.c.source, pipelines.c.domain_id)
         .join(pipelines, pipelines.c.id == runs.c.pipeline_id)

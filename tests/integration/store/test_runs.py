@@ -10,12 +10,12 @@ from headrace.errors import HeadraceError
 from headrace.records import Page, Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.jobs import JobStore
-from headrace.store.slots import SlotStore
 from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
 from headrace.store.pipelines import PipelineStore
 from headrace.store.runs import RunAlreadyActive, RunAlreadyEnded, RunNotFound, RunStore
 from headrace.store.schema import runs
 from headrace.store.scoped import PipelineNotFound
+from headrace.store.slots import SlotStore
 from headrace.store.tokens import TokenStore
 from headrace.store.upkeep import UpkeepStore
 

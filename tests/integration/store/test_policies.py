@@ -1,0 +1,262 @@
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import update
+from stored import LIMITS, store_pipeline
+
+from headrace.records import Missed, Overlap, Page, Policy, Run, RunStatus, SlotOutcome
+from headrace.store.database import Database
+from headrace.store.domains import DomainStore
+from headrace.store.leases import Ending, LeaseStore
+from headrace.store.queue import Limits
+from headrace.store.runs import RunStore
+from headrace.store.schema import runs
+from headrace.store.slots import ScheduleLedger, SlotStore
+from headrace.store.upkeep import UpkeepStore
+
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+PASSING = Ending(
+    status=RunStatus.FAILED, error_code="connector.unreachable", error="No answer.", may_pass=True
+)
+LASTING = Ending(status=RunStatus.FAILED, error_code="connector.unauthorized", error="Refused.")
+SUCCESS = Ending(status=RunStatus.SUCCESS, rows=1)
+
+
+@pytest.fixture
+def store(database: Database, organization_id: UUID) -> RunStore:
+    return RunStore(database, organization_id)
+
+
+@pytest.fixture
+def leases(database: Database) -> LeaseStore:
+    return LeaseStore(database, timedelta(seconds=15))
+
+
+def make_due(database: Database) -> None:
+    with database.write() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(runs).where(runs.c.launch_at.is_not(None)).values(launch_at=past))
+
+
+def lose_worker(database: Database, run: Run) -> None:
+    with database.write() as connection:
+        past = datetime.now(UTC) - timedelta(hours=1)
+        connection.execute(update(runs).where(runs.c.id == run.id).values(lease_until=past))
+    UpkeepStore(database, LIMITS).reap()
+
+
+def test_an_error_that_may_pass_is_followed_by_another_attempt(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    policy = Policy(max_attempts=2, retry_delay_seconds=60)
+    run = store.create(store_pipeline(database, organization_id, policy=policy).id)
+    first = leases.claim(run.id, "first")
+
+    assert leases.end(first.run, PASSING)
+
+    waiting = store.get(run.id)
+    assert (waiting.status, waiting.attempt, waiting.error_code) == (
+        RunStatus.PENDING,
+        2,
+        "connector.unreachable",
+    )
+    assert UpkeepStore(database, LIMITS).lease_launches(1) == []
+    make_due(database)
+    [launch] = UpkeepStore(database, LIMITS).lease_launches(1)
+    assert (launch.attempt, launch.launches) == (2, 0)
+    second = leases.claim(run.id, "second")
+    assert leases.end(second.run, SUCCESS)
+    assert (store.get(run.id).status, store.get(run.id).error) == (RunStatus.SUCCESS, None)
+    assert [(each.attempt, each.dagster_run_id) for each in store.attempts(run.id)] == [(1, "first")]
+
+
+def test_attempts_come_to_an_end(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    policy = Policy(max_attempts=2, retry_delay_seconds=0)
+    run = store.create(store_pipeline(database, organization_id, policy=policy).id)
+    for attempt in (1, 2):
+        leases.end(leases.claim(run.id, f"attempt-{attempt}").run, PASSING)
+
+    assert store.get(run.id).status is RunStatus.FAILED
+    assert len(store.attempts(run.id)) == 1
+
+
+def test_an_error_that_lasts_is_not_tried_again(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    run = store.create(store_pipeline(database, organization_id, policy=Policy(max_attempts=5)).id)
+
+    leases.end(leases.claim(run.id, "first").run, LASTING)
+
+    assert store.get(run.id).status is RunStatus.FAILED
+
+
+def test_the_worker_of_an_earlier_attempt_changes_nothing(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    policy = Policy(max_attempts=3, retry_delay_seconds=0)
+    run = store.create(store_pipeline(database, organization_id, policy=policy).id)
+    slept = leases.claim(run.id, "first")
+    lose_worker(database, slept.run)
+    leases.claim(run.id, "second")
+
+    assert not leases.renew(slept.run, phase="load", rows=1, bytes_=1)
+    assert not leases.end(slept.run, SUCCESS)
+    assert store.get(run.id).dagster_run_id == "second"
+
+
+def test_a_worker_lost_while_loading_is_followed_up_whatever_the_policy(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    run = store.create(store_pipeline(database, organization_id).id)
+    claim = leases.claim(run.id, "first")
+    leases.renew(claim.run, phase="load", rows=1, bytes_=1)
+
+    lose_worker(database, claim.run)
+
+    assert (store.get(run.id).status, store.get(run.id).attempt) == (RunStatus.PENDING, 2)
+
+
+def test_a_waiting_attempt_can_be_cancelled(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    run = store.create(store_pipeline(database, organization_id, policy=Policy(max_attempts=2)).id)
+    leases.end(leases.claim(run.id, "first").run, PASSING)
+
+    store.cancel(run.id)
+
+    make_due(database)
+    assert UpkeepStore(database, LIMITS).lease_launches(1) == []
+
+
+def test_a_slot_waits_for_the_active_run_where_the_policy_says_so(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    pipeline = store_pipeline(
+        database, organization_id, schedule="* * * * *", policy=Policy(overlap=Overlap.QUEUE)
+    )
+    active, slots = store.create(pipeline.id), SlotStore(database)
+
+    said = slots.take(pipeline.id, NOW)
+    early = slots.admit_waiting()
+    store.cancel(active.id)
+    admitted = slots.admit_waiting()
+
+    assert said == f"Run {active.id} of this pipeline has not ended. This slot waits for it."
+    assert (early, admitted, slots.admit_waiting()) == (0, 1, 0)
+    [slot], _ = ScheduleLedger(database, organization_id).list(pipeline.id, Page())
+    assert (slot.outcome, slot.run_status, slot.scheduled_at) == (SlotOutcome.RUN, RunStatus.PENDING, NOW)
+
+
+def test_the_ledger_tells_why_a_slot_has_no_run(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    pipeline = store_pipeline(database, organization_id, schedule="* * * * *")
+    active, slots = store.create(pipeline.id), SlotStore(database)
+
+    said, again = slots.take(pipeline.id, NOW), slots.take(pipeline.id, NOW)
+
+    [slot], total = ScheduleLedger(database, organization_id).list(pipeline.id, Page())
+    assert said == again == slot.reason == f"Run {active.id} of this pipeline has not ended."
+    assert (slot.outcome, slot.run_id, total) == (SlotOutcome.SKIPPED, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("missed", "runs_made"), [(Missed.NONE, 0), (Missed.LATEST, 1), (Missed.ALL, 3)], ids=str
+)
+def test_missed_slots_follow_the_policy(
+    database: Database, store: RunStore, organization_id: UUID, missed: Missed, runs_made: int
+) -> None:
+    pipeline = store_pipeline(database, organization_id, schedule="0 * * * *", policy=Policy(missed=missed))
+    slots = SlotStore(database)
+    newest = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    hours = [newest - timedelta(hours=2), newest - timedelta(hours=1), newest]
+    if missed is Missed.LATEST:
+        hours = [hour + timedelta(hours=1) for hour in hours]
+
+    for hour in hours:
+        slots.take(pipeline.id, hour)
+    for _ in hours:
+        slots.admit_waiting()
+        for run in store.list(Page(), status=RunStatus.PENDING)[0]:
+            store.cancel(run.id)
+
+    ledger, _ = ScheduleLedger(database, organization_id).list(pipeline.id, Page())
+    assert [slot.outcome for slot in ledger].count(SlotOutcome.RUN) == runs_made
+
+
+def test_jitter_puts_a_start_off_by_the_same_time_for_each_slot(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    policy = Policy(jitter_seconds=600)
+    pipelines = [
+        store_pipeline(database, organization_id, schedule="@hourly", policy=policy) for _ in range(4)
+    ]
+    slots = SlotStore(database)
+
+    said = [slots.take(pipeline.id, NOW) for pipeline in pipelines]
+    again = [slots.take(pipeline.id, NOW) for pipeline in pipelines]
+
+    assert all(isinstance(each, str) and "after its slot" in each for each in said)
+    assert len({str(each).split("starts")[1] for each in said}) > 1
+    assert not [each for each in again if isinstance(each, UUID)]
+
+
+def test_no_more_runs_are_launched_than_there_is_room_for(
+    database: Database, store: RunStore, leases: LeaseStore, organization_id: UUID
+) -> None:
+    made = [store.create(store_pipeline(database, organization_id).id) for _ in range(4)]
+    upkeep = UpkeepStore(database, Limits(total=2))
+
+    first = upkeep.lease_launches(10)
+    assert upkeep.lease_launches(10) == []
+    for launch in first:
+        upkeep.launched(launch.run_id, str(uuid4()))
+    full = upkeep.lease_launches(10)
+    leases.end(leases.claim(first[0].run_id, "worker").run, SUCCESS)
+    freed = upkeep.lease_launches(10)
+
+    assert [launch.run_id for launch in first] == [run.id for run in made[:2]]
+    assert full == []
+    assert [launch.run_id for launch in freed] == [made[2].id]
+
+
+def test_one_domain_s_crowd_does_not_hold_up_the_others(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    domains = DomainStore(database, organization_id)
+    crowd, quiet = domains.create({"name": "Crowd"}).id, domains.create({"name": "Quiet"}).id
+    of_domain = {}
+    for domain_id in [crowd] * 6 + [quiet] * 2:
+        run = store.create(store_pipeline(database, organization_id, domain_id=domain_id).id)
+        of_domain[run.id] = domain_id
+
+    fair = UpkeepStore(database, Limits(total=4)).lease_launches(10)
+
+    assert Counter(of_domain[launch.run_id] for launch in fair) == {crowd: 2, quiet: 2}
+
+
+def test_limits_of_a_domain_and_a_source_hold(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    domain_id = DomainStore(database, organization_id).create({"name": "Crowd"}).id
+    for _ in range(3):
+        store.create(store_pipeline(database, organization_id, domain_id=domain_id, source="mysql").id)
+    for _ in range(3):
+        store.create(store_pipeline(database, organization_id, source="rest").id)
+
+    chosen = UpkeepStore(database, Limits(total=10, per_source=2, per_domain=1)).lease_launches(10)
+
+    assert len(chosen) == 3
+
+
+def test_priority_goes_before_age(database: Database, store: RunStore, organization_id: UUID) -> None:
+    store.create(store_pipeline(database, organization_id).id)
+    urgent = store.create(store_pipeline(database, organization_id, policy=Policy(priority=5)).id)
+
+    [first] = UpkeepStore(database, Limits(total=1)).lease_launches(10)
+
+    assert first.run_id == urgent.id
