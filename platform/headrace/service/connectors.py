@@ -1,13 +1,28 @@
 """Use cases of the connector catalogue."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headrace.connectors import registry
-from headrace.connectors.base import Connector, ConnectorError, Source, Stream, json_schema
+from headrace.connectors.base import Connector, Source, Stream, json_schema
 from headrace.connectors.config import parse_connector
 from headrace.connectors.registry import Kind
+from headrace.errors import FieldError, HeadraceError, Invalid
+from headrace.service.probe import ConnectorRefused, ProbeTimedOut, Task, probe
+from headrace.settings import Settings
+
+LARGEST_PREVIEW = 100
+_LOG = logging.getLogger(__name__)
+
+
+class UnknownStream(Invalid):
+    """The source has no stream of that name."""
+
+    code = "stream.unknown"
+    title = "Unknown stream"
+    hint = "POST /api/connectors/sources/{name}/streams lists them."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +46,73 @@ class CheckResult:
     code: str | None  # of the error
 
 
+@dataclass(frozen=True, kw_only=True)
+class Preview:
+    """The first records of a stream, as a run's output file would hold them."""
+
+    columns: Sequence[Mapping[str, str]]  # name, and type in Arrow's words
+    records: Sequence[Mapping[str, Any]]  # JSON values; long texts are cut
+
+
 class Connectors:
-    """The connectors that this installation has."""
+    """The connectors that this installation has.
+
+    What connects does so in a process of its own. A configuration's faults have pointers relative to it:
+    these methods raise UnknownConnector, BrokenConnector, BrokenFile and InvalidConfig.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     def sources(self) -> Sequence[ConnectorCard]:
-        """Return the sources by name."""
-        return [_card(name, registry.source(name)) for name in registry.source_names()]
+        """Return the sources by name. One that cannot be imported is left out, and logged."""
+        return list(_cards(registry.source_names(), registry.source))
 
     def destinations(self) -> Sequence[ConnectorCard]:
-        """Return the destinations by name."""
-        return [_card(name, registry.destination(name)) for name in registry.destination_names()]
+        """Return the destinations by name. One that cannot be imported is left out, and logged."""
+        return list(_cards(registry.destination_names(), registry.destination))
 
     def check(self, kind: Kind, name: str, config: Mapping[str, Any]) -> CheckResult:
-        """Connect to the system and say what came of it.
-
-        Raises UnknownConnector and InvalidConfig (pointers relative to the config); a system that refuses is
-        an answer, not an error.
-        """
-        connector = parse_connector(kind, name, config)
+        """Connect to the system and say what came of it: that it refuses is an answer, not an error."""
+        parse_connector(kind, name, config)
+        task = Task(action="check", kind=kind, name=name, config=config)
         try:
-            return CheckResult(success=True, message=connector.check(), code=None)
-        except ConnectorError as error:
-            message = f"{error.detail} {error.hint}".strip()
-            return CheckResult(success=False, message=message, code=error.code)
+            return CheckResult(success=True, message=probe(task, self._settings), code=None)
+        except ConnectorRefused as refused:
+            return CheckResult(success=False, message=refused.detail, code=refused.context["cause"])
+        except ProbeTimedOut as error:
+            return CheckResult(success=False, message=error.detail, code=error.code)
+
+    def streams(self, name: str, config: Mapping[str, Any]) -> Sequence[Stream]:
+        """Ask a source for its streams. Raises ConnectorRefused and ProbeTimedOut."""
+        parse_connector("source", name, config)
+        task = Task(action="streams", kind="source", name=name, config=config)
+        return [Stream(**found) for found in probe(task, self._settings)]
+
+    def preview(self, name: str, config: Mapping[str, Any], *, stream: str, limit: int) -> Preview:
+        """Read a stream's first records, at most LARGEST_PREVIEW.
+
+        Raises UnknownStream, ConnectorRefused and ProbeTimedOut.
+        """
+        source = parse_connector("source", name, config)
+        assert isinstance(source, Source), "the registry has found it among the sources"
+        known = [known.name for known in source.known_streams()]
+        if stream not in known and not source.dynamic_streams:
+            detail = f"{source.title} has {', '.join(known)}."
+            fault = FieldError(pointer="/stream", code=UnknownStream.code, detail=detail)
+            raise UnknownStream(f"There is no such stream. {detail}", errors=[fault])
+        limit = min(limit, LARGEST_PREVIEW)
+        task = Task(action="preview", kind="source", name=name, config=config, stream=stream, limit=limit)
+        return Preview(**probe(task, self._settings))
+
+
+def _cards(names: Sequence[str], find: Callable[[str], type[Connector]]) -> Iterator[ConnectorCard]:
+    for name in names:
+        try:
+            yield _card(name, find(name))
+        except Exception as error:  # a connector's own code may raise anything
+            reason = error.detail if isinstance(error, HeadraceError) else type(error).__name__
+            _LOG.warning("The connector %s is left out of the catalogue: %s", name, reason)
 
 
 def _card(name: str, connector: type[Connector]) -> ConnectorCard:

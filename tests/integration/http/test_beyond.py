@@ -139,6 +139,57 @@ def test_a_check_that_cannot_be_made_is_refused(client, path, status):
         assert response.json()["errors"][0]["pointer"] == "/config/surprise"
 
 
+def test_a_streams_first_records_are_shown(client):
+    body = {"config": {"records": 50}, "stream": "creatures", "limit": 2}
+
+    preview = client.post("/api/connectors/sources/dummy/preview", json=body)
+
+    assert preview.status_code == 200
+    assert preview.json()["columns"][0] == {"name": "id", "type": "int64"}
+    assert [record["name"] for record in preview.json()["records"]] == ["Basilisk", "Griffin"]
+
+
+def test_a_sources_streams_are_asked_for(client):
+    streams = client.post("/api/connectors/sources/dummy/streams", json={"config": {}}).json()
+
+    assert [stream["name"] for stream in streams] == ["creatures", "plants"]
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "status", "pointer"),
+    [
+        ("nothing", {"config": {}, "stream": "x"}, 404, None),
+        ("dummy", {"config": {}}, 422, "/stream"),
+        ("dummy", {"config": {}, "stream": "unicorns"}, 422, "/stream"),
+        ("dummy", {"config": {}, "stream": "creatures", "limit": 101}, 422, "/limit"),
+        ("dummy", {"config": {"records": -1}, "stream": "creatures"}, 422, "/config/records"),
+    ],
+)
+def test_a_preview_that_cannot_be_made_is_refused(client, name, body, status, pointer):
+    response = client.post(f"/api/connectors/sources/{name}/preview", json=body)
+
+    assert response.status_code == status
+    assert pointer is None or response.json()["errors"][0]["pointer"] == pointer
+
+
+def test_a_system_that_refuses_a_preview_says_why(client):
+    body = {"config": {"fail_after": 0}, "stream": "creatures"}
+
+    problem = client.post("/api/connectors/sources/dummy/preview", json=body)
+
+    assert problem.status_code == 422
+    assert (problem.json()["code"], problem.json()["cause"]) == ("connector.refused", "source.unreadable")
+
+
+def test_a_viewer_may_not_connect_to_systems(client_with_role):
+    viewer = client_with_role("viewer")
+
+    for action, body in (("streams", {"config": {}}), ("preview", {"config": {}, "stream": "creatures"})):
+        response = viewer.post(f"/api/connectors/sources/dummy/{action}", json=body)
+
+        assert response.status_code == 403
+
+
 def test_readiness_names_each_part(service, client):
     assert client.get("/api/ready").json()["ready"]
 

@@ -1,0 +1,126 @@
+"""Connectors at work outside a run: each time in a process of its own, which ends with it.
+
+Whatever a connector does there (hang, crash, keep memory or threads) ends with that process. It gets its
+configuration over standard input: a process's arguments and environment can be read by others.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import BoundedSemaphore
+from typing import Any, Literal
+
+from headrace.connectors.registry import Kind
+from headrace.errors import Invalid, Unavailable
+from headrace.settings import Settings
+
+SECONDS = 30.0
+"""How long a probe may take."""
+
+_AT_ONCE = 4
+_slots = BoundedSemaphore(_AT_ONCE)
+
+
+class ConnectorRefused(Invalid):
+    """The system cannot be used with this configuration; `cause` is the code of what went wrong there."""
+
+    code = "connector.refused"
+    title = "System cannot be used"
+    hint = "POST .../check of the connector says whether the system answers."
+
+
+class ProbeTimedOut(Unavailable):
+    """The system did not answer within the time that a look at it may take."""
+
+    code = "connector.timed_out"
+    title = "System too slow"
+    hint = "A run may take longer; look at a smaller stream, or check the system's load."
+
+
+class TooManyProbes(Unavailable):
+    """As many systems are being looked at as this service does at once."""
+
+    code = "connector.too_many_probes"
+    title = "Too many checks and previews"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What to do with one connector."""
+
+    action: Literal["check", "streams", "preview"]
+    kind: Kind
+    name: str
+    config: Mapping[str, Any]
+    stream: str = ""
+    limit: int = 0
+
+
+def probe(task: Task, settings: Settings, *, seconds: float = SECONDS) -> Any:
+    """Return the JSON value that the task brings.
+
+    Raises ConnectorRefused, ProbeTimedOut and TooManyProbes; their text holds no secret.
+    """
+    if not _slots.acquire(timeout=seconds):
+        raise TooManyProbes(f"{_AT_ONCE} checks and previews are under way.")
+    try:
+        answer = _ask(task, settings, seconds)
+    finally:
+        _slots.release()
+    if "error" in answer:
+        code, detail = answer["error"]
+        raise ConnectorRefused(detail, context={"cause": code})
+    return answer["value"]
+
+
+def _ask(task: Task, settings: Settings, seconds: float) -> dict[str, Any]:
+    question = {
+        **vars(task),
+        "connectors": str(settings.connectors),
+        "private_networks": settings.private_networks,
+        "seconds": seconds,
+    }
+    # The folder goes with all that is left in it, also when the process had to be killed.
+    with tempfile.TemporaryDirectory(prefix="headrace-probe-") as folder:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "headrace.service.probe_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=Path.cwd(),
+            env=_environment(folder),
+            start_new_session=True,
+        )
+        try:
+            output, _ = process.communicate(json.dumps(question).encode(), timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise ProbeTimedOut(f"There was no answer within {seconds:.0f} s.") from None
+        finally:
+            _end(process)
+    return _read(output, task.name)
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """The environment without this installation's own settings, some of which are secrets."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    return kept | {"TMPDIR": folder}
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)  # with the processes that it has started
+        process.communicate()
+
+
+def _read(output: bytes, name: str) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = json.loads(output)
+    except ValueError:
+        return {"error": ("connector.crashed", f"The connector {name} ended its process.")}
+    return answer

@@ -1,0 +1,131 @@
+"""The process of one probe: reads a task from standard input, writes a JSON answer to standard output."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import pyarrow as pa
+
+from headrace.connectors import addresses, local
+from headrace.connectors.base import Connector, ReadRequest, Source
+from headrace.connectors.config import parse_connector
+from headrace.connectors.secrets import secrets_within
+from headrace.engine.arrowize import arrowize
+from headrace.engine.masking import MaskingFilter
+from headrace.engine.output import OutputWriter
+from headrace.errors import HeadraceError
+
+_CHARACTERS = 1_000
+"""How much of a text a preview shows."""
+
+_GRACE_SECONDS = 5.0
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
+
+
+def main() -> None:
+    """Answer one task."""
+    task, answer = json.load(sys.stdin), _private_output()
+    # Should the service die, nobody is left to end this process.
+    signal.setitimer(signal.ITIMER_REAL, task["seconds"] + _GRACE_SECONDS)
+    _be_first_to_go()
+    local.use(Path(task["connectors"]))
+    addresses.allow_private_networks(task["private_networks"])
+    answer.write(_ENCODER.encode(_answered(task)))
+    answer.flush()
+    os._exit(0)  # a thread that the connector has left behind does not keep the process
+
+
+def _private_output() -> BinaryIO:
+    """Return the standard output, and let what connectors print go nowhere."""
+    answer = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    return answer
+
+
+def _be_first_to_go() -> None:
+    """Let Linux end this process before the service when the machine's memory is used up."""
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000")
+
+
+def _answered(task: dict[str, Any]) -> dict[str, Any]:
+    connector: Connector | None = None
+    try:
+        connector = parse_connector(task["kind"], task["name"], task["config"])
+        return {"value": _ACTIONS[task["action"]](connector, task)}
+    except HeadraceError as error:
+        code, detail = error.code, f"{error.detail} {error.hint}".strip()
+    except Exception as error:
+        # The text of an error that nobody foresaw may quote anything.
+        code, detail = (
+            "connector.crashed",
+            f"The connector {task['name']} stopped with {type(error).__name__}.",
+        )
+    masking = MaskingFilter(secrets_within(connector) if connector else ())
+    return {"error": (code, masking.mask(detail))}
+
+
+def _check(connector: Connector, task: dict[str, Any]) -> str:
+    return MaskingFilter(secrets_within(connector)).mask(connector.check())
+
+
+def _streams(source: Source, task: dict[str, Any]) -> list[dict[str, Any]]:
+    return [vars(stream) for stream in source.streams()]
+
+
+def _preview(source: Source, task: dict[str, Any]) -> dict[str, Any]:
+    """Return the first records as a run's output file would hold them."""
+    path = Path(tempfile.gettempdir()) / "preview.parquet"
+    with OutputWriter(path) as writer:
+        for batch in _first(source, task["stream"], task["limit"]):
+            writer.add(batch)
+        output = writer.finish()
+    columns = [{"name": field.name, "type": str(field.type)} for field in output.schema]
+    records = [row for batch in output.batches() for row in batch.to_pylist()]
+    return {"columns": columns, "records": _short(records)}
+
+
+def _first(source: Source, stream: str, limit: int) -> Iterator[pa.RecordBatch]:
+    log = logging.Logger("headrace.probe")
+    log.addHandler(logging.NullHandler())
+    left = limit
+    for item in source.read(ReadRequest(stream=stream, log=log)):
+        if isinstance(item, list):
+            batch = arrowize(item[:left])
+        elif isinstance(item, pa.RecordBatch):
+            batch = item.slice(0, left)
+        else:
+            continue
+        yield batch
+        left -= batch.num_rows
+        if left == 0:
+            return
+
+
+def _short(value: Any) -> Any:
+    """Cut texts and lists that are too long to look at."""
+    if isinstance(value, dict):
+        return {str(key): _short(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_short(inner) for inner in islice(value, _CHARACTERS)]
+    if isinstance(value, str) and len(value) > _CHARACTERS:
+        return value[:_CHARACTERS] + "…"
+    if isinstance(value, bytes):
+        return value[:_CHARACTERS]
+    return value
+
+
+_ACTIONS: dict[str, Any] = {"check": _check, "streams": _streams, "preview": _preview}
+
+if __name__ == "__main__":
+    main()
