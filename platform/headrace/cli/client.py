@@ -69,9 +69,13 @@ class Client:
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         return self._json("POST", path, body=body, headers=headers)
 
-    def delete(self, path: str) -> None:
-        """Delete what is at the path."""
-        self._json("DELETE", path)
+    def put(self, path: str, body: Any) -> Any:
+        """Return the JSON answer to a PUT."""
+        return self._json("PUT", path, body=body)
+
+    def delete(self, path: str) -> Any:
+        """Delete what is at the path; return the JSON answer, which most have none of."""
+        return self._json("DELETE", path)
 
     def stream(self, path: str, **query: str | None) -> Iterator[bytes]:
         """Yield the body at a path in pieces, as they come."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import connectors, doctor, domains, keys, pipelines, runs
+from headrace.cli import connectors, doctor, domains, keys, pipelines, runs, state
 from headrace.cli.client import Problem
 from headrace.cli.connection import owner_token
 from headrace.cli.console import ERR
@@ -52,6 +52,7 @@ app = typer.Typer(
 app.command()(up)
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
+app.add_typer(state.app, name="state")
 app.add_typer(domains.app, name="domains")
 app.add_typer(connectors.app, name="connectors")
 app.add_typer(keys.app, name="keys")

@@ -33,6 +33,14 @@ _COLUMNS = {
     "last_run_at": "AT",
 }
 
+_SLOT_COLUMNS = {
+    "scheduled_at": "SLOT",
+    "outcome": "OUTCOME",
+    "run_status": "RUN",
+    "run_id": "RUN ID",
+    "reason": "REASON",
+}
+
 
 class NoSuchPipeline(NotFound):
     """No pipeline has that name."""
@@ -142,6 +150,29 @@ def run(
         OUT.print(ending(ended), markup=False)
     if follow_run and ended["status"] != RunStatus.SUCCESS:
         raise typer.Exit(1)
+
+
+@app.command()
+def schedule(
+    pipeline: Which,
+    limit: Limit = 20,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show the next slots of a pipeline's schedule, and what became of past ones."""
+    client = connect(home, url, token_file)
+    shown = client.get(f"/api/pipelines/{pipeline_id(client, pipeline)}/schedule", limit=limit)
+    if as_json:
+        print_json(shown)
+        return
+    coming, past = shown.pop("next"), shown.pop("past")
+    print_facts(shown)
+    OUT.print("\nnext", style="dim")
+    OUT.print("\n".join(coming) or "none", markup=False)
+    OUT.print("\npast", style="dim")
+    print_table(past, _SLOT_COLUMNS)
 
 
 @app.command()

@@ -379,3 +379,41 @@ def test_the_doctor_says_what_to_do_about_a_database_of_another_version(
 
 def test_an_unknown_command_is_a_usage_error(headrace: Headrace) -> None:
     assert headrace("pipelines", "destroy").code == 2
+
+
+STATE = {"sync_mode": "incremental", "cursor": 41, "run_id": None, "pending": "set", "updated_at": None}
+
+
+def test_state_is_shown_set_and_reset(headrace: Headrace, home: Path, service: Any) -> None:
+    path = f"/api/pipelines/{PIPELINE_ID}/state"
+    for method in ("GET", "PUT", "DELETE"):
+        service.answer(f"{method} {path}", STATE)
+
+    shown = headrace("state", "show", PIPELINE_ID, "--json", "--home", home)
+    number = headrace("state", "set", PIPELINE_ID, "41", "--home", home)
+    text = headrace("state", "set", PIPELINE_ID, "2024-01-15T10:00:00Z", "--home", home)
+    reset = headrace("state", "reset", PIPELINE_ID, "--home", home)
+
+    assert shown.json == STATE
+    assert [number.code, text.code, reset.code] == [0, 0, 0]
+    sent = [request.body for request in service.requests if request.method == "PUT"]
+    assert sent == [{"cursor": 41}, {"cursor": "2024-01-15T10:00:00Z"}]
+    assert service.requests[-1].method == "DELETE"
+
+
+def test_a_schedule_is_shown_with_its_past(headrace: Headrace, home: Path, service: Any) -> None:
+    slot = {
+        "scheduled_at": "2024-01-15T10:00:00Z",
+        "outcome": "skipped",
+        "reason": "The pipeline is disabled.",
+        "run_id": None,
+        "run_status": None,
+    }
+    body = {"schedule": "@daily", "timezone": "UTC", "enabled": True, "next": ["2024-01-16T00:00:00Z"]}
+    service.answer(f"GET /api/pipelines/{PIPELINE_ID}/schedule", body | {"past": [slot]})
+
+    shown = headrace("pipelines", "schedule", PIPELINE_ID, "--home", home)
+
+    assert shown.code == 0
+    for expected in ("2024-01-16T00:00:00Z", "skipped", "@daily"):
+        assert expected in shown.out
