@@ -110,7 +110,7 @@ Headrace = Callable[..., Outcome]
 def headrace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Headrace:
     """Runs the command in this process."""
     monkeypatch.chdir(tmp_path)
-    for name in ("HEADRACE_HOME", "HEADRACE_URL", "HEADRACE_TOKEN"):
+    for name in ("HEADRACE_HOME", "HEADRACE_URL", "HEADRACE_TOKEN", "PYTHONDONTWRITEBYTECODE"):
         monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: str | Path) -> Outcome:
