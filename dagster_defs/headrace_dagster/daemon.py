@@ -17,8 +17,10 @@ def main() -> int:
         log_level = settings().log_level
     except StartupError as error:
         return startup.refuse(error)
-    from headrace_dagster import internals
+    from headrace_dagster import definitions, hosts, internals
+    from headrace_dagster.installation import catalogue
 
+    hosts.follow(catalogue(), definitions.define_pipeline)
     internals.run_daemon(workspace, log_level)
     return os.EX_OK
 

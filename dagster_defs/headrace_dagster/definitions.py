@@ -42,15 +42,14 @@ def _execute(
     return done.result
 
 
-live = LiveRepository(
-    _jobs,
-    partial(
-        define,
-        graph=extract_load_graph(_execute),
-        take_slot=lambda pipeline_id, slot: _jobs().take_slot(pipeline_id, slot),
-        api_address=settings().api_address,
-    ),
+define_pipeline = partial(
+    define,
+    graph=extract_load_graph(_execute),
+    take_slot=lambda pipeline_id, slot: _jobs().take_slot(pipeline_id, slot),
+    api_address=settings().api_address,
 )
+
+live = LiveRepository(_jobs, define_pipeline)
 
 repository = RepositoryDefinition(
     REPOSITORY, repository_data=live, description="The pipelines that are stored in Headrace."

@@ -136,7 +136,7 @@ def _materialization(
     }
     return AssetMaterialization(
         asset_key=asset_key(pipeline_id, str(facts["source"].value), str(facts["stream"].value)),
-        description=context.job_def.description,
+        description=f"{facts['name'].value}: {result.rows:,} rows",
         metadata=metadata,
     )
 

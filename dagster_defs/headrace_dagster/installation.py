@@ -4,6 +4,8 @@ from functools import cache
 
 from headrace.service.platform import Platform
 from headrace.settings import Settings, load_settings
+from headrace.store.database import Database
+from headrace.store.jobs import JobStore
 
 
 @cache
@@ -16,3 +18,9 @@ def settings() -> Settings:
 def platform() -> Platform:
     """The open platform. Raises StartupError; the next call then tries again."""
     return Platform.open(settings())
+
+
+@cache
+def catalogue() -> JobStore:
+    """The pipelines as Dagster may know them: for a process that needs no key."""
+    return JobStore(Database(settings().sqlalchemy_url))

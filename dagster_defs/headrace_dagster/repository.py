@@ -1,8 +1,7 @@
 """The repository that Dagster sees: always the pipelines that are stored now.
 
 Dagster asks it anew for each snapshot, each tick and each run, so nothing is ever reloaded or restarted: a
-built job is kept until its pipeline's revision changes, and single look-ups cost the same at any number of
-pipelines.
+built job is kept until its pipeline changes, and single look-ups cost the same at any number of pipelines.
 """
 
 import threading
@@ -23,16 +22,14 @@ from dagster import (
 
 from headrace.naming import pipeline_id_of
 from headrace.records import JobCard
+from headrace_dagster.catalogue import Changes, Followed
 
 
-class StoredJobs(Protocol):
+class StoredJobs(Changes, Protocol):
     """The stored pipelines as `headrace.service.jobs.Jobs` gives them."""
 
     def stamp(self) -> Hashable:
         """Return a value that differs whenever any card does; cheap."""
-
-    def all(self) -> Sequence[JobCard]:
-        """Return every pipeline's card."""
 
     def get(self, pipeline_id: UUID) -> JobCard | None:
         """Return one pipeline's card; None where there is no such pipeline."""
@@ -60,8 +57,8 @@ class LiveRepository(RepositoryData):
         self._jobs = jobs
         self._build = build
         self._lock = threading.Lock()
-        self._stamp: Hashable = None
-        self._built: dict[UUID, tuple[JobCard, Definitions]] = {}
+        self._kept: dict[UUID, tuple[JobCard, Definitions]] = {}
+        self._followed = Followed(jobs, self._definitions)
 
     def stamp(self) -> Hashable:
         """Return a value that differs whenever the repository would."""
@@ -133,20 +130,15 @@ class LiveRepository(RepositoryData):
         card = self._jobs().get(pipeline_id) if pipeline_id else None
         if card is None:
             return None
-        with self._lock:
-            return self._definitions(card)
+        return self._definitions(card)
 
     def _all(self) -> Sequence[Definitions]:
-        with self._lock:
-            stamp = self._jobs().stamp()
-            if stamp != self._stamp:
-                # The stamp is read first: what changes in between is found again by the next call.
-                cards = self._jobs().all()
-                self._built = {card.pipeline_id: (card, self._definitions(card)) for card in cards}
-                self._stamp = stamp
-            return [definitions for _, definitions in self._built.values()]
+        return list(self._followed.all().values())
 
     def _definitions(self, card: JobCard) -> Definitions:
-        known = self._built.get(card.pipeline_id)
-        # The whole card, not its revision alone: a domain's new name does not change the pipelines in it.
-        return known[1] if known and known[0] == card else self._build(card)
+        with self._lock:
+            known = self._kept.get(card.pipeline_id)
+            # The whole card, not its revision alone: a domain's new name does not change its pipelines'.
+            if known is None or known[0] != card:
+                known = self._kept[card.pipeline_id] = card, self._build(card)
+            return known[1]

@@ -56,12 +56,13 @@ def _serve(roles: Roles) -> None:
 
     from headrace.service.jobs import Jobs
     from headrace.service.web_session import SessionSeal
-    from headrace_dagster import labels
+    from headrace_dagster import definitions, hosts, labels
     from headrace_dagster.guard import Guard
     from headrace_dagster.home import workspace_file
     from headrace_dagster.internals import webserver_app
     from headrace_dagster.sign_in import SignIn
 
+    hosts.follow(Jobs(platform()), definitions.define_pipeline)
     routes = labels.routes(Jobs(platform()))
     with webserver_app(workspace_file(), routes=routes, script=labels.SCRIPT_PATH) as app:
         guard = Guard(

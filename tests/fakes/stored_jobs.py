@@ -34,24 +34,27 @@ class FakeJobs:
     def __init__(self, *cards: JobCard) -> None:
         self.cards = {card.pipeline_id: card for card in cards}
         self.sequence = len(cards)
+        self._changed = {card.pipeline_id: at for at, card in enumerate(cards, 1)}
         self.taken: list[tuple[UUID, datetime]] = []
         self.answer: UUID | str = uuid4()
 
     def put(self, card: JobCard) -> None:
         """Create or change a pipeline."""
         self.cards[card.pipeline_id] = card
-        self.sequence += 1
+        self._count(card.pipeline_id)
 
     def remove(self, pipeline_id: UUID) -> None:
         """Delete a pipeline."""
         del self.cards[pipeline_id]
-        self.sequence += 1
+        self._count(pipeline_id)
 
     def stamp(self) -> tuple[int]:
         return (self.sequence,)
 
-    def all(self) -> list[JobCard]:
-        return list(self.cards.values())
+    def changed_after(self, sequence: int) -> tuple[int, list[JobCard], list[UUID]]:
+        changed = [pipeline_id for pipeline_id, at in self._changed.items() if at > sequence]
+        kept = [self.cards[pipeline_id] for pipeline_id in changed if pipeline_id in self.cards]
+        return self.sequence, kept, [gone for gone in changed if gone not in self.cards]
 
     def get(self, pipeline_id: UUID) -> JobCard | None:
         return self.cards.get(pipeline_id)
@@ -59,3 +62,7 @@ class FakeJobs:
     def take_slot(self, pipeline_id: UUID, slot: datetime) -> UUID | str:
         self.taken.append((pipeline_id, slot))
         return self.answer
+
+    def _count(self, pipeline_id: UUID) -> None:
+        self.sequence += 1
+        self._changed[pipeline_id] = self.sequence

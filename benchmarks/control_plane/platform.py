@@ -1,0 +1,174 @@
+"""A platform of its own for the benchmark: `headrace up` on a fresh home, with as many pipelines as asked."""
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import httpx
+from pydantic import SecretStr
+from sqlalchemy import insert, select, update
+
+from headrace.cli.connection import Addresses
+from headrace.settings import Settings
+from headrace.store.database import Database
+from headrace.store.schema import catalogue, organizations, pipelines
+
+READY_SECONDS = 120.0
+STOP_SECONDS = 20.0
+
+_FUNCTION = '''"""Records of the benchmark: each run first notes when it got as far as its first record."""
+
+import time
+
+
+def records(mark, rows=10, seconds=0.0):
+    with open(mark, "a") as marks:
+        marks.write(f"{time.time()}\\n")
+    time.sleep(seconds)
+    for number in range(rows):
+        yield {"number": number}
+'''
+
+
+@dataclass(kw_only=True)
+class BenchPlatform:
+    """A running platform, reached as its owner."""
+
+    root: Path
+    process: "subprocess.Popen[bytes]"
+    database: Database
+    api: httpx.Client
+    dagster: httpx.Client
+
+    @property
+    def marks(self) -> Path:
+        """The folder of one file for each pipeline, with the times of its runs' first records."""
+        return self.root.parent / "marks"
+
+    def create(self, name: str, **more: object) -> UUID:
+        """Create a pipeline whose runs yield ten records into the log."""
+        mark = str(self.marks / secrets.token_hex(8))
+        source = {"name": "python", "function": "bench:records", "stream": mark, "params": {"mark": mark}}
+        config = {"name": name, "source": source, "destination": {"name": "logger"}}
+        answer = self.api.post("/api/pipelines", json={"name": name, "config": config, **more})
+        answer.raise_for_status()
+        return UUID(answer.json()["id"])
+
+    def mark_of(self, pipeline_id: UUID) -> Path:
+        """Return the file of a pipeline's first records."""
+        config = self.api.get(f"/api/pipelines/{pipeline_id}").raise_for_status().json()["config"]
+        return Path(config["source"]["params"]["mark"])
+
+    def fill(self, count: int) -> None:
+        """Store pipelines that never run, each with a schedule of its own, until there are `count`."""
+        with self.database.write() as connection:
+            organization = connection.execute(select(organizations.c.id)).scalar_one()
+            present = len(connection.execute(select(pipelines.c.id)).all())
+            if count <= present:
+                return
+            first = connection.execute(select(catalogue.c.sequence)).scalar_one() + 1
+            connection.execute(update(catalogue).values(sequence=first + count - present))
+            rows = [_idle(organization, number, first + number) for number in range(count - present)]
+            connection.execute(insert(pipelines), rows)
+
+    def graphql(self, query: str, **variables: object) -> dict[str, object]:
+        """Return the data of Dagster's answer."""
+        answer = self.dagster.post("/graphql", json={"query": query, "variables": variables}).json()
+        if "errors" in answer:
+            raise RuntimeError(answer["errors"])
+        data: dict[str, object] = answer["data"]
+        return data
+
+
+def _idle(organization: UUID, number: int, sequence: int) -> dict[str, object]:
+    return {
+        "id": uuid4(),
+        "organization_id": organization,
+        "name": f"Idle {number}",
+        "source": "postgres",
+        "stream": "public.orders",
+        "destination": "duckdb",
+        "sync_mode": "full_refresh",
+        # Once a year each: there to be looked at, never due.
+        "schedule": f"{number % 60} {number // 60 % 24} 29 2 *",
+        "timezone": "UTC",
+        "enabled": True,
+        "revision": 1,
+        "sequence": sequence,
+        "config": None,
+        "config_revision": 1,
+        "created_at": datetime.now(UTC),
+    }
+
+
+@contextmanager
+def run_platform(
+    database_url: str | None = None, *, pipelines: int = 0, **settings: object
+) -> Iterator[BenchPlatform]:
+    """Start a platform on a fresh home, in SQLite or in the empty database that `database_url` names."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
+        root = Path(folder) / "home"
+        (root / "connectors").mkdir(parents=True, mode=0o700)
+        root.chmod(0o700)
+        (root / "connectors" / "bench.py").write_text(_FUNCTION)
+        (root.parent / "marks").mkdir()
+        process = _start(root, database_url, settings)
+        try:
+            platform = _connected(root, process, database_url)
+            platform.fill(pipelines)
+            yield platform
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(STOP_SECONDS)
+
+
+def _start(root: Path, database_url: str | None, settings: dict[str, object]) -> "subprocess.Popen[bytes]":
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+    environment |= {"HEADRACE_CONFIG_DIR": str(root.parent / "config")}
+    environment |= {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
+    command = [sys.executable, "-m", "headrace.cli.main", "up", "--home", str(root)]
+    command += ["--port", "0", "--dagster-port", "0", *(["--database-url", "-"] if database_url else [])]
+    with (root.parent / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+        )
+    assert process.stdin is not None
+    process.stdin.write(f"{database_url}\n".encode() if database_url else b"")
+    process.stdin.close()
+    return process
+
+
+def _connected(root: Path, process: "subprocess.Popen[bytes]", database_url: str | None) -> BenchPlatform:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        addresses = Addresses.read(root)
+        if addresses and (root / "owner.token").exists() and _answers(addresses.url):
+            url = SecretStr(database_url) if database_url else None
+            settings = Settings(home=root, database_url=url)
+            headers = {"Authorization": f"Bearer {settings.owner_token_file.read_text().strip()}"}
+            return BenchPlatform(
+                root=root,
+                process=process,
+                database=Database(settings.sqlalchemy_url),
+                api=httpx.Client(base_url=addresses.url, headers=headers, timeout=60),
+                dagster=httpx.Client(base_url=addresses.dagster_url, headers=headers, timeout=60),
+            )
+        time.sleep(0.2)
+    raise SystemExit(f"The platform did not start: {(root.parent / 'up.log').read_text()}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/api/ready", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
