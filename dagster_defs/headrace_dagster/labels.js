@@ -20,7 +20,18 @@
       .replace(JOB, (job, id) => names.get(id) ?? job)
       .replace(SHORTENED, (job, digits) => names.get(startingWith(digits)) ?? job);
 
+  // Headings say `p_<wbr>` and the digits in two text nodes, so that a long name can break there.
+  const joined = (node) => {
+    const prefix = node.previousSibling?.nodeName === "WBR" ? node.previousSibling.previousSibling : null;
+    const name = prefix?.data === "p_" ? names.get(node.data) : undefined;
+    if (name === undefined) return false;
+    prefix.data = "";
+    node.data = name;
+    return true;
+  };
+
   const label = (node) => {
+    if (joined(node)) return;
     const before = shown.get(node);
     const original = before && before.now === node.data ? before.original : node.data;
     if (!original.includes("p_") || node.parentElement?.closest(EDITORS)) return;
