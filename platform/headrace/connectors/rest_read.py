@@ -73,17 +73,20 @@ class RestReader:
         resource = self.api.resource(stream)
         parent = resource.parent
         if parent is None:
-            yield from self._list(resource.endpoint, window, {})
+            yield from self.endpoint_pages(resource.endpoint, window, {})
             return
         fields = resource.endpoint.parents[parent]
         for page in self.pages(parent, Window()):
             for record in page:
                 values = {f"resources.{parent}.{name}": _field(record, name) for name in fields}
                 added = {f"_{parent}_{name}": record.get(name) for name in resource.include_from_parent}
-                for records in self._list(resource.endpoint, window, values):
+                for records in self.endpoint_pages(resource.endpoint, window, values):
                     yield [{**record, **added} for record in records] if added else records
 
-    def _list(self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]) -> Iterator[Records]:
+    def endpoint_pages(
+        self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]
+    ) -> Iterator[Records]:
+        """Yield the pages of one list; `values` are what placeholders stand for. Raises ConnectorError."""
         paginator, selector = endpoint.paginator, endpoint.data_selector
         credentials = _secret_params(endpoint)
         following: Request | None = paginator.first(self._request(endpoint, window, values))
