@@ -164,6 +164,7 @@ class HttpClient:
         body, described = request.content()
         url = request.full_url
         headers = {**_OWN_HEADERS, **described, **request.headers, **authorized}
+        timeout = urllib3.Timeout(connect=self._limits.connect_timeout, read=self._limits.read_timeout)
         with _transport_errors(request.label, self._limits):
             for _ in range(_REDIRECTS + 1):
                 answer = self._pools.urlopen(
@@ -174,7 +175,7 @@ class HttpClient:
                     redirect=False,
                     retries=False,
                     preload_content=False,
-                    timeout=urllib3.Timeout(self._limits.connect_timeout, self._limits.read_timeout),
+                    timeout=timeout,
                 )
                 location = answer.get_redirect_location()
                 if not location:

@@ -63,8 +63,8 @@ def _check_path(path: str) -> str:
     return path
 
 
-Scalar = SecretStr | str | int | float | bool | None
-Headers = Annotated[dict[str, SecretStr | str], BeforeValidator(_hide_headers)]
+Scalar = str | SecretStr | int | float | bool | None
+Headers = Annotated[dict[str, str | SecretStr], BeforeValidator(_hide_headers)]
 Params = Annotated[dict[str, Scalar | list[Scalar]], BeforeValidator(_hide)]
 Body = Annotated[dict[str, Any], BeforeValidator(_hide)]
 

@@ -1,0 +1,90 @@
+"""Which records are new, and how a cursor is asked for."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from headrace.connectors.base import Checkpoint, Unreadable
+from headrace.connectors.rest_config import Incremental
+from headrace.connectors.rest_incremental import Window, formatted
+
+MOMENT = "2024-03-01T12:00:00.5Z"
+
+
+def records(*values: Any) -> list[dict[str, Any]]:
+    return [{"at": value} for value in values]
+
+
+def window(after: Any, *, merges: bool = False, **spec: Any) -> Window:
+    return Window(spec=Incremental(**spec), cursor_field="at", after=after, merges=merges)
+
+
+@pytest.mark.parametrize(
+    ("form", "written"),
+    [
+        ("iso", MOMENT),
+        ("date", "2024-03-01"),
+        ("unix", 1709294400),
+        ("unix_ms", 1709294400500),
+        ("%d.%m.%Y", "01.03.2024"),
+    ],
+)
+def test_a_time_is_written_as_the_api_takes_it(form: str, written: object):
+    assert formatted(MOMENT, form) == written
+
+
+def test_a_number_is_a_unix_time_already():
+    assert formatted(1709294400, "unix") == 1709294400
+
+
+def test_a_cursor_that_is_no_time_cannot_be_written_as_one():
+    with pytest.raises(Unreadable):
+        formatted("abc", "date")
+
+
+def test_the_first_run_starts_at_the_initial_value_and_the_next_at_the_cursor():
+    spec = {"start_param": "since", "initial_value": "2020-01-01"}
+
+    assert window(None, **spec).params == {"since": "2020-01-01"}
+    assert window(MOMENT, **spec).params == {"since": MOMENT}
+    assert window(None, start_param="since").params == {}
+
+
+def test_a_window_ends_at_the_end_value_or_now():
+    now = datetime(2024, 1, 1, tzinfo=UTC)
+
+    assert window(None, end_param="until", end_value=9).params == {"until": 9}
+    assert Window(spec=Incremental(end_param="until", format="date"), now=now).params == {
+        "until": "2024-01-01"
+    }
+
+
+def test_times_are_compared_as_times_and_not_as_texts():
+    found = window("2024-01-01T00:00:00Z").new(
+        records("2024-01-01T00:00:00.5Z", "2023-12-31T23:59:59.9Z", "2024-01-01T01:00:00+02:00")
+    )
+
+    assert found == records("2024-01-01T00:00:00.5Z")
+
+
+def test_a_record_as_old_as_the_cursor_is_read_again_only_where_it_is_merged():
+    assert window(5).new(records(4, 5, 6)) == records(6)
+    assert window(5, merges=True).new(records(4, 5, 6)) == records(5, 6)
+
+
+def test_a_record_whose_age_cannot_be_told_is_never_left_out():
+    odd = records(None, "x", True, {"a": 1}, [])
+
+    assert window(5).new(odd) == odd
+
+
+def test_reading_ends_where_the_newest_come_first_and_old_ones_follow():
+    assert window(5, row_order="desc").is_behind(records(7, 4))
+    assert not window(5, row_order="desc").is_behind(records(4, 7))
+    assert not window(5).is_behind(records(7, 4))
+
+
+def test_there_are_checkpoints_where_the_oldest_come_first():
+    assert window(None, row_order="asc").checkpoint(records(1, 2)) == Checkpoint(cursor=2)
+    assert window(None).checkpoint(records(1, 2)) is None
