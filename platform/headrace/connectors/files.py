@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
-from headrace.connectors.base import ReadRequest, Source, Unreadable
+from headrace.connectors.base import ReadRequest, Source, Stream, Unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,6 +65,10 @@ class FilesSource(Source):
         files = list(self._local_files())
         urls = sum(map(_is_url, self.paths))
         return f"Found {len(files)} local files; {urls} URLs are fetched by a run."
+
+    def describe(self, stream: str) -> Stream:
+        """The files are one stream, under whatever name it is asked for."""
+        return Stream(name=stream)
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | list[dict[str, Any]]]:
         """Yield the files' rows, in the order of `paths` and of names; an empty batch while fetching."""

@@ -1,0 +1,1 @@
+"""What every connector keeps to, as a suite that any connector's author can run."""
