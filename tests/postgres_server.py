@@ -36,8 +36,9 @@ class PostgresServer:
     """A running server on loopback, with user `postgres` and `PASSWORD` (SCRAM, as in earnest)."""
 
     port: int
-    pid: int
+    folder: Path
     _numbers: Iterator[int]
+    _running: "list[subprocess.Popen[bytes]]"  # the server's process, while it runs
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of a database."""
@@ -56,6 +57,23 @@ class PostgresServer:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def start(self) -> None:
+        """Start the server on its folder and port; returns when it answers."""
+        process = _as_unprivileged(
+            "postgres", "-D", str(self.folder / "data"), "-p", str(self.port), "-k", str(self.folder),
+            *(f"--{name}={value}" for name, value in _SETTINGS.items()),
+            log=self.folder / "log",
+        )  # fmt: skip
+        self._running.append(process)
+        _wait_until_ready(self, process, self.folder / "log")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop the server, by default as an operator's restart does: its clients are sent away."""
+        while self._running:
+            process = self._running.pop()
+            process.send_signal(how)
+            process.wait(30)
+
 
 @contextmanager
 def run_postgres() -> Iterator[PostgresServer]:
@@ -63,25 +81,18 @@ def run_postgres() -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="headrace-pg-"))
     try:
         folder.chmod(0o755)
-        data = _initialized(folder)
-        port = _free_port()
-        process = _as_unprivileged(
-            "postgres", "-D", str(data), "-p", str(port), "-k", str(folder),
-            *(f"--{name}={value}" for name, value in _SETTINGS.items()),
-            log=folder / "log",
-        )  # fmt: skip
+        _initialize(folder)
+        server = PostgresServer(port=_free_port(), folder=folder, _numbers=count(1), _running=[])
         try:
-            server = PostgresServer(port=port, pid=process.pid, _numbers=count(1))
-            _wait_until_ready(server, process, folder / "log")
+            server.start()
             yield server
         finally:
-            process.send_signal(signal.SIGQUIT)  # immediate: nothing here is worth a checkpoint
-            process.wait(30)
+            server.stop(signal.SIGQUIT)  # immediate: nothing here is worth a checkpoint
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _initialized(folder: Path) -> Path:
+def _initialize(folder: Path) -> None:
     data, password = folder / "data", folder / "password"
     data.mkdir(mode=0o700)
     password.write_text(PASSWORD)
@@ -95,7 +106,6 @@ def _initialized(folder: Path) -> Path:
     )  # fmt: skip
     if process.wait(120):
         raise RuntimeError((folder / "initdb.log").read_text())
-    return data
 
 
 def _as_unprivileged(command: str, *arguments: str, log: Path) -> "subprocess.Popen[bytes]":
@@ -104,7 +114,7 @@ def _as_unprivileged(command: str, *arguments: str, log: Path) -> "subprocess.Po
     assert package.origin is not None
     program = Path(package.origin).parent / "pginstall" / "bin" / command
     user = _UNPRIVILEGED if os.geteuid() == 0 else None
-    with log.open("wb") as out:
+    with log.open("ab") as out:
         return subprocess.Popen([program, *arguments], stdout=out, stderr=out, user=user, cwd=log.parent)
 
 

@@ -1,0 +1,281 @@
+"""What each failure leaves behind, with real processes: killed, stopped, cut off."""
+
+import sqlite3
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+from live_platform import STOP_SECONDS, LivePlatform, Watch, alive, eventually, running
+from postgres_server import PostgresServer
+
+from headrace.encryption.keyring import load_keyring
+from headrace.service.pipelines import PipelineDraft, Pipelines
+from headrace.service.platform import Platform
+from headrace.service.runs import Runs
+from headrace.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+CREATURES = {"name": "dummy", "stream": "creatures"}
+LONG = {**CREATURES, "records": 100_000, "sleep": 0.2}
+BRIEF = {**CREATURES, "records": 3_000, "sleep": 0.2}  # six seconds
+LOST_SECONDS = 30.0
+RESTART_SECONDS = 30.0
+TAGGED = """
+query ($tag: String!) {
+  runs: runsOrError(filter: {tags: [{key: "headrace/run_id", value: $tag}]}) {
+    ... on Runs { results { runId } }
+  }
+}"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """Faults whose repair takes a while, which the other tests do not wait for."""
+
+    daemon_killed_at: datetime
+    launching: str  # a run whose launch was under way when its service was killed
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun(platform: LivePlatform, every_minute: Watch) -> Begun:
+    """Kill the daemon, and the service while it launches a run."""
+    pipeline = platform.create("Launched once", CREATURES)
+    webserver = platform.part("webserver")
+    webserver.suspend()
+    run_id = platform.run(pipeline)
+    eventually(lambda: waits_for(platform, webserver), seconds=5, what="The launch")
+    platform.part("api").kill()
+    webserver.resume()
+    platform.part("daemon").kill()
+    killed_at = datetime.now(UTC)
+    back(platform)
+    return Begun(daemon_killed_at=killed_at, launching=run_id)
+
+
+def test_runs_whose_workers_are_killed_or_hang_are_failed_and_publish_nothing(
+    platform: LivePlatform, tmp_path: Path
+) -> None:
+    to_file = {"name": "file", "config": {"path": str(tmp_path)}}
+    killed = platform.run(platform.create("Killed", LONG, to_file))
+    platform.worker_of(killed).kill()
+    paused = platform.run(platform.create("Paused", BRIEF, to_file))
+    worker = platform.worker_of(paused)
+    worker.suspend()
+    paused_at = time.monotonic()
+
+    for run_id in (killed, paused):
+        run = platform.run_that(run_id, "failed", seconds=LOST_SECONDS)
+        assert run["error_code"] == "run.worker_lost"
+    assert time.monotonic() - paused_at < LOST_SECONDS
+    worker.resume()
+    eventually(lambda: not alive(worker), seconds=15, what="The end of the worker that woke up")
+
+    assert [platform.run_view(run_id)["status"] for run_id in (killed, paused)] == ["failed", "failed"]
+    assert list(tmp_path.iterdir()) == []
+    assert not list((platform.home / "outputs").glob(f"{paused}/*"))
+    again = platform.run(platform.run_view(killed)["pipeline_id"])
+    platform.run_that(again, "running")
+    platform.call("POST", f"/pipelines/runs/{again}/cancel")
+
+
+def test_a_run_that_a_service_stored_and_died_is_launched_once(platform: LivePlatform) -> None:
+    pipeline = platform.create("Stored only", CREATURES)
+
+    platform.part("api").kill()
+    run_id = stored_run(platform, pipeline)  # as the service would have left it between the two
+
+    back(platform)
+    assert platform.ended_run(run_id)["status"] == "success"
+    assert len(launches_of(platform, run_id)) == 1
+
+
+def test_runs_wait_for_a_webserver_that_was_killed(platform: LivePlatform) -> None:
+    pipeline = platform.create("While Dagster is away", CREATURES)
+    platform.part("webserver").kill()
+
+    new = platform.call("POST", f"/pipelines/{pipeline}/run", status=201)
+    listed = platform.runs_of(pipeline)
+
+    assert new["status"] == "pending"
+    assert [run["id"] for run in listed] == [new["id"]]
+    assert platform.ended_run(new["id"], seconds=60)["status"] == "success"
+    assert len(launches_of(platform, new["id"])) == 1
+
+
+def test_runs_outlive_their_code_server_and_can_still_be_cancelled(platform: LivePlatform) -> None:
+    brief, long = (
+        platform.create(f"Without its code server, {n}", source) for n, source in enumerate((BRIEF, LONG))
+    )
+    to_end, to_cancel = platform.run(brief), platform.run(long)
+    for run_id in (to_end, to_cancel):
+        platform.run_that(run_id, "running")
+    workers = platform.workers()
+
+    platform.part("code").kill()
+    time.sleep(1)
+    platform.call("POST", f"/pipelines/runs/{to_cancel}/cancel")
+    ended = platform.ended_run(to_end)
+    eventually(lambda: not any(map(alive, workers)), seconds=15, what="The workers' end")
+
+    assert len(workers) >= 2
+    assert (ended["status"], ended["rows"]) == ("success", BRIEF["records"])
+    assert platform.run_view(to_cancel)["status"] == "cancelled"
+    assert platform.ended_run(platform.run(brief), seconds=60)["status"] == "success"
+
+
+def test_a_locked_database_is_told_of_and_never_an_internal_error(platform: LivePlatform) -> None:
+    if platform.database_url is not None:
+        pytest.skip("SQLite's alone: PostgreSQL locks rows")
+    with sqlite3.connect(platform.home / "headrace.db", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            answer = platform.api.post("/api/domains", json={"name": "Locked out"})
+        finally:
+            other.execute("ROLLBACK")
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database.unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.elapsed.total_seconds() < 7
+    platform.call("POST", "/domains", {"name": "Let in"}, status=201)
+
+
+def test_a_restart_of_the_database_ends_no_process_and_no_run(
+    platform: LivePlatform, postgres_server: PostgresServer
+) -> None:
+    if platform.database_url is None:
+        pytest.skip("PostgreSQL's alone: SQLite has no server")
+    run_id = platform.run(platform.create("Across a restart", BRIEF))
+    platform.run_that(run_id, "running")
+    before = {name: platform.part(name).pid for name in ("api", "daemon", "webserver", "code")}
+
+    postgres_server.stop()
+    try:
+        answer = platform.api.get("/api/pipelines")
+        health = platform.api.get("/api/health")
+        ready = platform.api.get("/api/ready")
+        time.sleep(2)
+    finally:
+        postgres_server.start()
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "database.unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert (health.status_code, ready.status_code) == (200, 503)
+    assert ready.json()["database"]["ready"] is False
+    assert platform.ended_run(run_id)["status"] == "success"
+    assert {name: platform.part(name).pid for name in before} == before
+
+
+def test_a_run_whose_service_died_while_launching_it_is_launched_once(
+    platform: LivePlatform, begun: Begun
+) -> None:
+    run = platform.ended_run(begun.launching, seconds=60)
+
+    assert run["status"] == "success"
+    assert len(launches_of(platform, begun.launching)) == 1
+    assert len(platform.runs_of(run["pipeline_id"])) == 1
+
+
+def test_a_schedule_goes_on_after_the_daemon_was_killed_with_each_slot_once(
+    platform: LivePlatform, every_minute: Watch, begun: Begun
+) -> None:
+    def slots() -> list[datetime]:
+        views = [platform.run_view(run_id) for run_id in list(every_minute.seen)]
+        return [datetime.fromisoformat(view["scheduled_at"]) for view in views]
+
+    eventually(
+        lambda: max(slots(), default=begun.daemon_killed_at) > begun.daemon_killed_at,
+        seconds=90,
+        what="A slot after the kill",
+    )
+
+    assert len(set(slots())) == len(slots())
+
+
+def test_a_killed_supervisor_and_a_stop_leave_no_process_and_no_run(tmp_path: Path) -> None:
+    home, config = tmp_path / "home", tmp_path / "config"
+    with running(home, config) as first:
+        lost = first.run(first.create("Lost with its platform", LONG))
+        first.worker_of(lost)
+        first.process.kill()
+        first.process.wait()
+        eventually(lambda: not first.family(), seconds=15, what="The end of the orphans")
+
+    with running(home, config) as second:
+        run = second.ended_run(lost, seconds=LOST_SECONDS)
+        interrupted = second.run(run["pipeline_id"])
+        second.worker_of(interrupted)
+        began = time.monotonic()
+        code = second.stop()
+        took = time.monotonic() - began
+        left = second.family()
+
+    assert run["status"] == "failed"
+    assert (code, left) == (0, [])
+    assert took < STOP_SECONDS
+    assert status_in(home, config, interrupted) == "failed"
+
+
+def test_a_start_without_the_key_says_which_and_changes_nothing(tmp_path: Path) -> None:
+    home, config = tmp_path / "home", tmp_path / "config"
+    platform = Platform.open(Settings(home=home, config_dir=config), migrate=True)
+    raw = {"name": "c", "source": CREATURES, "destination": {"name": "logger"}}
+    Pipelines(platform, platform.owner()).create(PipelineDraft(name="Sealed", config=raw))
+    (key_id,) = load_keyring(platform.settings, create=False).ids
+    platform.close()
+    keyring = (config / "keyring").rename(config / "elsewhere")
+    records = (home / "headrace.db").read_bytes()
+
+    with running(home, config, ready=False) as refused:
+        code = refused.process.wait(20)
+        printed = refused.printed
+
+    assert code == 78
+    assert key_id in printed
+    assert str(config / "keyring") in printed.replace("\n", "")
+    assert list(config.iterdir()) == [keyring]
+    assert (home / "headrace.db").read_bytes() == records
+    keyring.rename(config / "keyring")
+    Platform.open(Settings(home=home, config_dir=config)).close()
+
+
+def back(platform: LivePlatform) -> None:
+    """Wait until the supervisor has everything running again."""
+    eventually(platform.is_ready, seconds=RESTART_SECONDS, what="Readiness again")
+
+
+def waits_for(platform: LivePlatform, webserver: psutil.Process) -> bool:
+    """Whether the service has sent the webserver a request that it has not answered."""
+    (port,) = {
+        listener.laddr.port for listener in webserver.net_connections("tcp") if listener.status == "LISTEN"
+    }
+    held = platform.part("api").net_connections("tcp")
+    return any(connection.raddr and connection.raddr.port == port for connection in held)
+
+
+def launches_of(platform: LivePlatform, run_id: str) -> list[str]:
+    """Return the ids of all Dagster runs that were ever launched for a run."""
+    results = platform.graphql(TAGGED, tag=run_id)["runs"]["results"]
+    return [run["runId"] for run in results]
+
+
+def stored_run(platform: LivePlatform, pipeline_id: str) -> str:
+    """Store a pending run without telling anybody."""
+    opened = Platform.open(platform.settings)
+    try:
+        return str(Runs(opened, opened.owner()).trigger(UUID(pipeline_id)).id)
+    finally:
+        opened.close()
+
+
+def status_in(home: Path, config: Path, run_id: str) -> str:
+    """Return a run's status in the records of a platform that is down."""
+    opened = Platform.open(Settings(home=home, config_dir=config))
+    try:
+        return Runs(opened, opened.owner()).get(UUID(run_id)).status.value
+    finally:
+        opened.close()
