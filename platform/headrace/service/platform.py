@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy import inspect
 
 from headrace.connectors import addresses, local
 from headrace.encryption.envelope import Envelope
-from headrace.encryption.keyring import load_keyring, require
+from headrace.encryption.keyring import Keyring, MissingKeys, NoKeyring, load_keyring, require
 from headrace.errors import HeadraceError, StartupError
 from headrace.private_files import create_private, make_private_folder, read_private
 from headrace.records import Principal, Role
@@ -63,8 +64,7 @@ class Platform:
             _require_version(database)
             in_use = key_ids_in_use(database)
             may_create = migrate and settings.is_embedded and not in_use
-            keyring = load_keyring(settings, create=may_create)
-            require(keyring, in_use)
+            keyring = _keyring(settings, in_use, create=may_create)
             organization_id = Installation(database).organization()
             if migrate:
                 token = owner_token(settings, create=True)
@@ -121,6 +121,19 @@ def owner_token(settings: Settings, *, create: bool = False) -> str:
     if create:
         create_private(settings.owner_token_file, new_token().encode())
     return read_private(settings.owner_token_file).decode().strip()
+
+
+def _keyring(settings: Settings, in_use: Collection[str], *, create: bool) -> Keyring:
+    """Return the keyring, which holds the keys in use. Raises KeyringError."""
+    try:
+        keyring = load_keyring(settings, create=create)
+    except NoKeyring as error:
+        if not in_use:
+            raise
+        wanted = ", ".join(sorted(in_use))
+        raise MissingKeys(f"Stored secrets need key {wanted}. {error.detail}") from error
+    require(keyring, in_use)
+    return keyring
 
 
 def _migrate(database: Database) -> None:
