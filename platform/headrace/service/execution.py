@@ -5,9 +5,10 @@ reaper fails the run; a worker that was cut off or cancelled finds its fence gon
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -146,10 +147,16 @@ def _failure_written(leases: LeaseStore, run: Run) -> Iterator[None]:
         raise RunFailed(code, detail) from None
     except BaseException:
         # Dagster's interrupt, or the process's end. Where a cancel caused it, the run has ended already.
-        detail = "The run was interrupted before it ended."
-        ending = Ending(status=RunStatus.FAILED, error_code="run.interrupted", error=detail)
-        until_written(lambda: leases.end(run, ending), seconds=1)
+        # In a thread: a stop interrupts twice, by the signal and by the code server, and threads go on.
+        threading.Thread(target=_write_interrupted, args=(leases, run), name="interrupted").start()
         raise
+
+
+def _write_interrupted(leases: LeaseStore, run: Run) -> None:
+    detail = "The run was interrupted before it ended."
+    ending = Ending(status=RunStatus.FAILED, error_code="run.interrupted", error=detail)
+    with suppress(HeadraceError):
+        until_written(lambda: leases.end(run, ending), seconds=1)
 
 
 def _may_pass(error: HeadraceError) -> bool:
