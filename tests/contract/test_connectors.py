@@ -6,6 +6,8 @@ The promises are those of headrace.conformance, which any connector's author run
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,12 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from http_servers.hubspot import FIRST_CHANGE, Portal, portal_server
+from http_servers.notion import TOKEN as NOTION_TOKEN
+from http_servers.notion import Workspace, workspace_server
+from http_servers.public_apis import gbif, pokeapi
+from http_servers.server import Server, serving
+from http_servers.things import TOKEN, things
 from outputs import request_for
 
 from headrace.conformance import configuration
@@ -26,9 +34,14 @@ from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
 from headrace.connectors.dummy import DummySource
 from headrace.connectors.file import FileDestination
 from headrace.connectors.files import FilesSource
+from headrace.connectors.gbif import GbifSource
+from headrace.connectors.hubspot import HubspotSource
 from headrace.connectors.logger import LoggerDestination
+from headrace.connectors.notion import NotionSource
+from headrace.connectors.pokeapi import PokeapiSource
 from headrace.connectors.postgres import PostgresDestination, PostgresSource
 from headrace.connectors.python import PythonSource
+from headrace.connectors.rest import RestSource
 from headrace.connectors.sqlite import SQLiteDestination, SQLiteSource
 
 ROWS = pa.table({"id": [1, 2, 3], "name": ["a", None, "c\u00e9"], "size": [1.5, None, -2.0]})
@@ -86,6 +99,50 @@ def _postgres_tables(folder: Path, request: pytest.FixtureRequest) -> Case:
     return SourceCase(connector=PostgresSource(url=url), stream="public.things", cursor_field="changed")
 
 
+def _rest_api(folder: Path, request: pytest.FixtureRequest) -> Case:
+    keys = {
+        "base_url": _started(serving(things), request).url,
+        "authentication": {"type": "bearer", "params": {"token": TOKEN}},
+        "paginator": {"type": "cursor", "cursor_path": "next", "cursor_param": "after"},
+        "incremental": {"cursor_path": "changed", "start_param": "since", "row_order": "asc"},
+        "primary_key": "id",
+    }
+    return SourceCase(connector=RestSource.model_validate(keys), stream="things")
+
+
+def _hubspot_account(folder: Path, request: pytest.FixtureRequest) -> Case:
+    portal = Portal()
+    for number in range(1, 251):
+        portal.add("contacts", number, FIRST_CHANGE + timedelta(minutes=5 * number))
+    keys = {
+        "base_url": _started(portal_server(portal), request).url,
+        "authentication": {"type": "api_key", "params": {"token": portal.token}},
+    }
+    return SourceCase(connector=HubspotSource.model_validate(keys), stream="contacts")
+
+
+def _notion_workspace(folder: Path, request: pytest.FixtureRequest) -> Case:
+    workspace = Workspace()
+    for number in range(60):
+        workspace.add_page(number, f"2024-01-01T00:{number:02}:00.000Z")
+    keys = {
+        "base_url": f"{_started(workspace_server(workspace), request).url}/v1",
+        "authentication": {"type": "api_key", "params": {"token": NOTION_TOKEN}},
+        "page_size": 25,
+    }
+    return SourceCase(connector=NotionSource.model_validate(keys), stream="pages")
+
+
+def _pokeapi(folder: Path, request: pytest.FixtureRequest) -> Case:
+    url = _started(serving(pokeapi), request).url
+    return SourceCase(connector=PokeapiSource(base_url=f"{url}/api/v2", page_size=1000), stream="berry")
+
+
+def _gbif_search(folder: Path, request: pytest.FixtureRequest) -> Case:
+    url = _started(serving(gbif(700)), request).url
+    return SourceCase(connector=GbifSource(base_url=f"{url}/v1"), stream="occurrence")
+
+
 def _parquet_file(folder: Path, request: pytest.FixtureRequest) -> Case:
     def rows(table: str) -> list[dict[str, Any]]:
         return pq.read_table(folder / f"{table}.parquet").to_pylist()
@@ -137,12 +194,22 @@ def _postgres_schema(folder: Path, request: pytest.FixtureRequest) -> Case:
     return DestinationCase(connector=PostgresDestination(url=url), rows=rows)
 
 
+def _started(server: AbstractContextManager[Server], request: pytest.FixtureRequest) -> Server:
+    """Start a server that runs until the test ends."""
+    stack = ExitStack()
+    request.addfinalizer(stack.close)
+    return stack.enter_context(server)
+
+
 def _postgres_url(request: pytest.FixtureRequest) -> str:
     url: str = request.getfixturevalue("postgres_url")
     return url
 
 
-SOURCES: list[Build] = [_dummy, _csv_files, _function, _duckdb_tables, _sqlite_tables, _postgres_tables]
+SOURCES: list[Build] = [
+    _dummy, _csv_files, _function, _duckdb_tables, _sqlite_tables, _postgres_tables,
+    _rest_api, _hubspot_account, _notion_workspace, _pokeapi, _gbif_search,
+]  # fmt: skip
 DESTINATIONS: list[Build] = [
     _parquet_file, _json_file, _csv_file, _log, _duckdb_file, _sqlite_file, _postgres_schema,
 ]  # fmt: skip
