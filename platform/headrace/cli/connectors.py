@@ -1,35 +1,45 @@
 """`headrace connectors`: which systems can be read and written, how, and whether one answers."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from headrace.cli import connector_authoring
 from headrace.cli.client import Client
 from headrace.cli.connection import connect
 from headrace.cli.console import OUT, print_json, print_table
-from headrace.cli.options import AsJson, Home, TokenFile, Url
+from headrace.cli.options import AsJson, Home, Kind, TokenFile, Url
 from headrace.cli.pipelines import read_document
 from headrace.errors import NotFound
 
 _CARD_COLUMNS = {"kind": "KIND", "name": "NAME", "title": "TITLE", "summary": "SUMMARY"}
 _STREAM_COLUMNS = {"name": "NAME", "sync_modes": "SYNC MODES"}
+_FOUND_COLUMNS = {
+    "name": "NAME",
+    "sync_modes": "SYNC MODES",
+    "primary_key": "PRIMARY KEY",
+    "cursor_field": "CURSOR FIELD",
+}
 _FIELD_COLUMNS = {"field": "FIELD", "type": "TYPE", "needed": "NEEDED", "description": "DESCRIPTION"}
 
 app = typer.Typer(help="Connectors: the systems that can be read and written.", no_args_is_help=True)
 
 
-class Kind(StrEnum):
-    """Which end of a pipeline a connector is."""
-
-    SOURCE = "source"
-    DESTINATION = "destination"
-
-
 WhichKind = Annotated[Kind, typer.Argument(metavar="KIND", help="source or destination.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The connector's name.")]
+
+ConfigFile = Annotated[
+    Path,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="FILE",
+        allow_dash=True,
+        help="The connector's config as YAML or JSON; - reads standard input.",
+    ),
+]
 
 
 class NoSuchConnector(NotFound):
@@ -74,16 +84,7 @@ def show(
 def check(
     kind: WhichKind,
     name: Name,
-    file: Annotated[
-        Path,
-        typer.Option(
-            "--file",
-            "-f",
-            metavar="FILE",
-            allow_dash=True,
-            help="The connector's config as YAML or JSON; - reads standard input.",
-        ),
-    ],
+    file: ConfigFile,
     as_json: AsJson = False,
     home: Home = None,
     url: Url = None,
@@ -98,6 +99,49 @@ def check(
         OUT.print(answer["message"], style="green" if answer["success"] else "red", markup=False)
     if not answer["success"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def streams(
+    name: Name,
+    file: ConfigFile,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """List the streams that a source's system has."""
+    body = {"config": read_document(file)}
+    answer = connect(home, url, token_file).post(f"/api/connectors/sources/{name}/streams", body)
+    if as_json:
+        print_json(answer)
+    else:
+        print_table(answer, _FOUND_COLUMNS)
+
+
+@app.command()
+def preview(
+    name: Name,
+    stream: Annotated[str, typer.Option("--stream", metavar="STREAM", help="Which stream to read.")],
+    file: ConfigFile,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many records.")] = 10,
+    as_json: AsJson = False,
+    home: Home = None,
+    url: Url = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Show a stream's first records; nothing is stored."""
+    body = {"config": read_document(file), "stream": stream, "limit": limit}
+    answer = connect(home, url, token_file).post(f"/api/connectors/sources/{name}/preview", body)
+    if as_json:
+        print_json(answer)
+    else:
+        headings = {column["name"]: f"{column['name']}\n{column['type']}" for column in answer["columns"]}
+        print_table(answer["records"], headings)
+
+
+app.command()(connector_authoring.new)
+app.command("test")(connector_authoring.hold_to_promises)
 
 
 def _cards(client: Client, kind: Kind) -> list[dict[str, Any]]:

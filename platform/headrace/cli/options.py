@@ -1,9 +1,18 @@
 """The options that commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Kind(StrEnum):
+    """Which end of a pipeline a connector is."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
 
 Home = Annotated[
     Path | None,
