@@ -28,6 +28,7 @@ _FIRST_WAIT, _LONGEST_BACKOFF = 0.5, 30.0  # seconds
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _KEPT_ACROSS_HOSTS = ("accept", "accept-encoding", "user-agent")
 _OWN_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
+_SHORTEST_MASKED = 4  # a shorter one is part of ordinary words
 _OPAQUE = re.compile(r"(?=[^\s\"']*\d)[\w.~+/=%:-]{20,}")
 _random = random.SystemRandom()
 
@@ -180,8 +181,7 @@ class HttpClient:
                 location = answer.get_redirect_location()
                 if not location:
                     return self._taken(request, url, answer)
-                answer.drain_conn()
-                answer.release_conn()
+                answer.close()  # and not drained: its body may have no end
                 followed = urljoin(url, location)
                 if origin(followed) != origin(url):
                     headers = {n: v for n, v in headers.items() if n.lower() in _KEPT_ACROSS_HOSTS}
@@ -217,7 +217,7 @@ class HttpClient:
     def _masked(self, text: str, authorized: Mapping[str, str]) -> str:
         words = [word for value in authorized.values() for word in value.split()[-1:]]
         for secret in sorted({*self._secrets, *words}, key=len, reverse=True):
-            if secret:
+            if len(secret) >= _SHORTEST_MASKED:
                 text = text.replace(secret, "…")
         return _OPAQUE.sub("…", text)
 

@@ -21,7 +21,7 @@ from headrace.connectors.http_messages import Request
 from headrace.connectors.http_prefetch import ahead
 from headrace.connectors.rest_api import RestApi
 from headrace.connectors.rest_config import Endpoint
-from headrace.connectors.rest_incremental import Window
+from headrace.connectors.rest_incremental import Window, moment_of
 from headrace.connectors.rest_paginators import Cursor as CursorPaginator
 from headrace.connectors.rest_paginators import Page, SinglePage
 from headrace.connectors.rest_paths import select
@@ -223,10 +223,10 @@ def _linked(links: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moment(value: Cursor) -> datetime:
-    try:
-        return datetime.fromisoformat(value).astimezone(UTC)
-    except (TypeError, ValueError):
-        raise Unreadable("A change time is not an ISO 8601 time.") from None
+    found = moment_of(value) if isinstance(value, str) else None
+    if found is None:
+        raise Unreadable("A change time is not an ISO 8601 time.")
+    return found.astimezone(UTC)
 
 
 def _text(moment: datetime) -> str:

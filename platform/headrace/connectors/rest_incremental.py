@@ -87,7 +87,7 @@ def sortable(value: Any) -> tuple[str | None, Any]:
         return "number", value
     if not isinstance(value, str):
         return None, None
-    moment = _moment(value)
+    moment = moment_of(value)
     return ("text", value) if moment is None else ("time", moment)
 
 
@@ -95,7 +95,7 @@ def formatted(value: Cursor, form: str) -> str | int | float:
     """Write a cursor in the form that a parameter takes. Raises Unreadable when it is not a time."""
     if form == "iso" or (isinstance(value, int | float) and form.startswith("unix")):
         return value if isinstance(value, str | int | float) else str(value)
-    moment = _moment(str(value))
+    moment = moment_of(str(value))
     if moment is None:
         raise Unreadable("The cursor is not an ISO 8601 time, so it cannot be formatted as one.")
     if form == "unix":
@@ -105,7 +105,8 @@ def formatted(value: Cursor, form: str) -> str | int | float:
     return moment.strftime("%Y-%m-%d" if form == "date" else form)
 
 
-def _moment(text: str) -> datetime | None:
+def moment_of(text: str) -> datetime | None:
+    """Return an ISO 8601 time, in UTC where it names no zone; None where the text is none."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:

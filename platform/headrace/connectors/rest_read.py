@@ -76,7 +76,8 @@ class RestReader:
             yield from self.endpoint_pages(resource.endpoint, window, {})
             return
         fields = resource.endpoint.parents[parent]
-        for page in self.pages(parent, Window()):
+        whole = Window(spec=self.api.resource(parent).endpoint.incremental or Incremental())
+        for page in self.pages(parent, whole):
             for record in page:
                 values = {f"resources.{parent}.{name}": _field(record, name) for name in fields}
                 added = {f"_{parent}_{name}": record.get(name) for name in resource.include_from_parent}
