@@ -47,9 +47,9 @@ class Warehouse:
         """Return a pipeline's source: the table `orders`, reached field by field."""
         return {"name": "postgres", "stream": "public.orders", **self._fields(), **changes}
 
-    def destination(self, **config: Any) -> dict[str, Any]:
+    def destination(self, *, password: str = PASSWORD, **config: Any) -> dict[str, Any]:
         """Return a pipeline's destination in this database, reached by URL."""
-        url = f"postgresql://{_ROLE}:{quote(PASSWORD, safe='')}@127.0.0.1:{self.port}/{self.database}"
+        url = f"postgresql://{_ROLE}:{quote(password, safe='')}@127.0.0.1:{self.port}/{self.database}"
         return {"name": "postgres", "config": {"url": url, **config}}
 
     def rows(self, table: str) -> list[dict[str, Any]]:
