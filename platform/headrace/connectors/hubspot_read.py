@@ -25,7 +25,7 @@ from headrace.connectors.rest_incremental import Window, moment_of
 from headrace.connectors.rest_paginators import Cursor as CursorPaginator
 from headrace.connectors.rest_paginators import Page, SinglePage
 from headrace.connectors.rest_paths import select
-from headrace.connectors.rest_read import Records, RestReader
+from headrace.connectors.rest_read import Records, RestReader, resumable
 
 if TYPE_CHECKING:
     from headrace.connectors.hubspot import HubspotSource
@@ -75,31 +75,24 @@ class _Reading:
     client: HttpClient
 
     def items(self) -> Iterator[Records | Checkpoint]:
-        """Yield the pages, and the checkpoint of an incremental run that has read them all."""
+        """Yield the pages and, in an incremental run, the place from which the next one goes on."""
         if self.request.sync_mode is SyncMode.FULL_REFRESH:
-            yield from self._limited(self._whole())
+            yield from islice(self._whole(), self.request.max_iterations)
             return
-        latest = self._latest()
-        cursor = self.request.cursor
-        if cursor is None:
-            yield from self._limited(self._whole())
-        else:
-            since = _moment(cursor) - timedelta(seconds=self.source.lookback_seconds)
-            yield from self._limited(self._changed(since, latest))
-        if latest is not None and self.request.max_iterations is None:
+        latest, cursor = self._latest(), self.request.cursor
+        pages = self._whole() if cursor is None else self._changed(_moment(cursor), latest)
+        if latest is not None:
             # Not the highest change time that was read: a record may have changed after its page had passed.
-            newest = latest if cursor is None else max(latest, _moment(cursor))
-            yield Checkpoint(cursor=_text(newest))
-
-    def _limited(self, pages: Iterator[Records]) -> Iterator[Records]:
-        return islice(pages, self.request.max_iterations)
+            latest = latest if cursor is None else max(latest, _moment(cursor))
+        yield from resumable(pages, self.request, None if latest is None else _text(latest))
 
     def _whole(self) -> Iterator[Records]:
         yield from self._list(archived=False)
         if self.source.archived:
             yield from self._list(archived=True)
 
-    def _changed(self, since: datetime, latest: datetime | None) -> Iterator[Records]:
+    def _changed(self, cursor: datetime, latest: datetime | None) -> Iterator[Records]:
+        since = cursor - timedelta(seconds=self.source.lookback_seconds)
         if latest is not None:
             yield from self._search(since, latest)
         if self.source.archived:  # search knows none of them

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadable
@@ -16,7 +15,7 @@ from headrace.connectors.http_prefetch import ahead
 from headrace.connectors.rest_api import RestApi
 from headrace.connectors.rest_config import Endpoint, Incremental
 from headrace.connectors.rest_incremental import Window
-from headrace.connectors.rest_read import Records, RestReader
+from headrace.connectors.rest_read import Records, RestReader, resumable
 
 if TYPE_CHECKING:
     from headrace.connectors.notion import NotionSource
@@ -54,12 +53,10 @@ class _Reading:
     reader: RestReader
 
     def items(self) -> Iterator[Records | Checkpoint]:
-        """Yield the pages and, after a run over several lists, the edit up to which all are among them."""
+        """Yield the pages and, after a run over several lists, the place from which the next goes on."""
+        # Not the last edit that was read: a list that was read first may have changed before it.
         latest = self._latest_edit() if self._reads_several_lists else None
-        yield from islice(self.pages(self.request.stream), self.request.max_iterations)
-        if latest is not None and self.request.max_iterations is None:
-            # Not the last edit that was read: a list that was read first may have changed before it.
-            yield Checkpoint(cursor=latest)
+        yield from resumable(self.pages(self.request.stream), self.request, latest)
 
     @property
     def _reads_several_lists(self) -> bool:

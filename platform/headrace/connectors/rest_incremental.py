@@ -56,14 +56,14 @@ class Window:
         return [record for record in records if not self._is_old(record.get(name))]
 
     def is_behind(self, records: Sequence[dict[str, Any]]) -> bool:
-        """Whether what follows these records is old for sure, since the API sends the newest first."""
-        if self.spec.row_order != "desc" or not records or self.cursor_field is None:
+        """Whether what follows these records is old for sure, where an API sends the newest first."""
+        if not records or self.cursor_field is None:
             return False
         return self.after is not None and self._is_old(records[-1].get(self.cursor_field))
 
     def checkpoint(self, records: Sequence[dict[str, Any]]) -> Checkpoint | None:
-        """Return the place after these records, where the API promises that later ones are newer."""
-        if self.spec.row_order != "asc" or not records or self.cursor_field is None:
+        """Return the place after these records of an API that promises that later ones are newer."""
+        if not records or self.cursor_field is None:
             return None
         value = records[-1].get(self.cursor_field)
         return None if value is None else Checkpoint(cursor=value)

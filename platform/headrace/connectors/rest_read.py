@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 from pydantic import SecretStr
 
-from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.http_authentication import authenticated_client
 from headrace.connectors.http_client import HttpClient
 from headrace.connectors.http_messages import Request, origin
@@ -137,17 +137,48 @@ class RestReader:
         return following
 
 
+def resumable(
+    pages: Iterator[Records], request: ReadRequest, place: Cursor | None = None
+) -> Iterator[Records | Checkpoint]:
+    """Yield pages that come in no order or the newest first, and then where the next run has to go on.
+
+    That is `place`, or the highest cursor that was read where it is None; but where `max_iterations` ended
+    the reading it is the old cursor: what was left out may be of any age.
+    """
+    read = 0
+    for records in islice(pages, request.max_iterations):
+        yield records
+        read += 1
+    if request.sync_mode is SyncMode.INCREMENTAL and read == request.max_iterations:
+        yield Checkpoint(cursor=request.cursor)
+    elif place is not None:
+        yield Checkpoint(cursor=place)
+
+
 def _items(reader: RestReader, request: ReadRequest) -> Iterator[Records | Checkpoint]:
     resource = reader.api.resource(request.stream)
     window = _window(resource, request)
-    for records in islice(reader.pages(request.stream, window), request.max_iterations):
+    # An order holds among one parent's records only.
+    order = window.spec.row_order if resource.parent is None else None
+    pages = reader.pages(request.stream, window)
+    if order == "asc":
+        yield from _ascending(islice(pages, request.max_iterations), window)
+    else:
+        yield from resumable(_new(pages, window, stops=order == "desc"), request)
+
+
+def _ascending(pages: Iterator[Records], window: Window) -> Iterator[Records | Checkpoint]:
+    for records in pages:
         yield window.new(records)
-        if resource.parent is not None:
-            continue  # an order holds among one parent's records only
         checkpoint = window.checkpoint(records)
         if checkpoint is not None:
             yield checkpoint
-        if window.is_behind(records):
+
+
+def _new(pages: Iterator[Records], window: Window, *, stops: bool) -> Iterator[Records]:
+    for records in pages:
+        yield window.new(records)
+        if stops and window.is_behind(records):
             return
 
 

@@ -26,6 +26,7 @@ def read(
         sync_mode=mode,
         cursor_field="updatedAt" if mode is SyncMode.INCREMENTAL else None,
         cursor=cursor,
+        max_iterations=keys.pop("max_iterations", None),
     )
     records: list[dict[str, Any]] = []
     checkpoint: str | None = None
@@ -184,6 +185,15 @@ def test_a_change_during_a_run_is_found_by_the_next_one():
         found, _ = changed(server.url, portal, checkpoint, lookback_seconds=0)
 
     assert {1, 300} <= set(found)
+
+
+def test_a_run_that_is_cut_short_does_not_move_the_cursor():
+    portal = portal_of(500)
+    with portal_server(portal) as server:
+        found, checkpoint = changed(server.url, portal, text(FIRST_CHANGE), max_iterations=1)
+
+    assert len(found) == 200
+    assert checkpoint == text(FIRST_CHANGE)
 
 
 def test_archived_records_of_an_incremental_run_are_those_archived_since():

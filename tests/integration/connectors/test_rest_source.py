@@ -238,6 +238,17 @@ def test_reading_ends_at_the_first_old_record_where_the_newest_come_first():
         assert server.count == 2
 
 
+def test_a_run_that_is_cut_short_leaves_nothing_out_for_good():
+    with serving(changes) as server:
+        cut = read(server.url, field="at", cursor=5, max_iterations=1, **PAGED)
+        ordered = read(
+            server.url, field="at", cursor=5, max_iterations=1, incremental={"row_order": "asc"}, **PAGED
+        )
+
+    assert cut[-1] == Checkpoint(cursor=5)  # of any order: the next run reads the same again
+    assert ordered[-1] == Checkpoint(cursor=10)
+
+
 def test_the_cursor_goes_where_a_placeholder_stands():
     keys: Keys = {"method": "POST", "json": {"filter": {"after": "{incremental.start_value}", "n": 1}}}
     with serving(lambda asked: Answer(body={"results": []})) as server:

@@ -80,11 +80,11 @@ def test_a_record_whose_age_cannot_be_told_is_never_left_out():
 
 
 def test_reading_ends_where_the_newest_come_first_and_old_ones_follow():
-    assert window(5, row_order="desc").is_behind(records(7, 4))
-    assert not window(5, row_order="desc").is_behind(records(4, 7))
-    assert not window(5).is_behind(records(7, 4))
+    assert window(5).is_behind(records(7, 4))
+    assert not window(5).is_behind(records(4, 7))
+    assert not window(None).is_behind(records(7, 4))
 
 
 def test_there_are_checkpoints_where_the_oldest_come_first():
-    assert window(None, row_order="asc").checkpoint(records(1, 2)) == Checkpoint(cursor=2)
-    assert window(None).checkpoint(records(1, 2)) is None
+    assert window(None).checkpoint(records(1, 2)) == Checkpoint(cursor=2)
+    assert window(None).checkpoint([]) is None
