@@ -52,7 +52,8 @@ def first_page(api: RestApi, stream: str) -> Records:
     """Return the first page of a stream. Raises ConnectorError."""
     log = logging.getLogger("headrace.connector")
     with client_of(api, log) as client:
-        return next(RestReader(api=api, client=client, log=log).pages(stream, Window()), [])
+        reader = RestReader(api=api, client=client, log=log)
+        return next(reader.pages(stream, reader.whole(stream)), [])
 
 
 def client_of(api: RestApi, log: logging.Logger) -> HttpClient:
@@ -76,13 +77,16 @@ class RestReader:
             yield from self.endpoint_pages(resource.endpoint, window, {})
             return
         fields = resource.endpoint.parents[parent]
-        whole = Window(spec=self.api.resource(parent).endpoint.incremental or Incremental())
-        for page in self.pages(parent, whole):
+        for page in self.pages(parent, self.whole(parent)):
             for record in page:
                 values = {f"resources.{parent}.{name}": _field(record, name) for name in fields}
                 added = {f"_{parent}_{name}": record.get(name) for name in resource.include_from_parent}
                 for records in self.endpoint_pages(resource.endpoint, window, values):
                     yield [{**record, **added} for record in records] if added else records
+
+    def whole(self, stream: str) -> Window:
+        """Return the window of all of a stream, from its initial value on."""
+        return Window(spec=self.api.resource(stream).endpoint.incremental or Incremental())
 
     def endpoint_pages(
         self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]
@@ -128,11 +132,13 @@ class RestReader:
         if origin(following.url) == origin(last.url):
             return following
         scheme, host, _ = origin(following.url)
-        base = urlsplit(self.api.base_url)
-        if scheme == "http" and base.scheme == "https" and host == base.hostname:
+        base_scheme, base_host, _ = origin(self.api.base_url)
+        loses_tls = scheme == "http" and base_scheme == "https"
+        if loses_tls and host == base_host:
             # Servers behind a proxy that ends TLS write such links.
             return replace(following, url=urljoin(self.api.base_url, _without_host(following.url)))
-        if origin(following.url) != origin(self.api.base_url) and host not in self.api.allowed_hosts:
+        is_known = origin(following.url) == origin(self.api.base_url) or host in self.api.allowed_hosts
+        if loses_tls or not is_known:
             raise ForeignAddress(f"The link to the next page leads to {host}.")
         return following
 

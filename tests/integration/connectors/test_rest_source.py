@@ -1,17 +1,21 @@
 """The REST source against real servers, page by page."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from http_servers.server import Answer, Asked, serving
 
+from headrace.connectors.addresses import ForbiddenAddress
 from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadable
-from headrace.connectors.http_client import RequestRefused
+from headrace.connectors.http_client import HttpClient, RequestRefused
+from headrace.connectors.http_messages import Request
 from headrace.connectors.rest import RestSource
-from headrace.connectors.rest_read import ForeignAddress, NoRecords
+from headrace.connectors.rest_read import ForeignAddress, NoRecords, RestReader
 
 RECORDS = [{"id": number, "name": f"n{number}"} for number in range(25)]
 Keys = dict[str, Any]
@@ -169,6 +173,36 @@ def test_a_link_to_another_host_is_not_followed():
 
     assert len(allowed) == 50
     assert other.count == 1
+
+
+@pytest.mark.parametrize(
+    ("link", "followed"),
+    [
+        ("http://api.example.com/v1/x?page=2", "https://api.example.com/v1/x?page=2"),  # TLS ended by a proxy
+        ("https://api.example.com:443/v1/x?page=2", "https://api.example.com:443/v1/x?page=2"),
+        ("https://pages.example.com/2", "https://pages.example.com/2"),
+        ("http://pages.example.com/2", None),  # named, and without TLS
+        ("https://api.example.com:8443/v1/x", None),
+        ("https://api.example.com.evil.example/", None),
+        ("https://api.example.com@evil.example/", None),
+        ("file:///etc/passwd", None),
+    ],
+)
+def test_credentials_follow_links_to_known_servers_only(link: str, followed: str | None):
+    api = source("https://api.example.com/v1", allowed_hosts=["pages.example.com"])
+    first = Request(url="https://api.example.com/v1/x")
+    with HttpClient() as client:
+        reader = RestReader(api=api, client=client, log=logging.getLogger("test"))
+        if followed is None:
+            with pytest.raises(Unreadable):
+                reader._checked(replace(first, url=link), first)
+        else:
+            assert reader._checked(replace(first, url=link), first).url == followed
+
+
+def test_a_metadata_service_is_never_read():
+    with pytest.raises(ForbiddenAddress):
+        read("http://169.254.169.254", path="latest/meta-data")
 
 
 def test_a_page_that_names_itself_as_the_next_is_an_error():
