@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
-from dagster import JobDefinition
+from dagster import JobDefinition, ScheduleDefinition
 from dagster._api import snapshot_repository
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.remote_representation import code_location
@@ -73,7 +73,9 @@ class Snapshots:
 class SeenJob(RemoteJob):
     """A job whose snapshot is made when it is asked for."""
 
-    def __init__(self, card: JobCard, handle: RepositoryHandle, snapshot: Callable[[JobCard], JobSnap]) -> None:
+    def __init__(
+        self, card: JobCard, handle: RepositoryHandle, snapshot: Callable[[JobCard], JobSnap]
+    ) -> None:
         reference = JobRefSnap(
             name=job_name(card.pipeline_id), snapshot_id="", active_presets=[], parent_snapshot_id=None
         )
@@ -105,7 +107,7 @@ class SeenRepository(RemoteRepository):
         self._seen = seen
 
     @cached_property
-    def _schedules(self) -> dict[str, RemoteSchedule]:  # type: ignore[override]
+    def _schedules(self) -> dict[str, RemoteSchedule]:
         schedules = (seen.schedule for seen in self._seen.values())
         return {schedule.name: schedule for schedule in schedules if schedule is not None}
 
@@ -155,8 +157,13 @@ class View:
         schedule = self._define(card).schedule if card.schedule else None
         return Seen(
             job=SeenJob(card, handle, lambda card: self._snapshots.job(self._define(card).job)),
-            schedule=RemoteSchedule(ScheduleSnap.from_def(schedule, None), handle) if schedule else None,
+            schedule=RemoteSchedule(_schedule_snapshot(schedule), handle) if schedule else None,
         )
+
+
+def _schedule_snapshot(schedule: ScheduleDefinition) -> ScheduleSnap:
+    # The repository is asked for the assets of a schedule without a job only, and all of ours have one.
+    return ScheduleSnap.from_def(schedule, None)  # type: ignore[arg-type]
 
 
 class LiveLocation(GrpcServerCodeLocation):
@@ -181,9 +188,7 @@ class LiveLocation(GrpcServerCodeLocation):
         """Return a run's plan; only one that is out of the ordinary is asked for."""
         if isinstance(remote_job, SeenJob) and not (run_config or step_keys_to_execute or known_state):
             return self.view.plan(remote_job)
-        return super().get_execution_plan(
-            remote_job, run_config, step_keys_to_execute, known_state, instance
-        )
+        return super().get_execution_plan(remote_job, run_config, step_keys_to_execute, known_state, instance)
 
 
 def follow(changes: Changes, define: Define) -> None:

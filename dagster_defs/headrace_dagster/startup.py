@@ -24,7 +24,9 @@ def begin() -> None:
     os.environ.update(prepare(settings()))
     # Imported here: a broken installation is told of before a second has gone into Dagster's import.
     from headrace_dagster.internals import make_storage
+    from headrace_dagster.storage import make_schema
 
+    make_schema(settings())
     make_storage(settings().dagster_home)
 
 
