@@ -102,8 +102,13 @@ class _HTTPSPool(HTTPSConnectionPool):
 def pool_manager() -> urllib3.PoolManager:
     """Return pools whose connections go to allowed addresses only: others raise ForbiddenAddress."""
     pools = urllib3.PoolManager()
-    pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+    guard(pools)
     return pools
+
+
+def guard(pools: urllib3.PoolManager) -> None:
+    """Let pools that somebody else made connect to allowed addresses only."""
+    pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
 
 
 def _check_status(status: int) -> None:
