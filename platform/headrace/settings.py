@@ -70,11 +70,28 @@ class Settings(BaseSettings):
     connectors_dir: Path | None = Field(
         None, description="Folder of your own connectors' files; unset: `connectors` in the home folder."
     )
-    connectors_dir: Path | None = Field(
-        None, description="Folder of your own connectors' files; unset: `connectors` in the home folder."
-    )
     private_networks: bool = Field(
         True, description="Whether sources and destinations may connect to private and loopback addresses."
+    )
+    reference_variables: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("PIPELINE_*",),
+        description="Environment variables that pipelines may refer to as env://, separated by commas.",
+    )
+    reference_folder: Path | None = Field(
+        None,
+        description="Folder of files that pipelines may refer to as file://; unset: `references` at home.",
+    )
+    vault_address: str | None = Field(
+        None, description="HashiCorp Vault's address, for references vault://path#key."
+    )
+    vault_token: SecretStr | None = Field(
+        None, description="Vault's token; its policy decides what pipelines may refer to."
+    )
+    google_project: str | None = Field(
+        None, description="Project of references gsm://secret; unset: the machine's own, on Google Cloud."
+    )
+    google_credentials_file: Path | None = Field(
+        None, description="Service account's key file for gsm://; unset: the machine's own account."
     )
     max_concurrent_runs: int = Field(
         8, ge=1, le=1000, description="How many runs may go on at once; further ones wait, pending."
@@ -90,11 +107,11 @@ class Settings(BaseSettings):
         "INFO", description="Level of the platform's own logs."
     )
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "reference_variables", mode="before")
     @classmethod
     def _split_at_commas(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(host.strip() for host in value.split(",") if host.strip())
+            return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
     @cached_property
@@ -119,9 +136,9 @@ class Settings(BaseSettings):
         return self.root / "connectors" if self.connectors_dir is None else self.connectors_dir.resolve()
 
     @property
-    def connectors(self) -> Path:
-        """The folder of this installation's own connectors; it need not exist."""
-        return self.root / "connectors" if self.connectors_dir is None else self.connectors_dir.resolve()
+    def references(self) -> Path:
+        """The folder of the files that references may name; it need not exist."""
+        return (self.reference_folder or self.root / "references").expanduser().resolve()
 
     @property
     def outputs(self) -> Path:

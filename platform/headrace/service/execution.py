@@ -14,7 +14,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from headrace.connectors.base import ConnectorError, SyncMode
-from headrace.connectors.config import PipelineConfig, parse_config
+from headrace.connectors.config import PipelineConfig, resolve_config
 from headrace.engine.run import EngineJob, EngineResult, run_pipeline
 from headrace.errors import HeadraceError, Unavailable
 from headrace.records import Run, RunStatus
@@ -97,7 +97,7 @@ def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:
     raw = open_config(
         platform.envelope, claim.config, organization_id=run.organization_id, pipeline_id=run.pipeline_id
     )
-    return parse_config(raw)
+    return resolve_config(raw, platform.settings)
 
 
 def _job(platform: Platform, run: Run, log: logging.Logger, lease: Lease) -> EngineJob:
