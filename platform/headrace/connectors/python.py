@@ -8,7 +8,6 @@ configuration comes over REST, and must not choose what of a whole Python instal
 from __future__ import annotations
 
 import inspect
-import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Iterable[Any]])
 _MARK = "__headrace_stream__"
 _GIVEN = ("stream", "cursor", "log")  # what a function is given beside its own parameters
-_RECORDS = 5_000
-_SECONDS = 1.0
 
 
 class FunctionUnusable(ConnectorError):
@@ -92,9 +89,11 @@ class PythonSource(Source):
 
     def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | Checkpoint]:
         """Yield what the function yields, single records gathered for a second at most."""
+        from headrace.connectors.gathering import gathered
+
         call = self._bound(request)
         try:
-            yield from _gathered(call())
+            yield from gathered(call())
         except ConnectorError:
             raise
         except Exception as error:
@@ -131,26 +130,6 @@ def _load(reference: str) -> Callable[..., Any]:
     if not (getattr(function, _MARK, False) or (is_own and function.__module__ == module.__name__)):
         raise FunctionUnusable(f"{reference} is not marked with @stream.")
     return function
-
-
-def _gathered(items: Any) -> Iterator[Any]:
-    """Yield lists of records, batches and checkpoints, in the order in which they came."""
-    import pyarrow as pa
-
-    records: list[dict[str, Any]] = []
-    due = time.monotonic() + _SECONDS
-    for item in [items] if isinstance(items, dict | pa.Table | pa.RecordBatch) else items or ():
-        if isinstance(item, dict):
-            records.append(item)
-        if records and (not isinstance(item, dict) or len(records) >= _RECORDS or time.monotonic() >= due):
-            yield records
-            records, due = [], time.monotonic() + _SECONDS
-        if isinstance(item, pa.Table):
-            yield from item.to_batches()
-        elif not isinstance(item, dict):
-            yield item
-    if records:
-        yield records
 
 
 def _place(error: Exception, reference: str) -> str:

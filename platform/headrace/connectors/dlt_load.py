@@ -1,0 +1,129 @@
+"""Loading a run's output by dlt. Imports dlt, which takes 1.4 s: only what connects imports it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+# Set before dlt reads it: what a platform moves is nobody else's business.
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+
+import dlt
+import dlt.destinations
+from dlt.common.destination import Destination as DltFactory
+
+from headrace.connectors.base import ConnectorError, Loaded, LoadRequest, LoadResult, Rejected, cursor_text
+from headrace.connectors.dlt import arguments
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headrace.connectors.dlt import DltDestination
+
+_STATE = "headrace"
+
+
+class DltDestinationFailed(Rejected):
+    """dlt did not load the data; its error's text may hold a secret and is withheld."""
+
+    code = "dlt.destination_failed"
+    title = "dlt could not load"
+    hint = "Try the destination with dlt itself to see the whole error."
+
+
+def check(destination: "DltDestination") -> str:
+    """Connect, and say so."""
+    with _pipeline(destination, "check") as pipeline, pipeline.destination_client() as client:
+        client.is_storage_initialized()
+    return f"dlt reaches {destination.destination}."
+
+
+def load(destination: "DltDestination", request: LoadRequest) -> LoadResult:
+    """Load the output and its state; a load that was committed before is not done again."""
+    table = destination.table or request.table
+    result = LoadResult(
+        rows=request.output.rows,
+        location=f"{destination.destination}: {destination.dataset_name}.{table}",
+    )
+    with _pipeline(destination, request.pipeline_id) as pipeline:
+        pipeline.sync_destination()
+        last = _loaded(pipeline)
+        if last is not None and last.load_id == request.load_id:
+            request.log.info("This load was committed before; nothing is loaded twice.")
+            return result
+        pipeline.extract(_rows(request, table))
+        pipeline.normalize()
+        request.before_commit()
+        pipeline.load(raise_on_failed_jobs=True)
+    return result
+
+
+def last_load(destination: "DltDestination", pipeline_id: str) -> Loaded | None:
+    """Return what the state in the destination says of the pipeline."""
+    with _pipeline(destination, pipeline_id) as pipeline:
+        pipeline.sync_destination()
+        return _loaded(pipeline)
+
+
+def _rows(request: LoadRequest, table: str) -> Any:
+    def rows() -> "Iterator[pa.Table]":
+        import pyarrow as pa
+
+        dlt.current.source_state()[_STATE] = {
+            "load_id": request.load_id,
+            "cursor": cursor_text(request.cursor),
+        }
+        yield request.output.schema.empty_table()
+        for batch in request.output.batches():
+            yield pa.Table.from_batches([batch])
+
+    key = list(request.primary_key)
+    return dlt.resource(rows, name=table, write_disposition=request.disposition, primary_key=key)
+
+
+def _loaded(pipeline: Any) -> Loaded | None:
+    for state in pipeline.state.get("sources", {}).values():
+        if _STATE in state:
+            return Loaded(load_id=state[_STATE]["load_id"], cursor=json.loads(state[_STATE]["cursor"]))
+    return None
+
+
+@contextmanager
+def _pipeline(destination: "DltDestination", pipeline_id: str) -> Iterator[Any]:
+    """A pipeline of dlt's whose working folder goes with it: all that lasts is in the destination."""
+    with tempfile.TemporaryDirectory(prefix="headrace-dlt-") as folder, _errors():
+        yield dlt.pipeline(
+            pipeline_name=f"headrace_{pipeline_id.replace('-', '')}",
+            pipelines_dir=folder,
+            destination=_factory(destination),
+            dataset_name=destination.dataset_name,
+        )
+
+
+def _factory(destination: "DltDestination") -> Any:
+    found = getattr(dlt.destinations, destination.destination, None)
+    if not (isinstance(found, type) and issubclass(found, DltFactory)):
+        raise DltDestinationFailed(f"dlt has no destination {destination.destination!r}.")
+    given = arguments(destination.params, destination.secrets)
+    factory = found(**given)
+    if "insert-from-staging" in (factory.capabilities().supported_replace_strategies or ()):
+        given.setdefault("replace_strategy", "insert-from-staging")  # one statement, for readers
+        factory = found(**given)
+    return factory
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except ConnectorError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith(("dlt.", "builtins")):
+            raise
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__  # type: ignore[assignment]
+        raise DltDestinationFailed(f"dlt stopped with {type(cause).__name__}.") from None
