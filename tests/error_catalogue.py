@@ -32,7 +32,7 @@ _FIELD_CODES = {
     "query.repeated": "A query parameter came more than once.",
     "config.nothing_stored": "A masked secret was sent where none is stored.",
     "config.address_changed": "A masked secret was sent while the place that it goes to changes.",
-    "pipeline.transforms_unsupported": "Transforms are not run by this release.",
+    "config.reference_not_resolved": "A reference stands where only a run would resolve it.",
 }
 
 

@@ -167,7 +167,7 @@ def _duckdb_file(folder: Path, request: pytest.FixtureRequest) -> Case:
 
     def rows(table: str) -> list[dict[str, Any]]:
         with duckdb.connect(path) as connection:
-            return connection.execute(f"SELECT id FROM {table}").to_arrow_table().to_pylist()
+            return connection.sql(f"SELECT id FROM {table}").to_arrow_table().to_pylist()
 
     return DestinationCase(connector=DuckDBDestination(path=path), rows=rows)
 

@@ -27,6 +27,7 @@ Cursor = Any
 """A position in a stream as a JSON value (string, number or object); it orders within one stream only."""
 
 WriteDisposition = Literal["replace", "append", "merge"]
+SchemaContract = Literal["evolve", "freeze"]
 
 
 class ConnectorError(HeadraceError):
@@ -70,6 +71,17 @@ class Rejected(ConnectorError):
 
     code = "destination.rejected"
     title = "Destination rejected the data"
+
+
+class SchemaFrozen(Rejected):
+    """The data needs another table than the one that is there, and the pipeline's contract keeps that one."""
+
+    code = "destination.schema_frozen"
+    title = "Schema is frozen"
+    hint = "Change the table yourself, leave the column out with a transform, or let the schema evolve."
+
+    def __init__(self, column: str, detail: str) -> None:
+        super().__init__(f"Column {column!r} {detail}", context={"column": column})
 
 
 class SyncMode(StrEnum):
@@ -208,6 +220,7 @@ class LoadRequest:
     pipeline_id: str
     load_id: str  # the run's id
     cursor: Cursor | None = None  # stored with the data, in the same transaction
+    schema_contract: SchemaContract = "evolve"  # freeze: a table that is there keeps its columns and types
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
     progress: Callable[[int], None] = lambda rows: None  # rows loaded so far
     before_commit: Callable[[], None] = lambda: None  # raises when the run is no longer this worker's
@@ -233,6 +246,9 @@ class Destination(Connector, ABC):
     """Where records go."""
 
     dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace", "append", "merge")
+
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve",)
+    """What the destination can promise of a table's schema; `freeze` needs a table to hold the data to."""
 
     @abstractmethod
     def load(self, request: LoadRequest) -> LoadResult:

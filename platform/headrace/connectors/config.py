@@ -5,16 +5,18 @@ be a secret.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from headrace.connectors import registry
-from headrace.connectors.base import Connector, Destination, Section, Source, SyncMode
+from headrace.connectors import references, registry
+from headrace.connectors.base import Connector, Destination, SchemaContract, Section, Source, SyncMode
 from headrace.connectors.secrets import Path, addresses, leaves, secrets, secrets_within, with_values
+from headrace.connectors.transforms import Transform
 from headrace.errors import FieldError, Invalid
+from headrace.settings import Settings
 
 MASK = "**********"
 _UNUSED = ("engine", "alerting", "monitoring", "secrets")
@@ -47,8 +49,10 @@ class PipelineConfig:
     max_iterations: int | None
     destination: Destination
     destination_name: str
-    transforms: tuple[Mapping[str, str], ...]
-    unused: tuple[str, ...]  # keys that other tools read, and that mean nothing here
+    transforms: tuple[Transform, ...] = ()
+    schema_contract: SchemaContract = "evolve"
+    unused: tuple[str, ...] = ()  # keys that other tools read, and that mean nothing here
+    resolved: tuple[str, ...] = ()  # what references stand for: masked as secrets are
 
 
 class _SourceKeys(BaseModel):
@@ -81,20 +85,14 @@ class _DestinationKeys(Section):
     config: dict[str, Any] = Field({})
 
 
-class _Transform(Section):
-    """One step over the records, as code."""
-
-    label: str = Field(min_length=1)
-    python: str
-
-
 class _Document(Section):
     """The top level. What lies in `source` and `destination` is checked apart: no fault hides another."""
 
     name: str = Field(min_length=1, max_length=200)
     source: dict[str, Any]
     destination: dict[str, Any]
-    transforms: tuple[_Transform, ...] = ()
+    transforms: tuple[Transform, ...] = Field((), max_length=50)
+    schema_contract: SchemaContract = "evolve"
     engine: Any = None
     alerting: Any = None
     monitoring: Any = None
@@ -139,8 +137,9 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
     document = faults.check(_Document, raw)
     source_keys, source = _read_source(raw, faults)
     destination_keys, destination = _read_destination(raw, faults)
-    if document and document.transforms:
-        faults.add(("transforms",), "pipeline.transforms_unsupported", "This release runs no transforms.")
+    if document and destination and document.schema_contract not in destination.schema_contracts:
+        detail = f"{destination.title} keeps no table whose schema could be held to."
+        faults.add(("schema_contract",), "schema_contract.unsupported", detail)
     if source_keys and source:
         _check_sync(source_keys, source, destination, faults)
     if faults.errors or not (document and source_keys and source and destination_keys and destination):
@@ -155,30 +154,55 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
         max_iterations=source_keys.max_iterations,
         destination=destination,
         destination_name=destination_keys.name,
-        transforms=(),
+        transforms=document.transforms,
+        schema_contract=document.schema_contract,
         unused=tuple(key for key in _UNUSED if raw.get(key)),
     )
 
 
+def resolve_config(raw: Mapping[str, Any], settings: Settings) -> PipelineConfig:
+    """Make the connectors of a stored configuration with its references resolved: in a run's worker only.
+
+    Raises InvalidConfig, and ReferenceUnresolved, which names the reference.
+    """
+    resolver, secret = references.Resolver(settings), _stored_secrets(raw)
+    values = {
+        path: resolver.resolve(text, is_secret=path in secret)
+        for path, text in leaves(raw)
+        if _may_refer(path)
+    }
+    try:
+        config = parse_config(with_values(raw, values))
+    except InvalidConfig as error:
+        raise InvalidConfig([_without(resolver.values, fault) for fault in error.errors]) from None
+    return replace(config, resolved=resolver.values)
+
+
 def parse_connector(kind: registry.Kind, name: str, raw: Mapping[str, Any]) -> Connector:
-    """Make one connector of its own keys alone.
+    """Make one connector of its own keys alone, to try it out: none of them may be a reference.
 
     Raises UnknownConnector, and InvalidConfig with pointers relative to `raw`.
     """
     connector: type[Connector] = registry.source(name) if kind == "source" else registry.destination(name)
     faults = _Faults()
     made = faults.check(connector, raw)
-    if made is None:
+    hidden = dict(secrets(made, raw)) if made else {}
+    for path, text in leaves(raw):
+        if references.refers(text, is_secret=path in hidden):
+            detail = "References are resolved in runs only: give the value itself to try it out."
+            faults.add(path, "config.reference_not_resolved", detail)
+    if made is None or faults.errors:
         raise InvalidConfig(faults.errors)
     return made
 
 
 def mask_secrets(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a configuration with a mask in the place of every secret.
+    """Copy a configuration with a mask in the place of every secret; a reference to one is none itself.
 
     What cannot be understood (a connector that is gone, a section that other tools read) is masked whole.
     """
-    return dict(with_values(raw, dict.fromkeys(_stored_secrets(raw), MASK)))
+    hidden = [path for path, text in _stored_secrets(raw).items() if not references.is_reference(text)]
+    return dict(with_values(raw, dict.fromkeys(hidden, MASK)))
 
 
 def restore_secrets(submitted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,7 +227,9 @@ def restore_secrets(submitted: Mapping[str, Any], stored: Mapping[str, Any]) -> 
 
 def secret_values(config: PipelineConfig) -> tuple[str, ...]:
     """Return the secrets that a run of the pipeline holds, to be masked wherever it writes text."""
-    return tuple(dict.fromkeys((*secrets_within(config.source), *secrets_within(config.destination))))
+    holders = (config.source, config.destination, config.transforms)
+    held = [secret for holder in holders for secret in secrets_within(holder)]
+    return tuple(dict.fromkeys((*held, *config.resolved)))
 
 
 def _read_source(raw: Mapping[str, Any], faults: _Faults) -> tuple[_SourceKeys | None, Source | None]:
@@ -255,23 +281,30 @@ def _check_sync(keys: _SourceKeys, source: Source, destination: Destination | No
     return None
 
 
-def _models(raw: Mapping[str, Any]) -> dict[tuple[str, ...], Connector | None]:
-    """The connectors of a document by the path of their own keys; None where they cannot be made."""
+def _models(raw: Mapping[str, Any]) -> dict[Path, Section | None]:
+    """The parts of a document by the path of their own keys; None where they cannot be made."""
     faults = _Faults()
     _, source = _read_source(raw, faults)
     _, destination = _read_destination(raw, faults)
-    return {("source",): source, ("destination", "config"): destination}
+    found: dict[Path, Section | None] = {("source",): source, ("destination", "config"): destination}
+    transforms = raw.get("transforms")
+    for index, transform in enumerate(transforms if isinstance(transforms, list) else ()):
+        found["transforms", index] = faults.check(Transform, transform)
+    return found
 
 
 def _stored_secrets(raw: Mapping[str, Any]) -> dict[Path, str]:
     found: dict[Path, str] = {}
-    for path, connector in _models(raw).items():
-        section = raw.get(path[0])
-        if connector is None:
+    for path, model in _models(raw).items():
+        section = raw.get(str(path[0]))
+        if path[0] == "transforms":
+            step = raw["transforms"][path[1]]
+            found |= dict(secrets(model, step, path) if model else leaves(step, path))
+        elif model is None:
             found |= {where: text for where, text in leaves(section, path[:1]) if not _is_plain(where)}
         elif isinstance(section, Mapping):
             own = section.get("config", {}) if "config" in path else _own_keys(section)
-            found |= dict(secrets(connector, own, path))
+            found |= dict(secrets(model, own, path))
     for key in _UNUSED:
         found |= dict(leaves(raw.get(key), (key,)))
     return found
@@ -282,15 +315,29 @@ def _is_plain(path: Path) -> bool:
     return len(path) == 2 and path[1] in _SourceKeys.model_fields
 
 
+def _may_refer(path: Path) -> bool:
+    """Whether a reference may stand at a place: not in a name, nor in code."""
+    if path[0] == "source":
+        return len(path) > 1 and path[1] not in _SourceKeys.model_fields
+    return path[:2] == ("destination", "config") or path[2:] == ("columns", "hash", "salt")
+
+
+def _without(values: tuple[str, ...], fault: FieldError) -> FieldError:
+    detail = fault.detail
+    for value in values:
+        detail = detail.replace(value, MASK)
+    return replace(fault, detail=detail)
+
+
 def _check_addresses(
     masked: list[Path], restored: Mapping[str, Any], stored: Mapping[str, Any], faults: _Faults
 ) -> None:
     parse_config(restored)
     before, after = _models(stored), _models(restored)
-    for section, connector in after.items():
-        old = before[section]
+    for section, model in after.items():
+        old = before.get(section)
         kept = [path for path in masked if path[: len(section)] == section]
-        if connector is None or (type(old) is type(connector) and addresses(old) == addresses(connector)):
+        if model is None or (type(old) is type(model) and addresses(old) == addresses(model)):
             continue
         for path in kept:
             detail = "Give the secret again: where it would be sent to has changed."

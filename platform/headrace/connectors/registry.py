@@ -19,6 +19,7 @@ K = TypeVar("K", bound=Connector)
 
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
+        "dlt": "headrace.connectors.dlt:DltSource",
         "dummy": "headrace.connectors.dummy:DummySource",
         "duckdb": "headrace.connectors.duckdb:DuckDBSource",
         "files": "headrace.connectors.files:FilesSource",
@@ -33,6 +34,9 @@ _BUILT_IN: dict[Kind, dict[str, str]] = {
     },
     "destination": {
         "bigquery": "headrace.connectors.bigquery:BigQueryDestination",
+        "bigquery_streaming": "headrace.connectors.bigquery:BigQueryStreamingDestination",
+        "bigquery_streaming_v2": "headrace.connectors.bigquery:BigQueryStreamingV2Destination",
+        "dlt": "headrace.connectors.dlt:DltDestination",
         "duckdb": "headrace.connectors.duckdb:DuckDBDestination",
         "file": "headrace.connectors.file:FileDestination",
         "logger": "headrace.connectors.logger:LoggerDestination",

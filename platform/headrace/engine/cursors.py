@@ -40,6 +40,10 @@ class HighestCursor:
             highest = pc.max(batch.column(self._field)).as_py()
             if highest is not None and (self._highest is None or highest > self._highest):
                 self._highest, self.value = highest, _json(highest)
+        except (OverflowError, ValueError):
+            raise NoCursor(
+                f"The highest value of {self._field!r} is no time of the years 1 to 9999 in microseconds."
+            ) from None
         except (pa.ArrowNotImplementedError, TypeError):
             raise NoCursor(f"The values of {self._field!r} cannot be put in order.") from None
 

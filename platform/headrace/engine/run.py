@@ -30,9 +30,11 @@ from headrace.connectors.base import (
 )
 from headrace.connectors.config import PipelineConfig, secret_values
 from headrace.engine.arrowize import arrowize
+from headrace.engine.columns import renamed
 from headrace.engine.cursors import HighestCursor
 from headrace.engine.masking import MaskingFilter
 from headrace.engine.output import OutputWriter, open_output
+from headrace.engine.transforms import transformation
 from headrace.errors import HeadraceError
 from headrace.records import State, StateDemand
 
@@ -182,12 +184,15 @@ class _Run:
         )
         if cursor is not None:
             self.log.info("Reading what comes after the last cursor")
+        steps = transformation(self.config.transforms, check=self.check, log=self.log)
         with OutputWriter(self.job.output_path, self._log_new_schema) as writer:
-            for batch in self._batches(request, highest):
-                self.check()
-                writer.add(batch)
-                highest.see(batch)
-                self._report("extract", writer.rows, writer.bytes)
+            with steps as transformed:
+                for batch in self._batches(request, highest):
+                    self.check()
+                    highest.see(batch)  # as the source gave it: a step may drop the field, or the row
+                    for changed in transformed(batch):
+                        writer.add(changed)
+                    self._report("extract", writer.rows, writer.bytes)
             self.check()
             output = writer.finish({"bytes": str(writer.bytes), "cursor": cursor_text(highest.value)})
         self.job.progress(Progress(phase="extract", rows=writer.rows, bytes=writer.bytes))
@@ -200,14 +205,14 @@ class _Run:
             if isinstance(item, Checkpoint):
                 highest.value = item.cursor
                 continue
+            if request.max_iterations is not None and iterations >= request.max_iterations:
+                return  # only here: the checkpoint of the last batch comes after it
             if isinstance(item, list):
                 for start in range(0, len(item), _RECORDS_AT_ONCE):
                     yield arrowize(item[start : start + _RECORDS_AT_ONCE])
             else:
                 yield item
             iterations += 1
-            if request.max_iterations is not None and iterations >= request.max_iterations:
-                return
 
     def _load(self, output: Output, stream: Stream | None, cursor: Cursor | None) -> str:
         destination = self.config.destination
@@ -215,7 +220,7 @@ class _Run:
         if stream is not None and output.rows == 0 and not is_reset:
             self.log.info("Nothing new: the destination stays as it is")
             return ""
-        keys = stream.primary_key if stream else ()
+        keys = renamed(stream.primary_key, self.config.transforms) if stream else ()
         request = LoadRequest(
             output=output,
             table=self.config.stream,
@@ -224,6 +229,7 @@ class _Run:
             pipeline_id=self.job.pipeline_id,
             load_id=self.job.run_id,
             cursor=cursor,
+            schema_contract=self.config.schema_contract,
             log=self.log,
             progress=lambda rows: self._report("load", rows, 0),
             before_commit=lambda: self.check(self.job.before_commit),

@@ -16,7 +16,6 @@ from headrace.store.schema import runs
 from headrace.store.slots import ScheduleLedger, SlotStore
 from headrace.store.upkeep import UpkeepStore
 
-NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 PASSING = Ending(
     status=RunStatus.FAILED, error_code="connector.unreachable", error="No answer.", may_pass=True
 )
@@ -32,6 +31,12 @@ def store(database: Database, organization_id: UUID) -> RunStore:
 @pytest.fixture
 def leases(database: Database) -> LeaseStore:
     return LeaseStore(database, timedelta(seconds=15))
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The slot of this minute, as of this test: the suite may take longer than a slot stays current."""
+    return datetime.now(UTC).replace(second=0, microsecond=0)
 
 
 def make_due(database: Database) -> None:
@@ -133,14 +138,14 @@ def test_a_waiting_attempt_can_be_cancelled(
 
 
 def test_a_slot_waits_for_the_active_run_where_the_policy_says_so(
-    database: Database, store: RunStore, organization_id: UUID
+    database: Database, store: RunStore, organization_id: UUID, now: datetime
 ) -> None:
     pipeline = store_pipeline(
         database, organization_id, schedule="* * * * *", policy=Policy(overlap=Overlap.QUEUE)
     )
     active, slots = store.create(pipeline.id), SlotStore(database)
 
-    said = slots.take(pipeline.id, NOW)
+    said = slots.take(pipeline.id, now)
     early = slots.admit_waiting()
     store.cancel(active.id)
     admitted = slots.admit_waiting()
@@ -148,16 +153,16 @@ def test_a_slot_waits_for_the_active_run_where_the_policy_says_so(
     assert said == f"Run {active.id} of this pipeline has not ended. This slot waits for it."
     assert (early, admitted, slots.admit_waiting()) == (0, 1, 0)
     [slot], _ = ScheduleLedger(database, organization_id).list(pipeline.id, Page())
-    assert (slot.outcome, slot.run_status, slot.scheduled_at) == (SlotOutcome.RUN, RunStatus.PENDING, NOW)
+    assert (slot.outcome, slot.run_status, slot.scheduled_at) == (SlotOutcome.RUN, RunStatus.PENDING, now)
 
 
 def test_the_ledger_tells_why_a_slot_has_no_run(
-    database: Database, store: RunStore, organization_id: UUID
+    database: Database, store: RunStore, organization_id: UUID, now: datetime
 ) -> None:
     pipeline = store_pipeline(database, organization_id, schedule="* * * * *")
     active, slots = store.create(pipeline.id), SlotStore(database)
 
-    said, again = slots.take(pipeline.id, NOW), slots.take(pipeline.id, NOW)
+    said, again = slots.take(pipeline.id, now), slots.take(pipeline.id, now)
 
     [slot], total = ScheduleLedger(database, organization_id).list(pipeline.id, Page())
     assert said == again == slot.reason == f"Run {active.id} of this pipeline has not ended."
@@ -189,7 +194,7 @@ def test_missed_slots_follow_the_policy(
 
 
 def test_jitter_puts_a_start_off_by_the_same_time_for_each_slot(
-    database: Database, store: RunStore, organization_id: UUID
+    database: Database, store: RunStore, organization_id: UUID, now: datetime
 ) -> None:
     policy = Policy(jitter_seconds=600)
     pipelines = [
@@ -197,8 +202,8 @@ def test_jitter_puts_a_start_off_by_the_same_time_for_each_slot(
     ]
     slots = SlotStore(database)
 
-    said = [slots.take(pipeline.id, NOW) for pipeline in pipelines]
-    again = [slots.take(pipeline.id, NOW) for pipeline in pipelines]
+    said = [slots.take(pipeline.id, now) for pipeline in pipelines]
+    again = [slots.take(pipeline.id, now) for pipeline in pipelines]
 
     assert all(isinstance(each, str) and "after its slot" in each for each in said)
     assert len({str(each).split("starts")[1] for each in said}) > 1

@@ -108,8 +108,8 @@ def test_what_other_tools_read_is_accepted_and_reported_as_unused():
         (PAGE_EXAMPLE | {"destination": {"name": "bigquery", "config": {"project_id": "p"}}},
          {"/destination/config/dataset_id": "config.missing"}),
         (PAGE_EXAMPLE | {"colour": "red"}, {"/colour": "config.extra_forbidden"}),
-        (PAGE_EXAMPLE | {"transforms": [{"label": "x", "python": "data = {}"}]},
-         {"/transforms": "pipeline.transforms_unsupported"}),
+        (PAGE_EXAMPLE | {"transforms": [{"label": "x", "python": "data ="}]},
+         {"/transforms/0/python": "config.python_syntax"}),
         ({}, {"/name": "config.missing", "/source": "config.missing", "/destination": "config.missing"}),
     ],
 )  # fmt: skip

@@ -1,0 +1,161 @@
+"""Steps of code, seen from the run's worker: a process of their own does the work (transform_process).
+
+That process starts anew from Python's own executable, so that none of the worker's memory is in it, with an
+empty environment and no descriptor but the socket. It is killed when the run is done with it.
+"""
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import pyarrow as pa
+
+from headrace.connectors.transforms import Transform
+from headrace.errors import HeadraceError
+
+_ROWS = 10_000  # at once: the process holds each of them as Python objects
+_ASK_SECONDS = 0.5  # between questions whether the run goes on
+_LARGEST = 1024**3  # bytes of an answer
+_ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
+
+
+class TransformFailed(HeadraceError):
+    """A step over the records did not work; the message has the record's number, and none of its values."""
+
+    code = "transform.failed"
+    title = "Transform failed"
+    hint = "Look at that record in the source, and correct the step or make it expect such a record."
+
+
+class NoSandbox(HeadraceError):
+    """The system cannot confine the process of transforms, so their code was not run."""
+
+    code = "transform.no_sandbox"
+    title = "No sandbox for transforms"
+    hint = "Run on a Linux kernel with seccomp filters (x86-64 or arm64), or use `columns` steps only."
+
+
+class _Failure(msgspec.Struct):
+    """What the process says of a failure; it is not trusted to send anything else."""
+
+    step: int
+    first: int
+    last: int
+    reason: str
+    line: int
+
+
+class CodeSteps:
+    """Consecutive steps of code. `check` is called while it waits, and may end the wait by raising."""
+
+    def __init__(self, steps: Sequence[Transform], check: Callable[[], None]) -> None:
+        self._steps = steps
+        self._check = check
+
+    def __enter__(self) -> Self:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-X", "utf8", "-m", "headrace.engine.transform_process"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_ENVIRONMENT,
+            )
+        self._socket.settimeout(_ASK_SECONDS)
+        codes = [{"python": step.python, "sql": step.sql} for step in self._steps]
+        self._send(json.dumps(codes).encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+    def apply(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Yield what the steps make of the batch. Raises TransformFailed, NoSandbox and what `check` does."""
+        for start in range(0, max(batch.num_rows, 1), _ROWS):
+            self._send(_encoded(batch.slice(start, _ROWS)))
+            answer = self._receive()
+            if bytes(answer[:1]) != b"B":
+                raise self._failure(answer[1:])
+            yield self._decoded(answer[1:])
+
+    def _decoded(self, answer: memoryview) -> pa.RecordBatch:
+        try:
+            with pa.ipc.open_stream(pa.py_buffer(answer)) as stream:
+                batch = stream.read_next_batch()
+            # The code may have taken the process over: a batch that lies about itself must not be read.
+            batch.validate(full=True)
+        except (pa.ArrowException, OSError, StopIteration):
+            raise self._ended() from None
+        return batch
+
+    def _failure(self, answer: memoryview) -> HeadraceError:
+        try:
+            failure = msgspec.json.decode(answer, type=_Failure)
+        except msgspec.MsgspecError:
+            return self._ended()
+        if failure.step < 0:
+            return NoSandbox("This system does not confine the process that would run the code.")
+        label = self._steps[min(failure.step, len(self._steps) - 1)].label
+        where = f"record {failure.first:,}"
+        if failure.last != failure.first:
+            where = f"one of the records {failure.first:,} to {failure.last:,}"
+        line = f", line {failure.line}" if failure.line else ""
+        return TransformFailed(f"The transform {label!r} failed at {where}: {failure.reason[:300]}{line}.")
+
+    def _ended(self) -> TransformFailed:
+        labels = ", ".join(repr(step.label) for step in self._steps)
+        return TransformFailed(
+            f"The process of the transforms {labels} ended: it may have used up its memory."
+        )
+
+    def _send(self, payload: bytes) -> None:
+        for part in (struct.pack(">Q", len(payload)), payload):
+            rest = memoryview(part)
+            while rest:
+                try:
+                    rest = rest[self._socket.send(rest) :]
+                except TimeoutError:
+                    self._check()
+                except OSError:
+                    raise self._ended() from None
+
+    def _receive(self) -> memoryview:
+        (size,) = struct.unpack(">Q", self._read(8))
+        if not 0 < size <= _LARGEST:
+            raise self._ended()
+        return memoryview(self._read(size))
+
+    def _read(self, size: int) -> bytearray:
+        content = bytearray()
+        while len(content) < size:
+            try:
+                part = self._socket.recv(min(size - len(content), 1 << 20))
+            except TimeoutError:
+                self._check()
+                continue
+            except OSError:
+                raise self._ended() from None
+            if not part:
+                raise self._ended()
+            content += part
+        return content
+
+
+def _encoded(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded

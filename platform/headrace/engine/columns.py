@@ -1,0 +1,134 @@
+"""Steps over whole columns, without code: chosen, hashed, cast and renamed, in that order."""
+
+import hmac
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from headrace.connectors.transforms import Columns, Hashing, Transform
+from headrace.engine.arrowize import texts
+from headrace.engine.code_steps import TransformFailed
+
+_REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+
+
+class ColumnsStep:
+    """One `columns` step. A column that a batch lacks is passed over: another batch may bring it."""
+
+    def __init__(self, step: Transform) -> None:
+        assert step.columns is not None, "only such steps come here"
+        self._label = step.label
+        self._columns = step.columns
+        self._seen = 0
+        self._missing = set(_named(step.columns))
+
+    @property
+    def missing(self) -> list[str]:
+        """The columns that the step names and no batch has had, in order."""
+        return sorted(self._missing)
+
+    def apply(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Yield the batch with its columns changed. Raises TransformFailed."""
+        self._missing -= set(batch.schema.names)
+        arrays: list[pa.Array] = []
+        fields: list[pa.Field] = []
+        for name in _chosen(self._columns, batch.schema.names):
+            array, field = batch.column(name), batch.schema.field(name)
+            changed = self._changed(name, array)
+            arrays.append(changed)
+            kept = (
+                field
+                if changed.type.equals(field.type) and changed is array
+                else pa.field(name, changed.type)
+            )
+            fields.append(kept.with_name(self._columns.rename.get(name, name)))
+        names = [field.name for field in fields]
+        for name in names:
+            if names.count(name) > 1:
+                raise TransformFailed(f"The transform {self._label!r} makes two columns named {name!r}.")
+        self._seen += batch.num_rows
+        if fields:
+            yield pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
+
+    def _changed(self, name: str, array: pa.Array) -> pa.Array:
+        hashing, declared = self._columns.hash, self._columns.cast.get(name)
+        if hashing is not None and name in hashing.columns:
+            return _hashed(array, hashing)
+        if declared is None:
+            return array
+        kind = _arrow_type(declared)
+        try:
+            return _cast(array, kind)
+        except _REFUSALS:
+            record = self._seen + _first_misfit(array, kind) + 1
+            raise TransformFailed(
+                f"The transform {self._label!r} failed at record {record:,}: "
+                f"column {name!r}, {array.type}, is not exactly a {declared} there."
+            ) from None
+
+
+def renamed(names: tuple[str, ...], steps: tuple[Transform, ...]) -> tuple[str, ...]:
+    """Return what columns are called after the `columns` steps; code may rename others, and is not asked."""
+    for step in steps:
+        if step.columns is not None:
+            names = tuple(step.columns.rename.get(name, name) for name in names)
+    return names
+
+
+def _named(columns: Columns) -> list[str]:
+    hashed = columns.hash.columns if columns.hash else ()
+    return [*(columns.select or ()), *(columns.exclude or ()), *hashed, *columns.cast, *columns.rename]
+
+
+def _chosen(columns: Columns, names: list[str]) -> list[str]:
+    if columns.select is not None:
+        return [name for name in columns.select if name in names]
+    return [name for name in names if name not in (columns.exclude or ())]
+
+
+def _hashed(array: pa.Array, hashing: Hashing) -> pa.Array:
+    """HMAC-SHA256 (RFC 2104) of each value's text, in hex: without the salt no guess can be tried."""
+    key = hashing.salt.get_secret_value().encode()
+    plain = array if pa.types.is_binary(array.type) else texts(array.to_pylist())
+    return pa.array([_hash(key, value) for value in plain.to_pylist()], pa.string())
+
+
+def _hash(key: bytes, value: str | bytes | None) -> str | None:
+    if value is None:
+        return None
+    return hmac.digest(key, value.encode() if isinstance(value, str) else value, "sha256").hex()
+
+
+def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Convert a column; raises one of _REFUSALS for what would not be exact."""
+    if array.type.equals(kind):
+        return array
+    if pa.types.is_string(kind):
+        return texts(array.to_pylist())
+    cast = array.cast(kind)
+    # Arrow rounds a float to a decimal's digits without a word.
+    if pa.types.is_floating(array.type) and not cast.cast(array.type).equals(array):
+        raise pa.ArrowInvalid("rounded")
+    return cast
+
+
+def _first_misfit(array: pa.Array, kind: pa.DataType) -> int:
+    """The index of the first value that cannot be cast, by halving: some value cannot."""
+    low, high = 0, len(array)  # the values before `low` can; those before `high` cannot all
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            _cast(array[low:middle], kind)
+            low = middle
+        except _REFUSALS:
+            high = middle
+    return low
+
+
+def _arrow_type(declared: str) -> pa.DataType:
+    if declared.startswith("decimal128"):
+        precision, scale = declared.removeprefix("decimal128(").rstrip(")").split(",")
+        return pa.decimal128(int(precision), int(scale))
+    if declared.startswith("timestamp"):
+        return pa.timestamp("us", "UTC" if "UTC" in declared else None)
+    return pa.type_for_alias(declared)

@@ -1,0 +1,267 @@
+"""The process that runs transforms' code: it holds no secret, and can do nothing but answer.
+
+It speaks with the run's worker over a socket that is its standard input: frames of a length in eight bytes
+(big-endian) and that many bytes. First come the steps as JSON, and then batches, each as an Arrow IPC stream.
+Each batch is answered by a frame of `B` and the batch that came of it, or of `E` and a `Failure` as JSON.
+"""
+
+import builtins
+import importlib
+import json
+import os
+import struct
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import duckdb
+import msgspec
+import pyarrow as pa
+
+from headrace.connectors.transforms import MODULES
+from headrace.engine.arrowize import NotRecords, arrowize
+from headrace.engine.sandbox import NotConfined, confine
+
+_FILE = "<transform>"
+_NOT_OFFERED = {
+    "open",
+    "eval",
+    "exec",
+    "compile",
+    "input",
+    "breakpoint",
+    "help",
+    "exit",
+    "quit",
+    "__import__",
+}
+_LAZY = ("_strptime", "encodings.idna", "encodings.cp1252", "encodings.utf_16", "encodings.utf_8_sig")
+_DUCKDB: dict[str, str | bool | int | float | list[str]] = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",  # a table's name is not looked for among Python's variables
+    "temp_directory": "",
+    "memory_limit": "512MB",
+    "threads": "1",
+    "TimeZone": "UTC",
+}
+Step = Callable[[pa.RecordBatch], pa.RecordBatch]
+
+
+class Failure(msgspec.Struct):
+    """Why a step did not work: nothing of a record's values is in it."""
+
+    step: int  # its place among the steps of this process
+    first: int  # the record, counted from 1 over all that the step was given
+    last: int
+    reason: str
+    line: int = 0  # of the code; 0 where none is known
+
+
+class StepFailed(Exception):
+    """A step did not work on a batch."""
+
+    def __init__(self, reason: str, *, row: int | None = None, line: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.row = row  # None: some row of the batch
+        self.line = line
+
+
+def main() -> None:
+    """Answer until the worker hangs up."""
+    steps = [_step(each) for each in json.loads(_receive() or b"[]")]
+    _warm_up()
+    try:
+        confine()
+    except NotConfined as error:
+        return _send(b"E" + msgspec.json.encode(Failure(step=-1, first=0, last=0, reason=str(error))))
+    seen = [0] * len(steps)
+    while frame := _receive():
+        answer = _answered(steps, seen, frame)
+        _send(answer)
+    return None
+
+
+def _answered(steps: list[Step], seen: list[int], frame: bytes) -> bytes:
+    batch = _decoded(frame)
+    for index, step in enumerate(steps):
+        first, seen[index] = seen[index] + 1, seen[index] + batch.num_rows
+        try:
+            batch = step(batch)
+        except StepFailed as error:
+            failed = (first, seen[index]) if error.row is None else (first + error.row,) * 2
+            failure = Failure(
+                step=index, first=failed[0], last=failed[1], reason=error.reason, line=error.line
+            )
+            return b"E" + msgspec.json.encode(failure)
+    return b"B" + _encoded(batch)
+
+
+def _step(step: Mapping[str, Any]) -> Step:
+    return _python(step["python"]) if step.get("python") is not None else _sql(step["sql"])
+
+
+def _python(source: str) -> Step:
+    code = compile(source, _FILE, "exec", dont_inherit=True)
+    offered = {name: value for name, value in vars(builtins).items() if name not in _NOT_OFFERED}
+    offered["__import__"] = _import
+
+    def run(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if batch.num_rows == 0:
+            return batch
+        results = []
+        for row, record in enumerate(_records(batch)):
+            names = {"__builtins__": offered, "__name__": "transform", "data": record}
+            try:
+                exec(code, names)  # noqa: S102 - what this process is for
+            except BaseException as error:
+                raise StepFailed(_name(error), row=row, line=_line(error)) from None
+            result = names.get("data")
+            if isinstance(result, dict):
+                results.append(result)
+            elif result is not None:
+                raise StepFailed("`data` is no record afterwards", row=row)
+        return _settled(results, batch.schema)
+
+    return run
+
+
+def _sql(query: str) -> Step:
+    connection = duckdb.connect(":memory:", config=_DUCKDB)
+    connection.execute("SET lock_configuration = true")
+
+    def run(batch: pa.RecordBatch) -> pa.RecordBatch:
+        if not batch.schema.names:
+            return batch
+        connection.register("data", pa.Table.from_batches([batch]))
+        try:
+            table = connection.sql(query).to_arrow_table()
+            return table.combine_chunks().to_batches()[0] if len(table) else _none(table.schema)
+        except (duckdb.BinderException, duckdb.CatalogException) as error:
+            # Raised before a row is looked at: it quotes names and the query, and no record.
+            raise StepFailed(str(error).partition("\n")[0]) from None
+        except Exception as error:
+            raise StepFailed(type(error).__name__) from None
+        finally:
+            connection.unregister("data")
+
+    return run
+
+
+def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The batch's rows. Times with a zone come in UTC: another zone would have to be read from a file."""
+    for index, field in enumerate(batch.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            in_utc = batch.column(index).cast(pa.timestamp(field.type.unit, "UTC"))
+            batch = batch.set_column(index, field.name, in_utc)
+    try:
+        records: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        raise StepFailed("Python has no form for a value") from None
+    return records
+
+
+def _settled(records: list[dict[str, Any]], given: pa.Schema) -> pa.RecordBatch:
+    """Turn records into a batch; a column has the type that it was given with if that holds the values."""
+    if not records:
+        return _none(given)
+    try:
+        batch = arrowize(records)
+    except (NotRecords, ValueError, TypeError, RecursionError, pa.ArrowException) as error:
+        reason = "`data` has keys that are no text" if isinstance(error, NotRecords) else _name(error)
+        raise StepFailed(reason) from None
+    for index, field in enumerate(batch.schema):
+        if field.name not in given.names:
+            continue
+        before = given.field(field.name)
+        if field.type.equals(before.type):
+            batch = batch.set_column(index, before, batch.column(index))
+        elif _is_same_kind(field.type, before.type):
+            try:
+                batch = batch.set_column(index, before, batch.column(index).cast(before.type))
+            except pa.ArrowInvalid:  # it has outgrown the type
+                continue
+    return batch
+
+
+def _is_same_kind(found: pa.DataType, before: pa.DataType) -> bool:
+    kinds = (pa.types.is_integer, pa.types.is_decimal, pa.types.is_timestamp, pa.types.is_time)
+    if pa.types.is_timestamp(found) and pa.types.is_timestamp(before):
+        return (found.tz is None) == (before.tz is None)
+    return pa.types.is_null(found) or any(kind(found) and kind(before) for kind in kinds)
+
+
+def _none(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
+def _import(name: str, *arguments: Any, **named: Any) -> Any:
+    if name not in MODULES:
+        raise ImportError(name)
+    return importlib.__import__(name, *arguments, **named)
+
+
+def _name(error: BaseException) -> str:
+    """The error's class, if it is one of Python's own: code may name a class after a value."""
+    return type(error).__name__ if type(error).__module__ == "builtins" else "an error of its own"
+
+
+def _line(error: BaseException) -> int:
+    lines, trace = [0], error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == _FILE:
+            lines.append(trace.tb_lineno)
+        trace = trace.tb_next
+    return lines[-1]
+
+
+def _warm_up() -> None:
+    """Import and start what would later need a file or a thread."""
+    for module in (*MODULES, *_LAZY):
+        importlib.import_module(module)
+    pa.set_cpu_count(1)
+    sample = pa.nulls(1, pa.timestamp("us", "UTC")).fill_null(0)
+    batch = pa.RecordBatch.from_arrays([sample, pa.array(["x"])], ["time", "text"])
+    _encoded(_settled(_records(_decoded(_encoded(batch))), batch.schema))
+
+
+def _encoded(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    encoded: bytes = sink.getvalue().to_pybytes()
+    return encoded
+
+
+def _decoded(frame: bytes) -> pa.RecordBatch:
+    with pa.ipc.open_stream(frame) as stream:
+        return stream.read_next_batch()
+
+
+def _receive() -> bytes:
+    """Return the next frame; an empty one when the worker has hung up."""
+    header = _read(8)
+    return _read(struct.unpack(">Q", header)[0]) if header else b""
+
+
+def _read(size: int) -> bytes:
+    parts, left = [], size
+    while left:
+        part = os.read(0, min(left, 1 << 20))
+        if not part:
+            sys.exit(0)
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _send(payload: bytes) -> None:
+    rest = memoryview(struct.pack(">Q", len(payload)) + payload)
+    while rest:
+        rest = rest[os.write(0, rest) :]
+
+
+if __name__ == "__main__":
+    main()
