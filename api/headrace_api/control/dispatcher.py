@@ -17,6 +17,9 @@ from headrace_api.dagster_client import DagsterRun, JobNotFound
 
 _log = logging.getLogger(__name__)
 
+LAUNCHES = 3
+"""How many processes of one attempt may end before their claim, until the run is given up."""
+
 
 class Launches(Protocol):
     """The outbox: `headrace.service.upkeep.Upkeep`."""
@@ -70,12 +73,17 @@ class Dispatcher:
             self._upkeep.launched(pending.run_id, dagster_run_id)
 
     def _found(self, pending: PendingLaunch) -> str | None:
-        """Return Dagster's run of an attempt whose outcome nobody noted: one still going, else the newest."""
+        """Return Dagster's run of an attempt whose outcome nobody noted: one that goes on.
+
+        One that has ended never claimed the run, which would not be pending, and can be followed by another;
+        but not for ever.
+        """
         if pending.launches == 0:
             return None
         found = self._dagster.find_by_run_tag(pending.run_id, pending.attempt)
         going = [run for run in found if not run.status.is_terminal]
-        return next((run.id for run in going or found), None)
+        given_up = found if len(found) >= LAUNCHES else []
+        return next((run.id for run in going or given_up), None)
 
     def _launched(self, pending: PendingLaunch) -> str:
         try:

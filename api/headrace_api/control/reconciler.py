@@ -6,8 +6,10 @@ lost its worker, or never got one. Where the worker is gone and Dagster does not
 
 from collections.abc import Sequence
 from typing import Protocol
+from uuid import UUID
 
 from headrace.records import Run, RunStatus
+from headrace_api.control.dispatcher import LAUNCHES
 from headrace_api.dagster_client import DagsterRun
 
 
@@ -18,11 +20,15 @@ class Unfinished(Protocol):
 
     def dagster_ended(self, run: Run, status: RunStatus, error_code: str, error: str) -> bool: ...
 
+    def launch_again(self, run: Run) -> None: ...
+
 
 class Known(Protocol):
     """Who knows what Dagster thinks: the Dagster client."""
 
     def runs(self, dagster_run_ids: Sequence[str]) -> list[DagsterRun]: ...
+
+    def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]: ...
 
 
 class Reconciler:
@@ -51,9 +57,16 @@ class Reconciler:
         elif known.status is RunStatus.CANCELLED:
             self._upkeep.dagster_ended(run, RunStatus.CANCELLED, "", "")
         elif known.status.is_terminal and run.status is RunStatus.PENDING:
-            self._fail(run, "run.not_started", "The run's process did not start; see the run in Dagster.")
+            self._start_again(run)
         elif known.status.is_terminal:
             self._fail(run, "run.worker_lost", "The run's worker ended without a result.")
+
+    def _start_again(self, run: Run) -> None:
+        """Have a run launched anew whose process ended before its claim, as when a code server goes down."""
+        if len(self._dagster.find_by_run_tag(run.id, run.attempt)) < LAUNCHES:
+            self._upkeep.launch_again(run)
+        else:
+            self._fail(run, "run.not_started", "The run's process did not start; see the run in Dagster.")
 
     def _fail(self, run: Run, code: str, detail: str) -> None:
         self._upkeep.dagster_ended(run, RunStatus.FAILED, code, detail)

@@ -21,6 +21,7 @@ from headrace.store.schema import idempotency_keys, pipelines, runs
 
 LAUNCH_LEASE = timedelta(seconds=30)
 LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
+RELAUNCH_DELAY = timedelta(seconds=2)
 STOP_LEASE = timedelta(seconds=15)
 IDEMPOTENCY_LIFE = timedelta(hours=24)
 TOMBSTONE_LIFE = timedelta(days=7)
@@ -87,6 +88,20 @@ class UpkeepStore:
                 update(runs)
                 .where(runs.c.id == run_id, runs.c.status == RunStatus.PENDING)
                 .values(launch_at=due)
+            )
+
+    def launch_again(self, run: Run) -> None:
+        """Let a run be launched anew whose Dagster run ended before its worker claimed it."""
+        with self._database.write() as connection:
+            due = self._database.now(connection) + RELAUNCH_DELAY
+            connection.execute(
+                update(runs)
+                .where(
+                    runs.c.id == run.id,
+                    runs.c.status == RunStatus.PENDING,
+                    runs.c.dagster_run_id == run.dagster_run_id,
+                )
+                .values(dagster_run_id=None, launch_at=due)
             )
 
     def unfinished(self) -> Sequence[Run]:

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import pytest
@@ -8,6 +8,7 @@ from headrace.records import Run, RunStatus
 from headrace.store.leases import Ending, LeaseStore
 from headrace.store.runs import RunStore
 from headrace.store.upkeep import UpkeepStore
+from headrace_api.control.dispatcher import LAUNCHES, Dispatcher
 from headrace_api.control.reconciler import Reconciler
 from headrace_api.dagster_client import DagsterRun
 
@@ -47,15 +48,45 @@ def test_a_run_cancelled_in_dagsters_ui_is_cancelled_here(
     assert (repaired.status, repaired.error_code) == (RunStatus.CANCELLED, None)
 
 
-def test_a_run_whose_process_never_came_up_fails(
-    reconciler: Reconciler, dagster: FakeDagster, store: RunStore, upkeep: UpkeepStore, pipeline_id: UUID
+def test_a_run_whose_process_did_not_come_up_is_launched_anew(
+    reconciler: Reconciler,
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
 ) -> None:
     run = store.create(pipeline_id)
-    upkeep.launched(run.id, dagster.add(run.id, RunStatus.FAILED))
+    Dispatcher(upkeep, dagster).work()
+    first = store.get(run.id).dagster_run_id or ""
+    dagster.end(first, RunStatus.FAILED)
 
     reconciler.work()
+    make_due()
+    Dispatcher(upkeep, dagster).work()
+
+    again = store.get(run.id)
+    assert (again.status, again.attempt) == (RunStatus.PENDING, 1)
+    assert again.dagster_run_id not in (None, first)
+
+
+def test_a_run_whose_process_never_comes_up_fails(
+    reconciler: Reconciler,
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    for _ in range(LAUNCHES):
+        make_due()
+        Dispatcher(upkeep, dagster).work()
+        dagster.end(store.get(run.id).dagster_run_id or "", RunStatus.FAILED)
+        reconciler.work()
 
     assert store.get(run.id).error_code == "run.not_started"
+    assert len(dagster.known) == LAUNCHES
 
 
 def test_a_run_deleted_in_dagster_before_it_began_fails(
