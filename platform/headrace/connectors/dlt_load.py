@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
 import dlt
 import dlt.destinations
 from dlt.common.destination import Destination as DltFactory
+from dlt.common.destination import DestinationCapabilitiesContext
 
 from headrace.connectors.base import ConnectorError, Loaded, LoadRequest, LoadResult, Rejected, cursor_text
 from headrace.connectors.dlt import arguments
+from headrace.connectors.dlt_log import relayed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +49,7 @@ def load(destination: "DltDestination", request: LoadRequest) -> LoadResult:
         rows=request.output.rows,
         location=f"{destination.destination}: {destination.dataset_name}.{table}",
     )
-    with _pipeline(destination, request.pipeline_id) as pipeline:
+    with relayed(request.log), _pipeline(destination, request.pipeline_id) as pipeline:
         pipeline.sync_destination()
         last = _loaded(pipeline)
         if last is not None and last.load_id == request.load_id:
@@ -75,12 +77,22 @@ def _rows(request: LoadRequest, table: str) -> Any:
             "load_id": request.load_id,
             "cursor": cursor_text(request.cursor),
         }
-        yield request.output.schema.empty_table()
+        schema = pa.schema([field.with_type(_widest(field.type)) for field in request.output.schema])
+        yield schema.empty_table()
         for batch in request.output.batches():
-            yield pa.Table.from_batches([batch])
+            yield pa.Table.from_batches([batch]).cast(schema)
 
     key = list(request.primary_key)
     return dlt.resource(rows, name=table, write_disposition=request.disposition, primary_key=key)
+
+
+def _widest(kind: "pa.DataType") -> "pa.DataType":
+    """The widest type of a number's kind: dlt makes no column wider that is there."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+        return pa.int64()
+    return pa.float64() if pa.types.is_floating(kind) else kind
 
 
 def _loaded(pipeline: Any) -> Loaded | None:
@@ -108,10 +120,17 @@ def _factory(destination: "DltDestination") -> Any:
         raise DltDestinationFailed(f"dlt has no destination {destination.destination!r}.")
     given = arguments(destination.params, destination.secrets)
     factory = found(**given)
-    if "insert-from-staging" in (factory.capabilities().supported_replace_strategies or ()):
+    if "insert-from-staging" in _replace_strategies(factory.capabilities()):
         given.setdefault("replace_strategy", "insert-from-staging")  # one statement, for readers
         factory = found(**given)
     return factory
+
+
+def _replace_strategies(capabilities: DestinationCapabilitiesContext) -> Sequence[str]:
+    """What the destination offers for a plain table: a folder of files, for one, replaces less well."""
+    offered = capabilities.supported_replace_strategies or ()
+    select = capabilities.replace_strategies_selector
+    return select(offered, table_schema={}) if select and offered else offered
 
 
 @contextmanager

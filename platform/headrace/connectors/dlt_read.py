@@ -1,16 +1,20 @@
 """Reading what dlt's resources yield. Imports dlt, which takes 1.4 s: only what connects imports it."""
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import dlt
+from dlt.extract.incremental.exceptions import IncrementalCursorInvalidCoercion
 from dlt.extract.reference import SourceFactory
 from dlt.extract.resource import DltResource
 
 from headrace.connectors.base import ConnectorError, ReadRequest, Stream, SyncMode, Unreadable
 from headrace.connectors.dlt import arguments
+from headrace.connectors.dlt_log import relayed
 from headrace.connectors.gathering import gathered
 
 if TYPE_CHECKING:
@@ -33,6 +37,10 @@ class DltSourceFailed(ConnectorError):
     hint = "Try the source with dlt itself to see the whole error."
 
 
+class _CursorOfAnotherKind(Exception):
+    """The stored cursor was read as another kind of value than the resource's."""
+
+
 def streams(source: "DltSource") -> list[Stream]:
     """Return the resources that the source selects, as streams."""
     return [_stream(name, resource) for name, resource in _resources(source).items()]
@@ -40,18 +48,46 @@ def streams(source: "DltSource") -> list[Stream]:
 
 def read(source: "DltSource", request: ReadRequest) -> Iterator[Any]:
     """Yield the resource's records in lists, and its Arrow tables in batches."""
-    resource = _resources(source).get(request.stream)
-    if resource is None:
-        raise Unreadable(f"{source.source} has no resource {request.stream!r}.")
-    if request.sync_mode is SyncMode.INCREMENTAL and request.cursor_field:
-        start = _cursor(resource, request.cursor_field, request.cursor)
+    with relayed(request.log):
+        resource = _resource(source, request.stream)
+        if request.sync_mode is SyncMode.INCREMENTAL and request.cursor_field:
+            yield from _after(source, request)
+        else:
+            yield from _items(resource)
+
+
+def _after(source: "DltSource", request: ReadRequest) -> Iterator[Any]:
+    """Yield what comes after the cursor, read as the kind of value that the resource's own ones are."""
+    assert request.cursor_field is not None, "only such requests come here"
+    for start in _readings(request.cursor):
+        resource = _resource(source, request.stream)
         # Open at its start, as dlt's own state, which knows what came at the cursor itself, is not kept.
         window = dlt.sources.incremental(request.cursor_field, initial_value=start, range_start="open")
         resource.apply_hints(incremental=window)
+        try:
+            return (yield from _items(resource))
+        except _CursorOfAnotherKind:  # told at the first record, so nothing was yielded
+            continue
+    raise DltSourceFailed(
+        f"The stored cursor cannot be compared with the values of {request.cursor_field!r}."
+    )
+
+
+def _items(resource: DltResource) -> Iterator[Any]:
     try:
         yield from gathered(resource)
     except Exception as error:
-        raise DltSourceFailed(f"{request.stream} stopped with {_innermost(error)}.") from None
+        causes = list(_causes(error))
+        if any(isinstance(cause, IncrementalCursorInvalidCoercion) for cause in causes):
+            raise _CursorOfAnotherKind from None
+        raise DltSourceFailed(f"{resource.name} stopped with {type(causes[-1]).__name__}.") from None
+
+
+def _resource(source: "DltSource", stream: str) -> DltResource:
+    resource = _resources(source).get(stream)
+    if resource is None:
+        raise Unreadable(f"{source.source} has no resource {stream!r}.")
+    return resource
 
 
 def _resources(source: "DltSource") -> Mapping[str, DltResource]:
@@ -62,7 +98,8 @@ def _resources(source: "DltSource") -> Mapping[str, DltResource]:
         raise
     except Exception as error:
         # dlt's texts quote what it was given.
-        raise DltSourceUnusable(f"{source.source} refused its arguments: {_innermost(error)}.") from None
+        cause = list(_causes(error))[-1]
+        raise DltSourceUnusable(f"{source.source} refused its arguments: {type(cause).__name__}.") from None
     if isinstance(made, DltResource):
         return {made.name: made}
     resources: Mapping[str, DltResource] = made.resources.selected
@@ -92,18 +129,16 @@ def _stream(name: str, resource: DltResource) -> Stream:
     )
 
 
-def _cursor(resource: DltResource, field: str, cursor: Any) -> Any:
-    """The stored cursor as the resource compares it: a time where its column or first value is one."""
-    known = resource.compute_table_schema().get("columns", {}).get(field, {}).get("data_type")
-    first = getattr(
-        getattr(resource.incremental, "_incremental", resource.incremental), "initial_value", None
-    )
-    is_time = known == "timestamp" or isinstance(first, datetime)
-    return datetime.fromisoformat(cursor) if is_time and isinstance(cursor, str) else cursor
+def _readings(cursor: Any) -> Iterator[Any]:
+    """What a stored cursor may stand for: itself, or what JSON has no form for and is stored as text."""
+    yield cursor
+    for kind in (datetime.fromisoformat, date.fromisoformat, Decimal) if isinstance(cursor, str) else ():
+        with suppress(ValueError, InvalidOperation):
+            yield kind(cursor)
 
 
-def _innermost(error: BaseException) -> str:
-    """The kind of the error that dlt's own was raised for."""
-    while error.__cause__ is not None:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and those that it was raised for, the first of all at the end."""
+    while error is not None:
+        yield error
         error = error.__cause__
-    return type(error).__name__

@@ -2,8 +2,10 @@
 
 import json
 import sqlite3
+import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +20,13 @@ from headrace.connectors.base import ReadRequest, SyncMode, Unreadable
 from headrace.connectors.dlt import DltDestination, DltSource
 from headrace.connectors.dlt_load import DltDestinationFailed
 from headrace.connectors.dlt_read import DltSourceFailed, DltSourceUnusable
+from headrace.engine.arrowize import arrowize
+from headrace.engine.cursors import HighestCursor
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # dlt's own warnings are its own
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:dlt"),  # dlt's own source calls what dlt gives up
+]
 
 
 @pytest.fixture
@@ -52,6 +59,35 @@ def shop(**changes: Any) -> DltSource:
 
 def test_a_source_conforms(module):
     assert_conforms(SourceCase(connector=shop(), stream="orders", cursor_field="changed"))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z", "2024-01-03T00:00:00Z"],
+        [datetime(2024, 1, day, tzinfo=UTC) for day in (1, 2, 3)],
+        [datetime(2024, 1, day) for day in (1, 2, 3)],  # noqa: DTZ001 - times without a zone
+        [date(2024, 1, day) for day in (1, 2, 3)],
+        [Decimal("1.5"), Decimal("10.5"), Decimal("100.5")],
+        [1, 2, 3],
+    ],
+    ids=["text", "time", "local time", "date", "decimal", "number"],
+)
+def test_a_cursor_is_read_as_the_kind_of_value_that_the_records_have(module, monkeypatch, values):
+    @dlt.resource
+    def events():
+        yield from [{"at": value} for value in values]
+
+    monkeypatch.setattr(sys.modules["acme_dlt"], "events", events, raising=False)
+    highest = HighestCursor("at", None)
+    highest.see(arrowize([{"at": values[1]}]))
+    request = ReadRequest(
+        stream="events", sync_mode=SyncMode.INCREMENTAL, cursor_field="at", cursor=highest.value
+    )
+
+    read = list(DltSource(source="acme_dlt:events").read(request))
+
+    assert read == [[{"at": values[2]}]]
 
 
 def test_resources_are_streams_with_their_keys(module):
@@ -117,6 +153,55 @@ def test_a_folder_of_files_through_dlt_takes_all_rows(tmp_path: Path):
 
     assert_conforms(DestinationCase(connector=destination))
     assert list(tmp_path.rglob("*.jsonl*")) or list(tmp_path.rglob("*.parquet"))
+
+
+_PROGRAM = """
+import logging, sys
+from pathlib import Path
+from headrace.connectors.config import parse_config
+from headrace.engine.run import EngineJob, run_pipeline
+from headrace.records import State
+
+log = logging.getLogger("test")
+log.setLevel("INFO")
+log.addHandler(logging.FileHandler("run.log"))
+config = parse_config({
+    "name": "shop",
+    "source": {"name": "dlt", "source": "acme:orders", "stream": "orders", "sync_mode": "incremental",
+               "params": {"last": int(sys.argv[1])}, "cursor_field": "changed"},
+    "destination": {"name": "dlt", "config": {
+        "destination": "duckdb", "secrets": {"credentials": "it.duckdb"}, "dataset_name": "shop"}},
+})
+job = EngineJob(output_path=Path(sys.argv[2]), pipeline_id="1-2", run_id=sys.argv[2], log=log, state=State())
+print(run_pipeline(config, job).rows)
+"""
+_SOURCE = """
+from datetime import UTC, datetime, timedelta
+import dlt
+
+@dlt.resource(primary_key="id")
+def orders(last: int):
+    for n in range(last):
+        yield {"id": n % 4, "changed": datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=n), "nothing": None}
+"""
+
+
+def test_a_pipeline_from_dlt_to_dlt_goes_on_and_leaves_the_terminal_to_its_user(tmp_path):
+    (tmp_path / "acme.py").write_text(_SOURCE)
+    (tmp_path / "program.py").write_text(_PROGRAM)
+
+    runs = [
+        subprocess.run(
+            [sys.executable, "program.py", last, output], cwd=tmp_path, capture_output=True, text=True
+        )
+        for last, output in (("4", "first.parquet"), ("6", "second.parquet"))
+    ]
+
+    assert [(run.stdout, run.stderr) for run in runs] == [("4\n", ""), ("2\n", "")]
+    with duckdb.connect(str(tmp_path / "it.duckdb")) as connection:
+        found = connection.execute("SELECT id, hour(changed AT TIME ZONE 'UTC') FROM shop.orders ORDER BY id")
+        assert found.fetchall() == [(0, 4), (1, 5), (2, 2), (3, 3)]
+    assert "dlt: In schema" in (tmp_path / "run.log").read_text()  # it warns of the column without values
 
 
 def test_only_dlts_own_destinations_are_made():
