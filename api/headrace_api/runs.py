@@ -1,6 +1,7 @@
 """Runs over HTTP."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -98,6 +99,14 @@ class RunItem(BaseModel):
     created_at: Timestamp
 
 
+class RunOfAny(RunItem):
+    """A run in the list of all pipelines' runs."""
+
+    pipeline_name: str
+    rows: int | None = Field(description="Rows read so far.")
+    bytes: int | None = Field(description="Bytes read so far, as Arrow keeps them.")
+
+
 class AttemptView(BaseModel):
     """An attempt of a run that failed and was followed by another."""
 
@@ -168,13 +177,22 @@ def run_pipeline(call: Call, pipeline_id: UUID) -> Answer[NewRun]:
 @routes("GET", "/api/pipelines/{pipeline_id:uuid}/runs", role=Role.VIEWER, problems=(404,))
 def list_pipeline_runs(call: Call, pipeline_id: UUID, query: RunFilters) -> Answer[Sequence[RunItem]]:
     """List the runs of a pipeline, newest first."""
-    return _listed(call, query, pipeline_id)
+    page = page_of(query)
+    runs, total = _runs(call).list(page, pipeline_id=pipeline_id, status=query.get("status"))
+    return paged(call.request, page, [RunItem.model_validate(run) for run in runs], total)
 
 
 @routes("GET", "/api/runs", role=Role.VIEWER)
-def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunItem]]:
+def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunOfAny]]:
     """List the runs of all pipelines, newest first."""
-    return _listed(call, query, None)
+    page = page_of(query)
+    found, total = _runs(call).list(page, status=query.get("status"))
+    names = _runs(call).pipeline_names(found)
+    items = [
+        RunOfAny.model_validate({**asdict(run), "pipeline_name": names.get(run.pipeline_id, "")})
+        for run in found
+    ]
+    return paged(call.request, page, items, total)
 
 
 @routes("GET", "/api/pipelines/runs/{run_id:uuid}", role=Role.VIEWER, problems=(404,))
@@ -233,9 +251,3 @@ def cancel_run(call: Call, run_id: UUID) -> Answer[Cancelled]:
 
 def _runs(call: Call) -> Runs:
     return Runs(call.backend.platform, call.principal)
-
-
-def _listed(call: Call, query: RunFilters, pipeline_id: UUID | None) -> Answer[Sequence[RunItem]]:
-    page = page_of(query)
-    runs, total = _runs(call).list(page, pipeline_id=pipeline_id, status=query.get("status"))
-    return paged(call.request, page, [RunItem.model_validate(run) for run in runs], total)

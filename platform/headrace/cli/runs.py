@@ -23,14 +23,13 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
 _LOG_LINE = "message"  # of server-sent events; others tell of the log itself
 _COLUMNS = {
     "id": "ID",
-    "pipeline_id": "PIPELINE",
     "status": "STATUS",
     "triggered_by": "BY",
     "created_at": "CREATED",
     "finished_at": "FINISHED",
-    "rows": "ROWS",
     "error": "ERROR",
 }
+_COLUMNS_OF_ANY = {"id": "ID", "pipeline_name": "PIPELINE", "rows": "ROWS", **_COLUMNS}
 
 
 class Format(StrEnum):
@@ -68,7 +67,7 @@ def list_(
     if as_json:
         print_json(runs)
     else:
-        print_table(runs, _COLUMNS)
+        print_table(runs, _COLUMNS if pipeline else _COLUMNS_OF_ANY)
 
 
 @app.command()

@@ -1,6 +1,6 @@
 """Use cases of runs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -49,6 +49,10 @@ class Runs:
     ) -> tuple[Sequence[Run], int]:
         """Return a page of runs, newest first, and how many there are. Raises PipelineNotFound."""
         return self._store.list(page, pipeline_id=pipeline_id, status=status)
+
+    def pipeline_names(self, runs: Sequence[Run]) -> Mapping[UUID, str]:
+        """Return the names of the runs' pipelines by id; without those deleted meanwhile."""
+        return self._store.pipeline_names({run.pipeline_id for run in runs})
 
     def get(self, run_id: UUID) -> Run:
         """Return the run. Raises RunNotFound."""

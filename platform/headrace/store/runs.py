@@ -2,7 +2,7 @@
 `leases` and `upkeep`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -77,6 +77,14 @@ class RunStore(Scoped):
                 query = query.where(runs.c.pipeline_id == pipeline_id)
             rows, total = page_of(connection, query, page)
             return [run_of(row) for row in rows], total
+
+    def pipeline_names(self, pipeline_ids: Collection[UUID]) -> Mapping[UUID, str]:
+        """Return the names of pipelines by id; without those that are deleted."""
+        query = self._select(pipelines, pipelines.c.id, pipelines.c.name).where(
+            pipelines.c.id.in_(pipeline_ids), pipelines.c.deleted_at.is_(None)
+        )
+        with self._database.read() as connection:
+            return {row.id: row.name for row in connection.execute(query)}
 
     def get(self, run_id: UUID) -> Run:
         """Return the run. Raises RunNotFound."""

@@ -118,7 +118,10 @@ def test_all_runs_of_the_organization_are_listed(client, stranger, create, run):
     ended = run(create())
     waiting = client.post(f"/api/pipelines/{create()['id']}/run").json()["id"]
 
-    assert [item["id"] for item in client.get("/api/runs").json()] == [waiting, ended]
+    listed = client.get("/api/runs").json()
+    assert [item["id"] for item in listed] == [waiting, ended]
+    assert [item["rows"] for item in listed] == [None, 5]
+    assert {item["pipeline_name"] for item in listed} == {"Creatures"}
     assert [item["id"] for item in client.get("/api/runs?status=pending").json()] == [waiting]
     assert stranger.get("/api/runs").json() == []
 
