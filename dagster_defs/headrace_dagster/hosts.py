@@ -76,10 +76,10 @@ class SeenJob(RemoteJob):
     def __init__(
         self, card: JobCard, handle: RepositoryHandle, snapshot: Callable[[JobCard], JobSnap]
     ) -> None:
-        reference = JobRefSnap(
+        self.reference = JobRefSnap(
             name=job_name(card.pipeline_id), snapshot_id="", active_presets=[], parent_snapshot_id=None
         )
-        super().__init__(None, handle, reference, lambda _: _job_data(snapshot(card)))
+        super().__init__(None, handle, self.reference, lambda _: _job_data(snapshot(card)))
 
     @property
     def _snapshot_id(self) -> str:
@@ -94,7 +94,7 @@ def _job_data(snapshot: JobSnap) -> JobDataSnap:
 class Seen:
     """What a host keeps of a pipeline."""
 
-    job: RemoteJob
+    job: SeenJob
     schedule: RemoteSchedule | None
 
 
@@ -115,7 +115,7 @@ class SeenRepository(RemoteRepository):
         """Whether there is such a job."""
         return self._find(job_name) is not None
 
-    def get_full_job(self, job_name: str) -> RemoteJob:
+    def get_full_job(self, job_name: str) -> SeenJob:
         """Return a job that there is."""
         job = self._find(job_name)
         assert job is not None, f"there is no job {job_name}"
@@ -125,7 +125,11 @@ class SeenRepository(RemoteRepository):
         """Return all jobs."""
         return [seen.job for seen in self._seen.values()]
 
-    def _find(self, name: str) -> RemoteJob | None:
+    def get_job_map_entry(self, job_name: str) -> JobRefSnap:
+        """Return what is known of a job before anybody has looked at it: the UI's lists ask for it."""
+        return self.get_full_job(job_name).reference
+
+    def _find(self, name: str) -> SeenJob | None:
         pipeline_id = pipeline_id_of(name)
         seen = self._seen.get(pipeline_id) if pipeline_id else None
         return seen.job if seen and seen.job.name == name else None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from dagster import DagsterInstance, RepositoryData
+from dagster._core.remote_representation.external import RemoteRepository
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
 from dagster._grpc import server_watcher
@@ -14,6 +15,7 @@ from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 from dagster_webserver.webserver import DagsterWebserver
 
 from headrace_dagster.code_servicer import LiveServicer
+from headrace_dagster.hosts import SeenRepository
 from headrace_dagster.repository import LiveRepository
 
 
@@ -140,3 +142,16 @@ def test_the_live_repository_answers_all_that_a_repository_is_asked() -> None:
 @pytest.mark.parametrize("name", ["get_all_jobs", "get_job", "has_job", "get_schedule", "has_schedule"])
 def test_no_look_up_of_the_live_repository_goes_through_dagsters_own_lists(name: str) -> None:
     assert name in vars(LiveRepository)
+
+
+def test_no_look_up_in_the_hosts_goes_to_the_jobs_that_they_do_not_fetch() -> None:
+    looking = {
+        name
+        for name, method in vars(RemoteRepository).items()
+        if inspect.isfunction(method) and "self._job_map" in inspect.getsource(method)
+    } - {"__init__"}
+
+    assert {"has_job", "get_full_job"} <= looking, moved("RemoteRepository's jobs")
+    assert looking <= set(vars(SeenRepository)), moved(
+        "RemoteRepository's look-ups: see headrace_dagster.hosts"
+    )

@@ -19,7 +19,7 @@ SEEN_SECONDS = 8.0
 """The hosts ask for the server's id each second; the rest is for a busy machine."""
 
 JOBS = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
-  jobs { name description tags { key value } }
+  jobs { name description automationCondition { label } tags { key value } }
   schedules { name cronSchedule executionTimezone scheduleState { status } } } } } }"""
 
 LAUNCH = """mutation ($selector: JobOrPipelineSelector!) { launchRun(executionParams: {
