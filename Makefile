@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint format bench lock clean
+.PHONY: help setup run test check lint format bench bench-control lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## Install everything into .venv; does nothing when nothing has changed
 
@@ -47,6 +47,9 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 
 bench: $(INSTALLED) ## Run every benchmark; each prints its figures
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+bench-control: $(INSTALLED) ## Measure the control plane, beside others; options in BENCH, such as BENCH=--help
+	$(BIN)/python -m benchmarks.control_plane $(BENCH)
 
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -26,18 +27,38 @@ from headrace.store.schema import catalogue, organizations, pipelines
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
 
-_FUNCTION = '''"""Records of the benchmark: each run first notes when it got as far as its first record."""
+_FUNCTION = '''"""Records of the benchmark: each run first notes the time, and its process."""
 
+import os
 import time
 
 
 def records(mark, rows=10, seconds=0.0):
     with open(mark, "a") as marks:
-        marks.write(f"{time.time()}\\n")
+        marks.write(f"{time.time()} {os.getpid()}\\n")
     time.sleep(seconds)
     for number in range(rows):
         yield {"number": number}
 '''
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchPipeline:
+    """A pipeline of the benchmark."""
+
+    id: UUID
+    mark: Path  # its runs' first records: a line each, with the time and the process
+
+    def first_record(self, number: int, *, seconds: float = 60.0) -> tuple[float, int]:
+        """Wait until the run of that number, from 0, has its first record; return its time and process."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            lines = self.mark.read_text().splitlines() if self.mark.exists() else []
+            if len(lines) > number:
+                at, process = lines[number].split()
+                return float(at), int(process)
+            time.sleep(0.01)
+        raise SystemExit(f"Run {number} of {self.id} had no record in {seconds:.0f} s.")
 
 
 @dataclass(kw_only=True)
@@ -55,19 +76,33 @@ class BenchPlatform:
         """The folder of one file for each pipeline, with the times of its runs' first records."""
         return self.root.parent / "marks"
 
-    def create(self, name: str, **more: object) -> UUID:
-        """Create a pipeline whose runs yield ten records into the log."""
-        mark = str(self.marks / secrets.token_hex(8))
-        source = {"name": "python", "function": "bench:records", "stream": mark, "params": {"mark": mark}}
+    def create(self, name: str, *, seconds: float = 0.0, **more: object) -> "BenchPipeline":
+        """Create a pipeline whose runs take `seconds` to yield ten records into the log."""
+        mark = self.marks / secrets.token_hex(8)
+        source = {
+            "name": "python",
+            "function": "bench:records",
+            "stream": mark.name,
+            "params": {"mark": str(mark), "seconds": seconds},
+        }
         config = {"name": name, "source": source, "destination": {"name": "logger"}}
         answer = self.api.post("/api/pipelines", json={"name": name, "config": config, **more})
         answer.raise_for_status()
-        return UUID(answer.json()["id"])
+        return BenchPipeline(id=UUID(answer.json()["id"]), mark=mark)
 
-    def mark_of(self, pipeline_id: UUID) -> Path:
-        """Return the file of a pipeline's first records."""
-        config = self.api.get(f"/api/pipelines/{pipeline_id}").raise_for_status().json()["config"]
-        return Path(config["source"]["params"]["mark"])
+    def run(self, pipeline: "BenchPipeline") -> UUID:
+        """Trigger a run."""
+        return UUID(self.api.post(f"/api/pipelines/{pipeline.id}/run").raise_for_status().json()["id"])
+
+    def ended(self, run_id: UUID, *, seconds: float = 60.0) -> dict[str, Any]:
+        """Wait until a run has ended; return what REST says of it."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            run: dict[str, Any] = self.api.get(f"/api/pipelines/runs/{run_id}").raise_for_status().json()
+            if run["status"] not in ("pending", "running"):
+                return run
+            time.sleep(0.03)
+        raise SystemExit(f"Run {run_id} has not ended in {seconds:.0f} s.")
 
     def fill(self, count: int) -> None:
         """Store pipelines that never run, each with a schedule of its own, until there are `count`."""
@@ -81,12 +116,12 @@ class BenchPlatform:
             rows = [_idle(organization, number, first + number) for number in range(count - present)]
             connection.execute(insert(pipelines), rows)
 
-    def graphql(self, query: str, **variables: object) -> dict[str, object]:
+    def graphql(self, query: str, **variables: object) -> dict[str, Any]:
         """Return the data of Dagster's answer."""
         answer = self.dagster.post("/graphql", json={"query": query, "variables": variables}).json()
         if "errors" in answer:
             raise RuntimeError(answer["errors"])
-        data: dict[str, object] = answer["data"]
+        data: dict[str, Any] = answer["data"]
         return data
 
 
@@ -136,7 +171,12 @@ def _start(root: Path, database_url: str | None, settings: dict[str, object]) ->
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     environment |= {"HEADRACE_CONFIG_DIR": str(root.parent / "config")}
     environment |= {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
-    command = [sys.executable, "-m", "headrace.cli.main", "up", "--home", str(root)]
+    headrace = [sys.executable, "-m", "headrace.cli.main"]
+    if database_url:
+        # Without a database of its own a platform makes its keys; with one, that is the operator's to do.
+        keys = [*headrace, "keys", "init", "--home", str(root)]
+        subprocess.run(keys, env=environment, check=True, stdout=subprocess.DEVNULL)
+    command = [*headrace, "up", "--home", str(root)]
     command += ["--port", "0", "--dagster-port", "0", *(["--database-url", "-"] if database_url else [])]
     with (root.parent / "up.log").open("wb") as log:
         process = subprocess.Popen(
