@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -37,25 +37,23 @@ class PostgresServer:
 
     port: int
     folder: Path
-    _numbers: Iterator[int]
-    _running: "list[subprocess.Popen[bytes]]"  # the server's process, while it runs
+    _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    _running: "list[subprocess.Popen[bytes]]" = field(default_factory=list)  # the process, while it runs
+    _admin: "list[psycopg.Connection]" = field(default_factory=list)  # a session that makes databases
 
     def url(self, database: str = "postgres") -> str:
         """Return the URL of a database."""
         return f"postgresql://postgres:{PASSWORD}@127.0.0.1:{self.port}/{database}"
 
-    def fresh_database(self) -> str:
-        """Make an empty database and return its URL."""
-        name = f"test_{next(self._numbers)}"
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+    def fresh_database(self, *, like: str | None = None) -> str:
+        """Make a database and return its URL: an empty one, or a copy of another that nobody is using."""
+        name, template = f"test_{next(self._numbers)}", like.rpartition("/")[2] if like else "template1"
+        self._do(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
     def drop_database(self, url: str) -> None:
         """Remove a database that `fresh_database` made, with whoever is still connected to it."""
-        name = url.rpartition("/")[2]
-        with psycopg.connect(self.url(), autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._do(f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
 
     def start(self) -> None:
         """Start the server on its folder and port; returns when it answers."""
@@ -69,10 +67,17 @@ class PostgresServer:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server, by default as an operator's restart does: its clients are sent away."""
+        while self._admin:
+            self._admin.pop().close()
         while self._running:
             process = self._running.pop()
             process.send_signal(how)
             process.wait(30)
+
+    def _do(self, statement: str) -> None:
+        if not self._admin:
+            self._admin.append(psycopg.connect(self.url(), autocommit=True))
+        self._admin[0].execute(statement)
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def run_postgres() -> Iterator[PostgresServer]:
     try:
         folder.chmod(0o755)
         _initialize(folder)
-        server = PostgresServer(port=_free_port(), folder=folder, _numbers=count(1), _running=[])
+        server = PostgresServer(port=_free_port(), folder=folder)
         try:
             server.start()
             yield server

@@ -1,5 +1,6 @@
 """A real store in a SQLite file, beside a Dagster that lives in memory."""
 
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,6 @@ from stored import LIMITS, store_pipeline
 
 from headrace.store.database import Database
 from headrace.store.leases import LeaseStore
-from headrace.store.migrations import migrate
 from headrace.store.runs import RunStore
 from headrace.store.schema import runs
 from headrace.store.tokens import Installation
@@ -20,10 +20,9 @@ from headrace.store.upkeep import UpkeepStore
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def database(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Database]:
     """A migrated database."""
-    opened = Database(f"sqlite:///{tmp_path / 'records.db'}")
-    migrate(opened)
+    opened = Database(f"sqlite:///{shutil.copy(migrated_sqlite, tmp_path / 'records.db')}")
     yield opened
     opened.close()
 
