@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint format bench bench-control lock clean
+.PHONY: help setup run test check lint format bench bench-control bench-engine lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ bench: $(INSTALLED) ## Run every benchmark; each prints its figures
 
 bench-control: $(INSTALLED) ## Measure the control plane, beside others; options in BENCH, such as BENCH=--help
 	$(BIN)/python -m benchmarks.control_plane $(BENCH)
+
+bench-engine: $(INSTALLED) ## Time the engine beside dlt, sling, bizon and the limit; options in BENCH, too
+	$(BIN)/python -m benchmarks.engine $(BENCH)
 
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml
