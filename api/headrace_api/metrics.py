@@ -30,6 +30,14 @@ class Metrics:
         self._pipelines = self._gauge("headrace_pipelines", "Pipelines stored.")
         self._enabled = self._gauge("headrace_pipelines_enabled", "Pipelines that are enabled.")
         self._active = self._gauge("headrace_runs_active", "Runs pending or running.")
+        self._pending = self._gauge("headrace_runs_pending", "Runs pending.")
+        self._wait = self._gauge(
+            "headrace_runs_pending_seconds", "How long the oldest run has waited that might start; 0: none."
+        )
+        self._slots = self._gauge(
+            "headrace_slots_waiting", "Slots of schedules that wait for a run of their pipeline to end."
+        )
+        self._free = self._gauge("headrace_home_free_bytes", "Free space where the home folder lies.")
         self._recent = Gauge(
             "headrace_runs_last_24_hours",
             "Runs created in the last 24 hours, by status.",
@@ -42,11 +50,15 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
-    def render(self, figures: Figures) -> bytes:
+    def render(self, figures: Figures, *, free_bytes: int) -> bytes:
         """Return all metrics, with these figures of the moment, in Prometheus's text format."""
         self._pipelines.set(figures.pipelines)
         self._enabled.set(figures.pipelines_enabled)
         self._active.set(figures.active_runs)
+        self._pending.set(figures.pending_runs)
+        self._wait.set(figures.longest_wait_seconds)
+        self._slots.set(figures.waiting_slots)
+        self._free.set(free_bytes)
         for status in RunStatus:
             self._recent.labels(status.value).set(figures.runs_last_24_hours.get(status, 0))
         return generate_latest(self.registry)

@@ -1,5 +1,6 @@
 """The service itself over HTTP: whether it lives, what it is, what it has done."""
 
+import shutil
 from importlib.metadata import version
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +58,11 @@ class StatsView(BaseModel):
     pipelines_enabled: int
     domains: int
     active_runs: int = Field(description="Pending or running.")
+    pending_runs: int
+    longest_wait_seconds: float = Field(
+        description="How long the oldest run has waited that might start, were there room; 0: none waits."
+    )
+    waiting_slots: int = Field(description="Slots of schedules that wait for a run of their pipeline to end.")
     runs_last_24_hours: dict[RunStatus, int] = Field(description="By status, of those created in that time.")
     rows_last_24_hours: int
     bytes_last_24_hours: int
@@ -102,7 +108,8 @@ def get_stats(call: Call) -> Answer[StatsView]:
 def get_metrics(call: Call) -> Response:
     """Get the metrics for Prometheus, in its text format."""
     figures = Stats(call.backend.platform, call.principal).figures()
-    return Response(call.backend.metrics.render(figures), media_type=metrics.CONTENT_TYPE)
+    free = shutil.disk_usage(call.backend.platform.settings.root).free
+    return Response(call.backend.metrics.render(figures, free_bytes=free), media_type=metrics.CONTENT_TYPE)
 
 
 def _database(platform: Platform) -> Part:

@@ -53,11 +53,21 @@ class RunLogs(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
             engine = _engine(self.conn_string_for_shard(shard))
-            if shard not in self._initialized_dbs:
+            # Another process may have deleted the run, and its log with it.
+            if shard not in self._initialized_dbs or not Path(self.path_for_shard(shard)).exists():
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             with engine.begin() as connection:
                 yield connection
+
+    def delete_events(self, run_id: str) -> None:
+        """Remove a run's log: the file too, which stock Dagster leaves behind empty."""
+        super().delete_events(run_id)
+        with self._db_lock:
+            self._initialized_dbs.discard(run_id)
+            log = Path(self.path_for_shard(run_id))
+            for suffix in ("", "-wal", "-shm"):
+                log.with_name(log.name + suffix).unlink(missing_ok=True)
 
     def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
         file = Path(str(engine.url.database))

@@ -102,6 +102,15 @@ class Settings(BaseSettings):
     max_runs_per_domain: int | None = Field(
         None, ge=1, description="How many of them may belong to one domain; unset: no such limit."
     )
+    retention_days: float = Field(
+        30.0, ge=0, description="Days that an ended run is kept, with its log and its output; 0: for ever."
+    )
+    retention_keep_runs: int = Field(
+        10, ge=1, description="How many of each pipeline's newest runs are kept whatever their age."
+    )
+    retention_max_runs: int = Field(
+        1000, ge=0, description="How many runs of a pipeline are kept at most; 0: no such bound."
+    )
     lease_seconds: float = Field(15.0, gt=0, description="How long a run stays claimed by a silent worker.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Level of the platform's own logs."

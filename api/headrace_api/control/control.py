@@ -4,13 +4,14 @@ import time
 
 from headrace.service.jobs import Jobs
 from headrace.service.platform import Platform
-from headrace.service.upkeep import Upkeep
+from headrace.service.upkeep import Retention, Upkeep
 from headrace_api.control.dispatcher import Dispatcher
 from headrace_api.control.loop import Loop
 from headrace_api.control.purger import Purger
 from headrace_api.control.reaper import Reaper
 from headrace_api.control.reconciler import Reconciler
 from headrace_api.control.reloader import Reloader
+from headrace_api.control.retainer import Retainer
 from headrace_api.control.terminator import Terminator
 from headrace_api.dagster_client import DagsterClient
 
@@ -23,7 +24,8 @@ class Control:
     """Starts, wakes and stops the loops."""
 
     def __init__(self, platform: Platform, dagster: DagsterClient) -> None:
-        upkeep = Upkeep(platform)
+        upkeep, retention = Upkeep(platform), Retention(platform)
+        outputs = platform.settings.outputs
         # What a client asked for and waits for; the intervals are for what other processes wrote.
         self._prompt = (
             *(
@@ -33,12 +35,13 @@ class Control:
             Loop("slots", upkeep.admit_waiting_slots, interval=1.0),
             Loop("terminator", Terminator(upkeep, dagster).work, interval=1.0),
             Loop("reloader", Reloader(Jobs(platform), dagster).work, interval=2.0),
-            Loop("purger", Purger(upkeep, dagster, platform.settings.outputs).work, interval=2.0),
+            Loop("purger", Purger(upkeep, dagster, outputs).work, interval=2.0),
         )
         self._periodic = (
             Loop("reconciler", Reconciler(upkeep, dagster).work, interval=5.0),
             Loop("reaper", Reaper(upkeep).work, interval=3.0),
-            Loop("pruner", upkeep.prune, interval=3600.0),
+            Loop("retainer", Retainer(retention, dagster, outputs).work, interval=60.0),
+            Loop("pruner", retention.prune, interval=3600.0),
         )
 
     def start(self) -> None:

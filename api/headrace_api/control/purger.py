@@ -4,13 +4,13 @@ The pipeline's tombstone goes last, so that a kill at any line leaves a purge th
 """
 
 import logging
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
 from headrace.store.upkeep import DeletedPipeline
+from headrace_api.control.outputs import remove_output
 from headrace_api.dagster_client import RUNS_AT_ONCE, DagsterRun
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,8 @@ class Purger:
 
     def _purge(self, deleted: DeletedPipeline) -> None:
         if self._emptied_dagster(deleted):
-            self._remove_outputs(deleted.run_ids)
+            for run_id in deleted.run_ids:
+                remove_output(self._outputs, run_id)
             self._upkeep.purged(deleted.pipeline_id)
 
     def _emptied_dagster(self, deleted: DeletedPipeline) -> bool:
@@ -79,9 +80,3 @@ class Purger:
         """Return some of the pipeline's runs: by tag, and by id, which is all that remains of a lost tag."""
         tagged = self._dagster.find_by_pipeline_tag(deleted.pipeline_id)
         return tagged or self._dagster.runs(deleted.dagster_run_ids[:RUNS_AT_ONCE])
-
-    def _remove_outputs(self, run_ids: Sequence[UUID]) -> None:
-        for run_id in run_ids:
-            folder = self._outputs / str(run_id)
-            if folder.exists():
-                shutil.rmtree(folder)

@@ -1,7 +1,10 @@
 """What the control loops take up, across organizations."""
 
+from datetime import timedelta
+
 from headrace.service.platform import Platform
 from headrace.store.queue import Limits
+from headrace.store.retention import Keep, RetentionStore
 from headrace.store.slots import SlotStore
 from headrace.store.upkeep import UpkeepStore
 
@@ -22,3 +25,16 @@ class Upkeep(UpkeepStore):
     def admit_waiting_slots(self) -> None:
         """Make runs of the slots that waited for a run of their pipeline to end."""
         self._slots.admit_waiting()
+
+
+class Retention(RetentionStore):
+    """What outlives its use: the store as it is."""
+
+    def __init__(self, platform: Platform) -> None:
+        settings = platform.settings
+        keep = Keep(
+            age=timedelta(days=settings.retention_days) if settings.retention_days else None,
+            newest=settings.retention_keep_runs,
+            most=settings.retention_max_runs or None,
+        )
+        super().__init__(platform.database, keep)

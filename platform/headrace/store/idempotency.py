@@ -7,9 +7,9 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, delete, update
 
 from headrace.errors import Conflict, Invalid
+from headrace.store.retention import IDEMPOTENCY_LIFE
 from headrace.store.schema import idempotency_keys
 from headrace.store.scoped import Scoped, insert_unless_taken
-from headrace.store.upkeep import IDEMPOTENCY_LIFE
 
 UNDER_WAY_LIFE = timedelta(seconds=60)
 """How long an unanswered request holds its key: a service that was killed in between must not hold it."""

@@ -17,14 +17,12 @@ from headrace.store.database import Database
 from headrace.store.failures import fail, reap
 from headrace.store.queue import Limits, choose
 from headrace.store.runs import ACTIVE, cancel_active, run_of
-from headrace.store.schema import idempotency_keys, pipelines, runs
+from headrace.store.schema import pipelines, runs
 
 LAUNCH_LEASE = timedelta(seconds=30)
 LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
 RELAUNCH_DELAY = timedelta(seconds=2)
 STOP_LEASE = timedelta(seconds=15)
-IDEMPOTENCY_LIFE = timedelta(hours=24)
-TOMBSTONE_LIFE = timedelta(days=7)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,15 +173,6 @@ class UpkeepStore:
                 .where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_not(None))
                 .values(purged_at=self._database.now(connection), name="", stream="")
             )
-
-    def prune(self) -> None:
-        """Remove what has outlived its use: old idempotency keys and purged tombstones."""
-        with self._database.write() as connection:
-            now = self._database.now(connection)
-            connection.execute(
-                delete(idempotency_keys).where(idempotency_keys.c.created_at < now - IDEMPOTENCY_LIFE)
-            )
-            connection.execute(delete(pipelines).where(pipelines.c.purged_at < now - TOMBSTONE_LIFE))
 
     def runs_by_status(self) -> dict[RunStatus, int]:
         """Count all runs by their status."""

@@ -1,6 +1,7 @@
 """Runs in real workers, as Dagster's webserver and GraphQL show them."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,12 @@ from dagster_processes import DagsterSide, eventually, run_dagster
 
 from headrace.naming import LOCATION, REPOSITORY, RUN_ID_TAG, asset_prefix, job_name
 from headrace.records import Page, Pipeline, Run, RunStatus
+from headrace.service.internal_token import internal_token
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.runs import Runs
+from headrace.store.retention import Keep, RetentionStore
+from headrace_api.control.retainer import Retainer
+from headrace_api.dagster_client import DagsterClient
 
 pytestmark = pytest.mark.slow
 
@@ -25,6 +30,8 @@ LAUNCH = """mutation ($selector: JobOrPipelineSelector!, $tags: [ExecutionTag!])
 
 RUN = """query ($id: ID!) { runOrError(runId: $id) { ... on Run { status
   eventConnection { events { __typename ... on MessageEvent { message } } } } } }"""
+
+GONE = """query ($id: ID!) { runOrError(runId: $id) { __typename } }"""
 
 TERMINATE = """mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"""
 
@@ -213,3 +220,30 @@ def test_stopping_the_code_server_ends_its_runs_and_itself(tmp_path: Path) -> No
         assert side.processes["dagster-code"].wait(timeout=20) == 0
         stopped = runs(side).get(run.id)
         assert (stopped.status, stopped.error_code) == (RunStatus.FAILED, "run.interrupted")
+
+
+def test_a_run_that_has_outlived_its_time_leaves_nothing(side: DagsterSide) -> None:
+    pipeline = create(side, records=2)
+    made = [runs(side).trigger(pipeline.id)]
+    ids = [launch(side, pipeline, made[0])]
+    assert ended(side, ids[0])["status"] == "SUCCESS"
+    made.append(runs(side).trigger(pipeline.id))
+    ids.append(launch(side, pipeline, made[1]))
+    assert ended(side, ids[1])["status"] == "SUCCESS"
+    settings = side.platform.settings
+    logs = settings.dagster_home / "history" / "runs"
+    before = [list(logs.glob(f"{id_}*")) != [] for id_ in ids]
+
+    with closing(DagsterClient(settings.dagster_address, lambda: internal_token(settings))) as client:
+        retention = RetentionStore(side.platform.database, Keep(age=None, newest=1, most=1))
+        while Retainer(retention, client, settings.outputs).work():
+            pass
+
+    left, _ = runs(side).list(Page(), pipeline_id=pipeline.id)
+    (asset,) = side.graphql(ASSETS, prefix=list(asset_prefix(pipeline.id)))["assetsOrError"]["nodes"]
+    assert [run.id for run in left] == [made[1].id]
+    assert side.graphql(GONE, id=ids[0])["runOrError"]["__typename"] == "RunNotFoundError"
+    assert [(settings.outputs / str(run.id)).exists() for run in made] == [False, True]
+    assert before == [True, True]
+    assert [list(logs.glob(f"{id_}*")) != [] for id_ in ids] == [False, True]
+    assert asset["assetMaterializations"] != []
