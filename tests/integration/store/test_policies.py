@@ -14,6 +14,7 @@ from headrace.store.queue import Limits
 from headrace.store.runs import RunStore
 from headrace.store.schema import runs
 from headrace.store.slots import ScheduleLedger, SlotStore
+from headrace.store.stats import StatsStore
 from headrace.store.upkeep import UpkeepStore
 
 PASSING = Ending(
@@ -265,3 +266,20 @@ def test_priority_goes_before_age(database: Database, store: RunStore, organizat
     [first] = UpkeepStore(database, Limits(total=1)).lease_launches(10)
 
     assert first.run_id == urgent.id
+
+
+def test_what_waits_is_counted(
+    database: Database, store: RunStore, organization_id: UUID, now: datetime
+) -> None:
+    pipeline = store_pipeline(database, organization_id, policy=Policy(overlap=Overlap.QUEUE))
+    stats = StatsStore(database, organization_id)
+    nothing = stats.figures()
+    store.create(pipeline.id)
+    SlotStore(database).take(pipeline.id, now)
+    make_due(database)
+
+    figures = stats.figures()
+
+    assert (nothing.pending_runs, nothing.longest_wait_seconds, nothing.waiting_slots) == (0, 0.0, 0)
+    assert (figures.active_runs, figures.pending_runs, figures.waiting_slots) == (1, 1, 1)
+    assert figures.longest_wait_seconds >= 1
