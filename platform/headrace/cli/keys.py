@@ -1,5 +1,6 @@
 """`headrace keys`: the keys that stored secrets are encrypted under."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -36,23 +37,23 @@ def init(home: Home = None) -> None:
 
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
-    """List the keys, the one that seals first, with whether something stored needs them."""
+    """List the keys, the one that seals first, with how many stored values need each."""
     from headrace.encryption.keyring import load_keyring
 
     settings = load_settings(home)
-    keyring, in_use = load_keyring(settings, create=False), _in_use(settings)
+    keyring, stored = load_keyring(settings, create=False), _rows_by_key(settings)
     rows = [
-        {"key": key, "seals": key == keyring.current_id, "in_use": key in in_use, "missing": False}
+        {"key": key, "seals": key == keyring.current_id, "stored": stored.get(key, 0), "missing": False}
         for key in keyring.ids
     ]
     rows += [
-        {"key": key, "seals": False, "in_use": True, "missing": True}
-        for key in sorted(in_use - set(keyring.ids))
+        {"key": key, "seals": False, "stored": stored[key], "missing": True}
+        for key in sorted(set(stored) - set(keyring.ids))
     ]
     if as_json:
         print_json(rows)
     else:
-        print_table(rows, {"key": "KEY", "seals": "SEALS", "in_use": "IN USE", "missing": "MISSING"})
+        print_table(rows, {"key": "KEY", "seals": "SEALS", "stored": "STORED", "missing": "MISSING"})
 
 
 @app.command()
@@ -65,11 +66,33 @@ def add(home: Home = None) -> None:
 
 @app.command()
 def promote(key: KeyId, home: Home = None) -> None:
-    """Make a key the one that seals, once every machine has it. Restart the platform afterwards."""
+    """Make a key the one that seals, once every machine has it."""
     from headrace.encryption import keyring_file
 
     keyring_file.promote(_keyring(load_settings(home)), key)
-    OUT.print(f"{key} seals from the next start on.")
+    OUT.print(f"{key} seals from now on. `headrace keys rotate` has it wrap what is stored already.")
+
+
+@app.command()
+def rotate(as_json: AsJson = False, home: Home = None) -> None:
+    """Wrap everything that is stored with the key that seals; goes on where it was interrupted.
+
+    Exits with 1 when a value does not open: its key is missing, or it was changed.
+    """
+    from headrace.service.platform import Platform
+    from headrace.service.rotation import rotate as rotate_all
+
+    with closing(Platform.open(load_settings(home))) as platform:
+        rotated, key = rotate_all(platform), platform.envelope.current_key_id
+    unopened = [f"{table} {row_id}" for table, row_id in rotated.unopened]
+    if as_json:
+        print_json({"key": key, "rewrapped": rotated.rewrapped, "unopened": unopened})
+    else:
+        OUT.print(f"{key} wraps {rotated.rewrapped} more stored values.")
+        for place in unopened:
+            OUT.print(f"Does not open: {place}", markup=False)
+    if unopened:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -78,7 +101,7 @@ def retire(key: KeyId, home: Home = None) -> None:
     from headrace.encryption import keyring_file
 
     settings = load_settings(home)
-    keyring_file.retire(_keyring(settings), key, in_use=_in_use(settings))
+    keyring_file.retire(_keyring(settings), key, in_use=_rows_by_key(settings))
     OUT.print(f"{key} is gone.")
 
 
@@ -88,12 +111,9 @@ def _keyring(settings: Settings) -> Path:
     return settings.keyring_file or user_keyring(settings)
 
 
-def _in_use(settings: Settings) -> frozenset[str]:
+def _rows_by_key(settings: Settings) -> dict[str, int]:
     from headrace.store.database import Database
-    from headrace.store.keys_in_use import key_ids_in_use
+    from headrace.store.keys_in_use import rows_by_key
 
-    database = Database(settings.sqlalchemy_url)
-    try:
-        return key_ids_in_use(database)
-    finally:
-        database.close()
+    with closing(Database(settings.sqlalchemy_url)) as database:
+        return rows_by_key(database)

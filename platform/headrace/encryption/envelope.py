@@ -82,6 +82,11 @@ class Envelope:
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
+    @property
+    def current_key_id(self) -> str:
+        """The id of the key that seals now."""
+        return self._keyring.current_id
+
     def seal(self, plaintext: bytes, binding: Binding) -> bytes:
         """Return the value encrypted for this place: 97 bytes longer, and different at each call."""
         data_key = os.urandom(KEY_BYTES)

@@ -10,12 +10,13 @@ Looked for in this order; the first that exists counts, and nothing is merged:
 """
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from headrace import private_files
 from headrace.encryption import keyring_file
 from headrace.encryption.keyring_file import KeyringError, UnknownKey, key_id
+from headrace.errors import StartupError
 from headrace.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -70,6 +71,52 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"Keyring(ids={self.ids!r})"
+
+
+class FollowedKeyring(Keyring):
+    """The keyring of an installation that goes on: read again once its file has changed.
+
+    So a key that is added and promoted reaches every process by its file alone, and none goes on sealing with
+    a key that another machine has retired. Whatever is wrong with a changed file is logged, and the keys that
+    were read last stay. Keys from the environment never change. Safe to share among threads.
+    """
+
+    def __init__(self, load: Callable[[], Keyring]) -> None:
+        self._load = load
+        self._now = load()
+        self._stamp = self._stamp_of_file()
+
+    @property
+    def ids(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The ids of all keys, the one that seals first."""
+        return self._followed().ids
+
+    @property
+    def searched(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The places that were looked at."""
+        return self._now.searched
+
+    def key(self, wanted: str) -> bytes:
+        """Return the key. Raises UnknownKey."""
+        return self._followed().key(wanted)
+
+    def _followed(self) -> Keyring:
+        stamp = self._stamp_of_file()
+        if stamp != self._stamp:
+            # Before the file is read: a change during it is seen by the next call.
+            self._stamp = stamp
+            try:
+                self._now = self._load()
+            except StartupError as error:
+                _log.error("The changed keyring is not used. %s: %s", error.code, error.detail)
+        return self._now
+
+    def _stamp_of_file(self) -> tuple[int, int] | None:
+        try:
+            status = Path(self._now.searched[-1]).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns
 
 
 def user_keyring(settings: Settings) -> Path:

@@ -10,7 +10,14 @@ from sqlalchemy import inspect
 
 from headrace.connectors import addresses, local
 from headrace.encryption.envelope import Envelope
-from headrace.encryption.keyring import Keyring, MissingKeys, NoKeyring, load_keyring, require
+from headrace.encryption.keyring import (
+    FollowedKeyring,
+    Keyring,
+    MissingKeys,
+    NoKeyring,
+    load_keyring,
+    require,
+)
 from headrace.errors import HeadraceError, StartupError
 from headrace.private_files import create_private, make_private_folder, read_private
 from headrace.records import Principal, Role
@@ -126,7 +133,9 @@ def owner_token(settings: Settings, *, create: bool = False) -> str:
 def _keyring(settings: Settings, in_use: Collection[str], *, create: bool) -> Keyring:
     """Return the keyring, which holds the keys in use. Raises KeyringError."""
     try:
-        keyring = load_keyring(settings, create=create)
+        if create:
+            load_keyring(settings, create=True)
+        keyring = FollowedKeyring(lambda: load_keyring(settings, create=False))
     except NoKeyring as error:
         if not in_use:
             raise

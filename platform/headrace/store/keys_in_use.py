@@ -1,18 +1,25 @@
 """Which encryption keys the stored rows need."""
 
-from sqlalchemy import select
+from collections import Counter
+
+from sqlalchemy import func, select
 
 from headrace.store.database import Database
 from headrace.store.schema import idempotency_keys, pipelines
 
+KEY_COLUMNS = (pipelines.c.config_key_id, idempotency_keys.c.answer_key_id)
+
+
+def rows_by_key(database: Database) -> dict[str, int]:
+    """Return how many stored values each key wraps; keys that wrap none are left out."""
+    found: Counter[str] = Counter()
+    with database.read() as connection:
+        for column in KEY_COLUMNS:
+            query = select(column, func.count()).where(column.is_not(None)).group_by(column)
+            found.update({row[0]: row[1] for row in connection.execute(query)})
+    return dict(found)
+
 
 def key_ids_in_use(database: Database) -> frozenset[str]:
     """Return the ids of all keys that wrap a stored value."""
-    columns = (pipelines.c.config_key_id, idempotency_keys.c.answer_key_id)
-    with database.read() as connection:
-        found = [
-            key_id
-            for column in columns
-            for key_id in connection.execute(select(column).where(column.is_not(None)).distinct()).scalars()
-        ]
-    return frozenset(found)
+    return frozenset(rows_by_key(database))

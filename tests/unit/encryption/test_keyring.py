@@ -6,6 +6,7 @@ import pytest
 
 from headrace.encryption import keyring_file
 from headrace.encryption.keyring import (
+    FollowedKeyring,
     Keyring,
     MissingKeys,
     NoKeyring,
@@ -211,3 +212,36 @@ def test_a_key_made_for_this_file_is_told_from_one_that_was_lost(settings: Setti
 
     with pytest.raises(MissingKeys, match=lost.current_id):
         require(load_keyring(settings, create=False), lost.ids)
+
+
+def test_a_followed_keyring_sees_what_its_file_becomes(settings: Settings):
+    write(user_keyring(settings), FIRST)
+    followed = FollowedKeyring(lambda: load_keyring(settings, create=False))
+    before = followed.current_id
+
+    added = keyring_file.add(user_keyring(settings))
+    both = followed.ids
+    keyring_file.promote(user_keyring(settings), added)
+
+    assert before == key_id(FIRST)
+    assert both == (key_id(FIRST), added)
+    assert followed.current_id == added
+    assert followed.key(added) == load_keyring(settings, create=False).key(added)
+
+
+def test_a_followed_keyring_keeps_its_keys_when_its_file_is_spoilt_or_gone(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+):
+    path = write(user_keyring(settings), FIRST)
+    followed = FollowedKeyring(lambda: load_keyring(settings, create=False))
+
+    path.write_text("spoilt")
+    spoilt = followed.ids
+    path.unlink()
+
+    assert (spoilt, followed.ids) == ((key_id(FIRST),), (key_id(FIRST),))
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "The changed keyring is not used. keyring.invalid",
+        "The changed keyring is not used. keyring.missing",
+    ]
+    assert "spoilt\n" not in caplog.text

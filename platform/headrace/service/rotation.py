@@ -1,0 +1,76 @@
+"""A change of keys: what is stored under older ones is wrapped anew by the current one.
+
+Each value's data key is re-wrapped, 32 bytes a row; the value itself is not touched. A kill leaves some rows
+under the new key and some under the old one, both of which open: whoever rotates again goes on with the rest.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from headrace.encryption.envelope import Binding, CannotOpen
+from headrace.service.platform import Platform
+from headrace.store.sealed import PLACES, Place, SealedValue, SealedValues
+
+ROWS_AT_ONCE = 100
+"""A writer that waits for a batch is held up for milliseconds."""
+PASSES = 5
+"""How often to look again for what processes that had not seen the new key have stored meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotated:
+    """What came of a rotation."""
+
+    rewrapped: int
+    unopened: tuple[
+        tuple[str, UUID], ...
+    ]  # table and row of the values that no key opens; they stay as they are
+
+
+def rotate(platform: Platform) -> Rotated:
+    """Wrap everything that is stored with the current key; safe beside writers and other rotations."""
+    values = SealedValues(platform.database)
+    rewrapped = 0
+    unopened: set[tuple[str, UUID]] = set()
+    for _ in range(PASSES):
+        seen = 0
+        for place in PLACES:
+            for batch in _batches(values, place, platform.envelope.current_key_id):
+                opened = [value for value in batch if (place.table.name, value.row_id) not in unopened]
+                changes, failed = _rewrapped(platform, place, opened)
+                unopened |= {(place.table.name, row_id) for row_id in failed}
+                rewrapped += values.replace(place, changes)
+                seen += len(changes)
+        if not seen:
+            break
+    return Rotated(rewrapped=rewrapped, unopened=tuple(sorted(unopened)))
+
+
+def _batches(values: SealedValues, place: Place, key_id: str) -> Iterator[list[SealedValue]]:
+    after: UUID | None = None
+    while batch := list(values.under_other_keys(place, key_id, after=after, limit=ROWS_AT_ONCE)):
+        yield batch
+        after = batch[-1].row_id
+
+
+def _rewrapped(
+    platform: Platform, place: Place, batch: list[SealedValue]
+) -> tuple[list[tuple[SealedValue, bytes, str]], list[UUID]]:
+    """Return the values with their new wrapping and its key's id, and the rows that do not open."""
+    changes, failed = [], []
+    for value in batch:
+        binding = Binding(
+            table=place.table.name,
+            column=place.column,
+            organization_id=value.organization_id,
+            row_id=value.row_id,
+            revision=value.revision,
+        )
+        try:
+            sealed = platform.envelope.rewrap(value.sealed, binding)
+        except CannotOpen:
+            failed.append(value.row_id)
+        else:
+            changes.append((value, sealed, platform.envelope.key_id(sealed)))
+    return changes, failed
