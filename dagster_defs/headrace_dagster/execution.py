@@ -23,6 +23,7 @@ from dagster import (
 
 from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
+from headrace_dagster.failure_text import tell_by_text_alone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,6 +64,7 @@ class Execute(Protocol):
 
 def extract_load_graph(execute: Execute) -> GraphDefinition:
     """Build the graph that all pipelines' jobs share."""
+    tell_by_text_alone(Failure, DagsterExecutionInterruptedError)
 
     @dagster.op(
         name="extract_load",

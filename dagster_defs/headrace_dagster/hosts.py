@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 from uuid import UUID
 
-from dagster import JobDefinition, ScheduleDefinition
+from dagster import AssetKey, JobDefinition, ScheduleDefinition
 from dagster._api import snapshot_repository
 from dagster._core.execution.api import create_execution_plan
 from dagster._core.remote_representation import code_location
@@ -24,6 +24,7 @@ from dagster._core.remote_representation.external import (
     RemoteSchedule,
 )
 from dagster._core.remote_representation.external_data import (
+    AssetNodeSnap,
     JobDataSnap,
     JobRefSnap,
     RepositorySnap,
@@ -37,9 +38,11 @@ from dagster_shared.record import copy
 from headrace.naming import REPOSITORY, job_name, pipeline_id_of
 from headrace.records import JobCard
 from headrace_dagster.catalogue import Changes, Followed
+from headrace_dagster.pipelines import owners_of
 from headrace_dagster.repository import Definitions
 
 Define = Callable[[JobCard], Definitions]
+Enter = Callable[[JobCard], AssetNodeSnap]
 
 
 class Snapshots:
@@ -49,7 +52,7 @@ class Snapshots:
         self._job: JobSnap | None = None
         self._plan: ExecutionPlanSnapshot | None = None
 
-    def job(self, definition: JobDefinition) -> JobSnap:
+    def job(self, definition: JobDefinition, owners: Sequence[str]) -> JobSnap:
         """Return what `get_job_snapshot` of the definition returns, at a hundredth of its cost."""
         if self._job is None:
             self._plan = snapshot_from_execution_plan(create_execution_plan(definition), "")
@@ -61,6 +64,7 @@ class Snapshots:
             tags=definition.tags,
             run_tags=definition.run_tags,
             metadata=definition.metadata,
+            owners=owners,
         )
 
     def plan(self, job: RemoteJob) -> ExecutionPlanSnapshot:
@@ -77,7 +81,11 @@ class SeenJob(RemoteJob):
         self, card: JobCard, handle: RepositoryHandle, snapshot: Callable[[JobCard], JobSnap]
     ) -> None:
         self.reference = JobRefSnap(
-            name=job_name(card.pipeline_id), snapshot_id="", active_presets=[], parent_snapshot_id=None
+            name=job_name(card.pipeline_id),
+            snapshot_id="",
+            active_presets=[],
+            parent_snapshot_id=None,
+            owners=owners_of(card),
         )
         super().__init__(None, handle, self.reference, lambda _: _job_data(snapshot(card)))
 
@@ -90,12 +98,18 @@ def _job_data(snapshot: JobSnap) -> JobDataSnap:
     return JobDataSnap(name=snapshot.name, job=snapshot, active_presets=[], parent_job=None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Seen:
     """What a host keeps of a pipeline."""
 
     job: SeenJob
     schedule: RemoteSchedule | None
+    enter: Callable[[], AssetNodeSnap | None]
+
+    @cached_property
+    def entry(self) -> AssetNodeSnap | None:
+        """The pipeline's entry in the catalog, made when somebody looks."""
+        return self.enter()
 
 
 class SeenRepository(RemoteRepository):
@@ -129,6 +143,14 @@ class SeenRepository(RemoteRepository):
         """Return what is known of a job before anybody has looked at it: the UI's lists ask for it."""
         return self.get_full_job(job_name).reference
 
+    def get_asset_node_snaps(self, job_name: str | None = None) -> Sequence[AssetNodeSnap]:
+        """Return the catalog's entries; of one job there are none, as no job is made of assets."""
+        return list(self._asset_snaps_by_key.values()) if job_name is None else []
+
+    @cached_property
+    def _asset_snaps_by_key(self) -> dict[AssetKey, AssetNodeSnap]:
+        return {seen.entry.asset_key: seen.entry for seen in self._seen.values() if seen.entry}
+
     def _find(self, name: str) -> SeenJob | None:
         pipeline_id = pipeline_id_of(name)
         seen = self._seen.get(pipeline_id) if pipeline_id else None
@@ -138,9 +160,10 @@ class SeenRepository(RemoteRepository):
 class View:
     """The pipelines as a host sees them, over the store's changes."""
 
-    def __init__(self, changes: Changes, define: Define) -> None:
+    def __init__(self, changes: Changes, define: Define, enter: Enter | None = None) -> None:
         self._changes = changes
         self._define = define
+        self._enter = enter
         self._snapshots = Snapshots()
         self._handle: RepositoryHandle | None = None
         self._followed: Followed[Seen]
@@ -160,9 +183,13 @@ class View:
     def _see(self, card: JobCard, handle: RepositoryHandle) -> Seen:
         schedule = self._define(card).schedule if card.schedule else None
         return Seen(
-            job=SeenJob(card, handle, lambda card: self._snapshots.job(self._define(card).job)),
+            job=SeenJob(card, handle, self._snapshot),
             schedule=RemoteSchedule(_schedule_snapshot(schedule), handle) if schedule else None,
+            enter=lambda: self._enter(card) if self._enter else None,
         )
+
+    def _snapshot(self, card: JobCard) -> JobSnap:
+        return self._snapshots.job(self._define(card).job, owners_of(card))
 
 
 def _schedule_snapshot(schedule: ScheduleDefinition) -> ScheduleSnap:
@@ -195,9 +222,12 @@ class LiveLocation(GrpcServerCodeLocation):
         return super().get_execution_plan(remote_job, run_config, step_keys_to_execute, known_state, instance)
 
 
-def follow(changes: Changes, define: Define) -> None:
-    """Have this process, a host, read the pipelines from the store; `define` as the code server has it."""
-    LiveLocation.view = View(changes, define)
+def follow(changes: Changes, define: Define, enter: Enter | None = None) -> None:
+    """Have this process, a host, read the pipelines from the store; `define` as the code server has it.
+
+    `enter` makes a pipeline's entry in the catalog; a host whose catalog nobody sees has none.
+    """
+    LiveLocation.view = View(changes, define, enter)
     code_location.GrpcServerCodeLocation = LiveLocation  # type: ignore[misc]
     snapshot_repository.sync_get_external_repositories_data_grpc = _nothing
 

@@ -1,8 +1,14 @@
 // Dagster's UI with the pipelines' names in place of their jobs' names, which are ids so that history outlives
 // a rename. Only what is shown changes: links, requests and the page's own state keep the ids.
 (() => {
-  const JOB = /p_([0-9a-f]{32})(?:_schedule)?/g;
-  const SHORTENED = /p_([0-9a-f]{4,31})…[0-9a-z_]*/g;
+  // Headings have a zero-width space after each underscore, so that a long name can break there.
+  const JOB = /p_\u200b?([0-9a-f]{32})(?:_\u200b?schedule)?/g;
+  const SHORTENED = /p_\u200b?([0-9a-f]{4,31})…[0-9a-z_\u200b]*/g;
+  const ASSET = /(pipelines \/ )([0-9a-f]{4,12})(?=…| \/)/g;
+  const ASSET_STEP = /^[0-9a-f]{12}$/;
+  // Of a run's tags, those that only programs read: its page shows them all.
+  const FOR_PROGRAMS = /^headrace\/(?:run_id|pipeline_id|attempt|pipeline|tags): /;
+  const LISTED_TAG = "[class*=RunRowTags] [class*=BaseTag]";
   const EDITORS = "script, style, textarea, .CodeMirror";
   const REFRESH_MS = 10000;
 
@@ -18,23 +24,19 @@
   const named = (text) =>
     text
       .replace(JOB, (job, id) => names.get(id) ?? job)
-      .replace(SHORTENED, (job, digits) => names.get(startingWith(digits)) ?? job);
+      .replace(SHORTENED, (job, digits) => names.get(startingWith(digits)) ?? job)
+      .replace(ASSET, (asset, step, digits) => step + (names.get(startingWith(digits)) ?? digits))
+      .replace(ASSET_STEP, (digits) => names.get(startingWith(digits)) ?? digits);
 
-  // Headings say `p_<wbr>` and the digits in two text nodes, so that a long name can break there.
-  const joined = (node) => {
-    const prefix = node.previousSibling?.nodeName === "WBR" ? node.previousSibling.previousSibling : null;
-    const name = prefix?.data === "p_" ? names.get(node.data) : undefined;
-    if (name === undefined) return false;
-    prefix.data = "";
-    node.data = name;
-    return true;
+  const hideFromLists = (element) => {
+    if (FOR_PROGRAMS.test(element.textContent)) element.closest(LISTED_TAG)?.style.setProperty("display", "none");
   };
 
   const label = (node) => {
-    if (joined(node)) return;
     const before = shown.get(node);
     const original = before && before.now === node.data ? before.original : node.data;
-    if (!original.includes("p_") || node.parentElement?.closest(EDITORS)) return;
+    if (node.parentElement?.closest(EDITORS)) return;
+    if (original.startsWith("headrace/")) hideFromLists(node.parentElement);
     const now = named(original);
     if (now !== node.data) {
       node.data = now;

@@ -14,7 +14,6 @@ from dagster import (
     DefaultScheduleStatus,
     GraphDefinition,
     JobDefinition,
-    MetadataValue,
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
@@ -31,7 +30,10 @@ PIPELINE_NAME_TAG = "headrace/pipeline"
 
 TakeSlot = Callable[[UUID, datetime], UUID | str]
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+!|~])")
+_MARKDOWN = re.compile(r"([\\`*{}\[\]<>|~]|(?<!\w)_|_(?!\w))")
+_OWNER = "owner:"
+_ADDRESS = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+_NOT_TEAM = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_KIND = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -43,19 +45,37 @@ def define(card: JobCard, *, graph: GraphDefinition, take_slot: TakeSlot, api_ad
     )
 
 
+def owners_of(card: JobCard) -> list[str]:
+    """Return the pipeline's owners in Dagster's form: an e-mail address, or `team:` and a name.
+
+    The record has none; they are its tags that begin with `owner:`.
+    """
+    named = [tag.removeprefix(_OWNER).strip() for tag in card.tags if tag.startswith(_OWNER)]
+    return [
+        owner if _ADDRESS.fullmatch(owner) else f"team:{_NOT_TEAM.sub('-', owner)}"
+        for owner in named
+        if owner.strip()
+    ]
+
+
+def kinds_of(card: JobCard) -> dict[str, str]:
+    """Return the tags by which Dagster shows the two connectors as kinds."""
+    return {f"dagster/kind/{_NOT_KIND.sub('_', name)[:63]}": "" for name in (card.source, card.destination)}
+
+
 def describe(card: JobCard, api_address: str) -> str:
-    """Say in Markdown what the pipeline is: its name first, as lists show the beginning only."""
+    """Say in Markdown what the pipeline is: its name first and plain, as lists show the beginning raw."""
     lines = [
-        f"**{_escaped(card.name)}**",
-        f"`{_code(card.source)}.{_code(card.stream)}` → `{_code(card.destination)}`, "
+        escaped(card.name),
+        f"{escaped(card.source)}.{escaped(card.stream)} → {escaped(card.destination)}, "
         f"{card.sync_mode.replace('_', ' ')}",
         _schedule_words(card),
     ]
     if card.domain_name:
-        lines.append(f"Domain: {_escaped(card.domain_name)}")
+        lines.append(f"Domain: {escaped(card.domain_name)}")
     if card.tags:
-        lines.append(f"Tags: {_escaped(', '.join(card.tags))}")
-    lines.append(f"[Open in the API]({_link(card, api_address)})")
+        lines.append(f"Tags: {escaped(', '.join(card.tags))}")
+    lines.append(f"[REST resource]({_link(card, api_address)}) · [REST docs]({api_address}/docs)")
     return "\n\n".join(lines)
 
 
@@ -65,14 +85,13 @@ def _job(card: JobCard, graph: GraphDefinition, api_address: str) -> JobDefiniti
         description=describe(card, api_address),
         executor_def=in_process_executor,
         tags=_tags(card),
-        run_tags={PIPELINE_ID_TAG: str(card.pipeline_id), PIPELINE_NAME_TAG: card.name},
+        run_tags=_run_tags(card),
         metadata={
             "name": card.name,
             "source": card.source,
             "stream": card.stream,
             "destination": card.destination,
             "sync mode": card.sync_mode,
-            "pipeline": MetadataValue.url(_link(card, api_address)),
             "revision": card.revision,
         },
     )
@@ -85,12 +104,7 @@ def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
             return SkipReason(taken)
         return RunRequest(
             run_key=str(taken),
-            tags={
-                RUN_ID_TAG: str(taken),
-                ATTEMPT_TAG: "1",
-                PIPELINE_ID_TAG: str(card.pipeline_id),
-                PIPELINE_NAME_TAG: card.name,
-            },
+            tags={**_run_tags(card), RUN_ID_TAG: str(taken), ATTEMPT_TAG: "1"},
         )
 
     try:
@@ -100,7 +114,7 @@ def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
             cron_schedule=card.schedule,
             execution_timezone=card.timezone,
             execution_fn=evaluate,
-            description=f"**{_escaped(card.name)}**",
+            description=escaped(card.name),
             default_status=DefaultScheduleStatus.RUNNING if card.enabled else DefaultScheduleStatus.STOPPED,
         )
     except DagsterInvalidDefinitionError:
@@ -125,18 +139,24 @@ def _tags(card: JobCard) -> dict[str, str]:
         tags["headrace/domain"] = card.domain_name
     if card.tags:
         tags["headrace/tags"] = ", ".join(card.tags)
-    for connector in (card.source, card.destination):
-        tags[f"dagster/kind/{_NOT_KIND.sub('_', connector)[:63]}"] = ""
-    return tags
+    return tags | kinds_of(card)
+
+
+def _run_tags(card: JobCard) -> dict[str, str]:
+    """What Dagster's list of runs can be searched for, whoever launched them."""
+    tags = {
+        PIPELINE_ID_TAG: str(card.pipeline_id),
+        PIPELINE_NAME_TAG: card.name,
+        "headrace/source": card.source,
+        "headrace/destination": card.destination,
+    }
+    return tags | ({"headrace/domain": card.domain_name} if card.domain_name else {})
 
 
 def _link(card: JobCard, api_address: str) -> str:
     return f"{api_address}/api/pipelines/{card.pipeline_id}"
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return text as Markdown that shows it; what needs no escape has none, as some lists show it raw."""
     return _MARKDOWN.sub(r"\\\1", text)
-
-
-def _code(text: str) -> str:
-    return text.replace("`", "'")

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 from headrace.errors import StartupError
 from headrace.records import Role
@@ -57,12 +58,14 @@ def _serve(roles: Roles) -> None:
     from headrace.service.jobs import Jobs
     from headrace.service.web_session import SessionSeal
     from headrace_dagster import definitions, hosts, labels
+    from headrace_dagster.catalog_entry import catalog_entry
     from headrace_dagster.guard import Guard
     from headrace_dagster.home import workspace_file
     from headrace_dagster.internals import webserver_app
     from headrace_dagster.sign_in import SignIn
 
-    hosts.follow(Jobs(platform()), definitions.define_pipeline)
+    enter = partial(catalog_entry, api_address=settings().api_address)
+    hosts.follow(Jobs(platform()), definitions.define_pipeline, enter)
     routes = labels.routes(Jobs(platform()))
     with webserver_app(workspace_file(), routes=routes, script=labels.SCRIPT_PATH) as app:
         guard = Guard(

@@ -3,10 +3,14 @@
 import inspect
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 from dagster import DagsterInstance, RepositoryData
+from dagster._core.definitions.assets.graph.remote_asset_graph import RemoteRepositoryAssetGraph
+from dagster._core.execution import api
+from dagster._core.execution.plan import objects
 from dagster._core.remote_representation.external import RemoteRepository
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
@@ -155,3 +159,15 @@ def test_no_look_up_in_the_hosts_goes_to_the_jobs_that_they_do_not_fetch() -> No
     assert looking <= set(vars(SeenRepository)), moved(
         "RemoteRepository's look-ups: see headrace_dagster.hosts"
     )
+
+
+@pytest.mark.parametrize("module", [api, objects])
+def test_a_runs_errors_are_told_by_what_is_replaced(module: ModuleType) -> None:
+    assert "serializable_error_info_from_exc_info" in vars(module), moved("how a run's error is recorded")
+
+
+@pytest.mark.parametrize("name", ["get_asset_node_snaps", "_asset_snaps_by_key"])
+def test_the_catalog_is_asked_for_where_the_hosts_answer(name: str) -> None:
+    assert name in vars(RemoteRepository), moved(f"RemoteRepository.{name}")
+    building = inspect.getsource(RemoteRepositoryAssetGraph.build)
+    assert "repo.get_asset_node_snaps()" in building, moved("how the catalog is built")

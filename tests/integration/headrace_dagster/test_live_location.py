@@ -69,7 +69,7 @@ def test_a_stored_pipeline_shows_by_itself_and_no_process_restarts(side: Dagster
 
     job = seen_job(side, pipeline.id)
     schedule = shown(side, "schedules", schedule_name(pipeline.id))
-    assert str(job["description"]).startswith("**Orders nightly**")
+    assert str(job["description"]).startswith("Orders nightly")
     assert schedule == {
         "name": schedule_name(pipeline.id),
         "cronSchedule": "30 2 * * *",

@@ -155,6 +155,15 @@ def test_a_foreseen_error_fails_the_run_with_its_code_and_hint() -> None:
     assert SECRET not in recorded
 
 
+def test_a_failed_run_leads_with_its_code_and_no_stack_of_dagsters() -> None:
+    result, _ = run(Engine(raising(WrongPassword("The source refused the password."))))
+
+    error = result.failure_data_for_node("extract_load").error
+    (ended,) = [event for event in result.all_events if event.event_type is DagsterEventType.RUN_FAILURE]
+    assert error.to_string().strip() == "source.denied: The source refused the password."
+    assert ended.job_failure_data.first_step_failure_event.event_specific_data.error == error
+
+
 def test_an_unforeseen_error_leaves_its_kind_and_place_but_no_text() -> None:
     result, recorded = run(Engine(raising(ValueError(f"bad value {SECRET}"))))
 

@@ -13,9 +13,10 @@ from dagster import (
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from fakes.stored_jobs import FakeJobs, a_card
 
-from headrace.naming import PIPELINE_ID_TAG, RUN_ID_TAG
+from headrace.naming import PIPELINE_ID_TAG, RUN_ID_TAG, asset_key
 from headrace.records import JobCard
-from headrace_dagster.pipelines import define
+from headrace_dagster.catalog_entry import catalog_entry
+from headrace_dagster.pipelines import define, owners_of
 from headrace_dagster.repository import Definitions
 
 API = "http://localhost:8000"
@@ -47,19 +48,19 @@ def test_a_jobs_description_begins_with_the_pipelines_name() -> None:
 
     description = defined(card).job.description
 
-    assert description.splitlines()[0] == "**Orders to the warehouse**"
-    assert "`postgres.public.orders` → `duckdb`" in description
+    assert description.splitlines()[0] == "Orders to the warehouse"
+    assert "postgres.public.orders → duckdb, full refresh" in description
     assert "Marketing" in description
     assert "`0 * * * *` (UTC)" in description
     assert f"{API}/api/pipelines/{card.pipeline_id}" in description
 
 
 def test_a_name_cannot_write_markdown() -> None:
-    card = a_card(name="[click](http://evil) *x* <b>")
+    card = a_card(name="[click](http://evil) *x* <b> _y_ snake_case")
 
     description = defined(card).job.description
 
-    assert description.splitlines()[0] == r"**\[click\]\(http://evil\) \*x\* \<b\>**"
+    assert description.splitlines()[0] == r"\[click\](http://evil) \*x\* \<b\> \_y\_ snake_case"
 
 
 def test_a_job_is_tagged_with_its_connectors_as_kinds() -> None:
@@ -67,6 +68,40 @@ def test_a_job_is_tagged_with_its_connectors_as_kinds() -> None:
 
     assert {"dagster/kind/postgres", "dagster/kind/duckdb"} <= set(tags)
     assert tags["headrace/domain"] == "Marketing"
+
+
+@pytest.mark.parametrize(
+    ("tag", "owners"),
+    [
+        ("owner:maria@example.com", ["maria@example.com"]),
+        ("owner: data team", ["team:data-team"]),
+        ("owner:", []),
+        ("daily", []),
+    ],
+)
+def test_owners_are_tags_that_say_so(tag: str, owners: list[str]) -> None:
+    assert owners_of(a_card(tags=("weekly", tag))) == owners
+
+
+def test_a_pipelines_data_is_in_the_catalog_where_its_runs_report_it() -> None:
+    card = a_card(source="postgres", destination="duckdb", tags=("owner:maria@example.com",))
+
+    entry = catalog_entry(card, api_address=API)
+
+    assert entry.asset_key.path == list(asset_key(card.pipeline_id, "postgres", "public.orders"))
+    assert (entry.group_name, entry.owners) == ("marketing", ["maria@example.com"])
+    assert set(entry.tags or {}) == {"dagster/kind/postgres", "dagster/kind/duckdb"}
+    assert str(entry.description).startswith(card.name)
+    # Dagster would offer to run it, past the platform's own row, if it were of a job.
+    assert not entry.job_names
+    assert not entry.is_executable
+
+
+@pytest.mark.parametrize(
+    ("domain", "group"), [("Research (bio)", "research_bio"), (None, "default"), ("日本", "日本")]
+)
+def test_the_catalog_is_grouped_by_domain(domain: str | None, group: str) -> None:
+    assert catalog_entry(a_card(domain_name=domain), api_address=API).group_name == group
 
 
 def test_runs_carry_the_pipelines_id_and_name() -> None:
