@@ -16,6 +16,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fakes.bigquery import run_bigquery
 from http_servers.hubspot import FIRST_CHANGE, Portal, portal_server
 from http_servers.notion import TOKEN as NOTION_TOKEN
 from http_servers.notion import Workspace, workspace_server
@@ -30,6 +31,7 @@ from headrace.conformance.destinations import DESTINATION_CHECKS
 from headrace.conformance.sources import SOURCE_CHECKS
 from headrace.connectors import local, registry
 from headrace.connectors.base import Connector
+from headrace.connectors.bigquery import BigQueryDestination
 from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
 from headrace.connectors.dummy import DummySource
 from headrace.connectors.file import FileDestination
@@ -194,6 +196,17 @@ def _postgres_schema(folder: Path, request: pytest.FixtureRequest) -> Case:
     return DestinationCase(connector=PostgresDestination(url=url), rows=rows)
 
 
+def _bigquery_dataset(folder: Path, request: pytest.FixtureRequest) -> Case:
+    stack = ExitStack()
+    request.addfinalizer(stack.close)
+    bigquery = stack.enter_context(run_bigquery())
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        return bigquery.rows(f"SELECT id FROM raw_data.{table}")
+
+    return DestinationCase(connector=BigQueryDestination.model_validate(bigquery.config()), rows=rows)
+
+
 def _started(server: AbstractContextManager[Server], request: pytest.FixtureRequest) -> Server:
     """Start a server that runs until the test ends."""
     stack = ExitStack()
@@ -212,6 +225,7 @@ SOURCES: list[Build] = [
 ]  # fmt: skip
 DESTINATIONS: list[Build] = [
     _parquet_file, _json_file, _csv_file, _log, _duckdb_file, _sqlite_file, _postgres_schema,
+    _bigquery_dataset,
 ]  # fmt: skip
 CONNECTORS: list[type[Connector]] = [
     *map(registry.source, registry.source_names()),

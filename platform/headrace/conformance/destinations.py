@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from headrace.conformance import configuration
 from headrace.conformance.cases import Broken, Check, DestinationCase, NotApplicable, require
-from headrace.connectors.base import LoadRequest, LoadResult, Output
+from headrace.connectors.base import LoadRequest, LoadResult, Output, SchemaConflict, SchemaFrozen
 
 _ROWS = pa.table({"id": [1, 2, 3], "name": ["a", None, "cé"], "size": [1.5, None, -2.0]})
 _ODD = pa.table({
@@ -23,6 +23,11 @@ _ODD = pa.table({
     "object": [{"x": [{"y": 1}]}],
     "binary": [b"\xff\x00"],
 })  # fmt: skip
+_OTHER_SCHEMAS = {  # by the column that does not fit `_ROWS`
+    "new": pa.table({"id": [4], "new": ["x"]}),
+    "size": pa.table({"id": [4], "size": ["large"]}),
+    "id": pa.table({"id": [4.5]}),
+}
 
 
 class _NoLongerOurs(Exception):
@@ -49,6 +54,18 @@ class _Table:
         output = Output(path=path, schema=rows.schema, rows=rows.num_rows, size=path.stat().st_size)
         usual: dict[str, Any] = {"table": self.name, "pipeline_id": self.pipeline_id, "load_id": uuid4().hex}
         return LoadRequest(output=output, **(usual | changes))
+
+    def require_refused(
+        self, column: str, error: type[SchemaConflict], rows: pa.Table, disposition: str, **changes: Any
+    ) -> None:
+        """Require that a load is refused by this very error, which names the column."""
+        try:
+            self.load(rows, disposition=disposition, primary_key=("id",), **changes)
+        except SchemaConflict as refused:
+            named = (type(refused), refused.context.get("column"))
+            require(named == (error, column), f"{named} was raised where {(error, column)} was due.")
+        else:
+            raise Broken(f"Column {column!r} does not fit the table, and its rows were taken.")
 
     def require_ids(self, *expected: int) -> None:
         """Require that the table holds these rows, where the case can tell."""
@@ -104,6 +121,38 @@ def a_schema_may_grow(case: DestinationCase, folder: Path) -> None:
     table.load(pa.table({"id": pa.array([2**40], pa.int64()), "new": [1.5]}), disposition="append")
 
     table.require_ids(1, 2**40)
+
+
+def what_does_not_fit_is_refused_by_the_column_s_name(case: DestinationCase, folder: Path) -> None:
+    """A column that cannot hold old and new values both is named; nothing is converted with a loss."""
+    _require_disposition(case, "append")
+    table = _Table(case, folder)
+    table.load(_ROWS)
+
+    table.require_refused("size", SchemaConflict, pa.table({"id": [4], "size": [b"\xff"]}), "append")
+
+    table.require_ids(1, 2, 3)
+
+
+def a_frozen_schema_is_kept(case: DestinationCase, folder: Path) -> None:
+    """Under `freeze` a load makes the table; later ones are refused by the column's name, or fit."""
+    if "freeze" not in case.connector.schema_contracts:
+        raise NotApplicable("the destination keeps no table whose schema could be held to")
+    table = _Table(case, folder)
+    table.load(_ROWS, schema_contract="freeze", cursor=1)
+
+    for disposition in case.connector.dispositions:
+        for column, rows in _OTHER_SCHEMAS.items():
+            table.require_refused(column, SchemaFrozen, rows, disposition, schema_contract="freeze", cursor=2)
+    table.require_ids(1, 2, 3)
+    last = case.connector.last_load(table.pipeline_id)
+    require(last is None or last.cursor == 1, "The cursor of a refused load was kept.")
+
+    fits = pa.table({"id": pa.array([4], pa.int32()), "name": pa.nulls(1)})
+    table.load(fits, schema_contract="freeze", disposition="append")
+    table.require_ids(1, 2, 3, 4)
+    table.load(fits, schema_contract="freeze")
+    table.require_ids(4)
 
 
 def appended_rows_are_added(case: DestinationCase, folder: Path) -> None:
@@ -192,6 +241,8 @@ DESTINATION_CHECKS: Sequence[Check[DestinationCase]] = (
     a_stream_without_rows_is_published_as_empty,
     odd_columns_are_taken,
     a_schema_may_grow,
+    what_does_not_fit_is_refused_by_the_column_s_name,
+    a_frozen_schema_is_kept,
     appended_rows_are_added,
     merged_rows_replace_those_of_their_key,
     a_load_that_is_repeated_adds_nothing,

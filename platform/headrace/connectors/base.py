@@ -73,15 +73,23 @@ class Rejected(ConnectorError):
     title = "Destination rejected the data"
 
 
-class SchemaFrozen(Rejected):
+class SchemaConflict(Rejected):
+    """A column of the data does not fit the table's, and no widening keeps the values of both."""
+
+    code = "destination.schema_conflict"
+    title = "Schema conflict"
+    hint = "Cast the column with a transform, change the table yourself, or load into another table."
+
+    def __init__(self, column: str, detail: str) -> None:
+        super().__init__(f"Column {column!r} {detail}", context={"column": column})
+
+
+class SchemaFrozen(SchemaConflict):
     """The data needs another table than the one that is there, and the pipeline's contract keeps that one."""
 
     code = "destination.schema_frozen"
     title = "Schema is frozen"
     hint = "Change the table yourself, leave the column out with a transform, or let the schema evolve."
-
-    def __init__(self, column: str, detail: str) -> None:
-        super().__init__(f"Column {column!r} {detail}", context={"column": column})
 
 
 class SyncMode(StrEnum):

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_core import PydanticCustomError
 
-from headrace.connectors.base import Destination, Loaded, LoadRequest, LoadResult, Section
+from headrace.connectors.base import Destination, Loaded, LoadRequest, LoadResult, SchemaContract, Section
 from headrace.connectors.sql_loads import table_name
 
 _PLACE = r"^[A-Za-z0-9_:.-]+$"
@@ -52,6 +52,7 @@ class BigQueryDestination(Destination):
     name: ClassVar[str] = "bigquery"
     title: ClassVar[str] = "Google BigQuery"
     summary: ClassVar[str] = "A table of a BigQuery dataset: replaced as one, appended to, or merged into."
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve", "freeze")
     address_fields: ClassVar[tuple[str, ...]] = ("project_id", "api_endpoint")
 
     project_id: str = Field(pattern=_PLACE)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.connectors.base import Rejected
+from headrace.connectors.base import SchemaContract
 from headrace.connectors.bigquery_columns import Column
 from headrace.connectors.bigquery_connection import retry
+from headrace.connectors.sql_loads import check_addable, check_alterable, unfit
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
@@ -23,18 +24,24 @@ _CAST = {
 _EXACT = 2**53  # up to which FLOAT64 holds every integer
 
 
-def evolved(client: Client, target: Table, columns: list[Column], stage: str) -> dict[str, str]:
+def evolved(
+    client: Client, target: Table, columns: list[Column], stage: str, contract: SchemaContract
+) -> dict[str, str]:
     """Alter the target as the staged data needs, and return each column's expression from alias `s`.
 
-    Raises Rejected, naming the column, where a value would be lost.
+    Raises SchemaConflict, naming the column, where a value would be lost, and SchemaFrozen where the contract
+    forbids what is needed.
     """
     held = {field.name.lower(): field for field in target.schema}
-    _add_columns(client, target, [column for column in columns if column.name.lower() not in held])
+    added = [column for column in columns if column.name.lower() not in held]
+    for column in added:
+        check_addable(contract, column.source)
+    _add_columns(client, target, added)
     values = {}
     for column in columns:
         field = held.get(column.name.lower())
         kind = column.kind if field is None else _STANDARD.get(field.field_type, field.field_type)
-        values[column.name] = _value(client, target, column, kind, stage)
+        values[column.name] = _value(client, target, column, kind, stage, contract)
     return values
 
 
@@ -47,7 +54,9 @@ def _add_columns(client: Client, target: Table, columns: list[Column]) -> None:
         client.update_table(target, ["schema"], retry=retry())
 
 
-def _value(client: Client, target: Table, column: Column, held: str, stage: str) -> str:
+def _value(
+    client: Client, target: Table, column: Column, held: str, stage: str, contract: SchemaContract
+) -> str:
     value = f"s.`{column.name}`"
     if held == column.kind:
         return value
@@ -59,13 +68,11 @@ def _value(client: Client, target: Table, column: Column, held: str, stage: str)
     if (held, column.kind) in _WIDER and not (
         column.kind == "FLOAT64" and _has_large(client, name, column.name)
     ):
+        check_alterable(contract, column.source, held, column.kind)
         query = f"ALTER TABLE {name} ALTER COLUMN `{column.name}` SET DATA TYPE {column.kind}"
         client.query(query).result()
         return value
-    raise Rejected(
-        f"Column {column.name!r} is {held}, and the data, {column.kind}, does not fit it exactly.",
-        context={"column": column.name},
-    )
+    raise unfit(contract, column.source, held, column.kind)
 
 
 def _has_large(client: Client, relation: str, column: str) -> bool:

@@ -1,8 +1,9 @@
 """Loading a run's output into a BigQuery table: a load job into a staging table, then one publishing step.
 
 A whole stream is published by a copy job, which replaces the target as one and costs nothing. New rows are
-appended or merged by a script that is one transaction, in which the load is noted, too. A copy and its note
-are two steps: a crash in between repeats the copy, which changes nothing.
+appended or merged by a script that is one transaction, in which the load is noted, too; a table
+whose schema is frozen is refilled so, as well. A copy and its note are two steps: a crash in between repeats
+the copy, which changes nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def load(client: Client, config: BigQueryDestination, table: str, request: LoadR
         return
     with _staged(client, config, columns, request) as stage:
         target = _find_table(client, config, table)
-        if request.disposition == "replace":
+        refills = request.schema_contract == "freeze" and target is not None
+        if request.disposition == "replace" and not refills:
             _replace(client, config, stage, table, request)
         else:
             target = target or _create(client, config, table, _schema(columns))
@@ -228,8 +230,8 @@ def _add(
     columns: list[Column],
     request: LoadRequest,
 ) -> None:
-    """Append or merge, and note it, in one transaction."""
-    values = evolved(client, target, columns, sql_name(config, stage))
+    """Append, merge or refill, and note it, in one transaction."""
+    values = evolved(client, target, columns, sql_name(config, stage), request.schema_contract)
     build = _merge if request.disposition == "merge" else _append
     changes = build(sql_name(config, target.table_id), sql_name(config, stage), values, columns, request)
     loads = sql_name(config, LOADS)
@@ -246,7 +248,9 @@ def _append(
     target: str, stage: str, values: dict[str, str], columns: list[Column], request: LoadRequest
 ) -> str:
     names = ", ".join(f"`{name}`" for name in values)
-    return f"INSERT INTO {target} ({names}) SELECT {', '.join(values.values())} FROM {stage} AS s;\n"  # noqa: S608
+    empty = f"DELETE FROM {target} WHERE TRUE;\n" if request.disposition == "replace" else ""  # noqa: S608
+    insert = f"INSERT INTO {target} ({names}) SELECT {', '.join(values.values())} FROM {stage} AS s;\n"  # noqa: S608
+    return empty + insert
 
 
 def _merge(

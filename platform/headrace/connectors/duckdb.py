@@ -17,6 +17,7 @@ from headrace.connectors.base import (
     LoadResult,
     ReadRequest,
     Rejected,
+    SchemaContract,
     Source,
     Stream,
     SyncMode,
@@ -78,6 +79,7 @@ class DuckDBDestination(DuckDBConnection, Destination):
     name: ClassVar[str] = "duckdb"
     title: ClassVar[str] = "DuckDB"
     summary: ClassVar[str] = "A table of a DuckDB file: replaced as one, appended to, or merged into."
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve", "freeze")
 
     schema_name: str = Field("main", alias="schema", min_length=1)
     table: str | None = Field(None, min_length=1, description="The stream's own name where none is given.")

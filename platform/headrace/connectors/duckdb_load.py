@@ -1,16 +1,24 @@
 """Loading a run's output into a DuckDB table, in one transaction, by DuckDB's own reader of Parquet.
 
-A table that is replaced is made anew: what hung on it, such as an index, is not kept; views go on. Nothing is
-rounded: where the types differ, every value has to survive the way there and back.
+A table that is replaced is made anew: what hung on it, such as an index, is not kept; views go on. One whose
+schema is frozen is emptied and refilled. Nothing is rounded: where the types differ, every value has to
+survive the way there and back.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headrace.connectors.base import LoadRequest, Rejected, cursor_text
+from headrace.connectors.base import LoadRequest, Rejected, SchemaConflict, SchemaContract, cursor_text
 from headrace.connectors.postgres_projection import MAX_PRECISION, TYPE_KEY
-from headrace.connectors.sql_loads import LOADS, check_columns, check_key
+from headrace.connectors.sql_loads import (
+    LOADS,
+    check_addable,
+    check_alterable,
+    check_columns,
+    check_key,
+    unfit,
+)
 from headrace.connectors.sql_names import listed, literal, quoted
 
 if TYPE_CHECKING:
@@ -23,6 +31,8 @@ _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "
             "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 _FLOATS = ("FLOAT", "DOUBLE")
 _MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
+# What is written exactly as text: the column becomes text where text comes, since parsing would guess.
+_WRITTEN = (*_NUMBERS, *_MOMENTS, "BOOLEAN", "TIME", "TIMESTAMP WITH TIME ZONE")
 _DURATIONS = {"s": "to_seconds", "ms": "to_milliseconds", "us": "to_microseconds"}
 
 
@@ -44,7 +54,7 @@ def load(connection: DuckDBPyConnection, schema: str, table: str, request: LoadR
     if not names:
         if held and request.disposition == "replace":
             connection.execute(f"DELETE FROM {target}")  # noqa: S608 - quoted names
-    elif request.disposition == "replace" or not held:
+    elif not held or (request.disposition == "replace" and request.schema_contract != "freeze"):
         connection.execute(f"CREATE OR REPLACE TABLE {target} AS {_rows(connection, request)}")
     else:
         _add(connection, target, held, request)
@@ -74,7 +84,7 @@ def _rows(connection: DuckDBPyConnection, request: LoadRequest) -> str:
     check_key(key, request.output.schema.names)
     source = f"read_parquet({path}, {_ORDINAL} = true)"
     missing = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
-    if connection.execute(f"SELECT 1 FROM {source} WHERE {missing} LIMIT 1").fetchall():  # noqa: S608
+    if _any(connection, source, missing):
         raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
     place = f"row_number() OVER (PARTITION BY {listed(key)} ORDER BY {_ORDINAL} DESC)"
     return f"SELECT {values} FROM {source} QUALIFY {place} = 1"  # noqa: S608 - quoted names
@@ -97,11 +107,13 @@ def _value(field: pa.Field) -> str:
 
 
 def _add(connection: DuckDBPyConnection, target: str, held: dict[str, str], request: LoadRequest) -> None:
-    """Append or merge into a table that exists, once it is fit for the data."""
+    """Append to, merge into or refill a table that exists, once it is fit for the data."""
     connection.execute(f"CREATE TEMP TABLE {_STAGE} AS {_rows(connection, request)}")
-    values = _evolved(connection, target, held)
+    values = _evolved(connection, target, held, request.schema_contract)
     names, expressions = listed(list(values)), ", ".join(values.values())
-    if request.disposition == "append":
+    if request.disposition == "replace":
+        connection.execute(f"DELETE FROM {target}")  # noqa: S608 - quoted names
+    if request.disposition != "merge":
         connection.execute(f"INSERT INTO {target} ({names}) SELECT {expressions} FROM {_STAGE} s")  # noqa: S608
         return
     same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in request.primary_key)
@@ -113,37 +125,54 @@ def _add(connection: DuckDBPyConnection, target: str, held: dict[str, str], requ
     )
 
 
-def _evolved(connection: DuckDBPyConnection, target: str, held: dict[str, str]) -> dict[str, str]:
+def _evolved(
+    connection: DuckDBPyConnection, target: str, held: dict[str, str], contract: SchemaContract
+) -> dict[str, str]:
     """Make the target fit for the staged rows, and return each column's expression for it."""
     known = {name.lower(): declared for name, declared in held.items()}
     values = {}
     for name, declared, *_ in connection.execute(f"DESCRIBE {_STAGE}").fetchall():
         kept = known.get(name.lower())
         if kept is None:
+            check_addable(contract, name)
             connection.execute(f"ALTER TABLE {target} ADD COLUMN {quoted(name)} {declared}")
             kept = declared
         else:
-            kept = _fitted(connection, target, name, kept, declared)
+            kept = _fitted(connection, target, name, kept, declared, contract)
         values[name] = f"CAST(s.{quoted(name)} AS {kept})"
     return values
 
 
-def _fitted(connection: DuckDBPyConnection, target: str, name: str, held: str, given: str) -> str:
-    """Return the type that the column has for this data, widened if need be. Raises Rejected."""
-    if held == given or held == "VARCHAR":
+def _fitted(
+    connection: DuckDBPyConnection, target: str, name: str, held: str, given: str, contract: SchemaContract
+) -> str:
+    """Return the type that the column has for this data, widened if need be. Raises SchemaConflict."""
+    column = quoted(name)
+    if held == given or held == "VARCHAR" or not _any(connection, _STAGE, f"{column} IS NOT NULL"):
         return held
+    if given == "VARCHAR" and held.partition("(")[0] in _WRITTEN:
+        return _altered(connection, target, name, held, given, contract)
     if _related(held, given):
-        column = quoted(name)
         if _survives(connection, _STAGE, column, given, held):
             return held
         wider = given != "VARCHAR" and (held not in _FLOATS or given in _FLOATS)
         if wider and _survives(connection, target, column, held, given):
-            connection.execute(f"ALTER TABLE {target} ALTER COLUMN {column} TYPE {given}")
-            return given
-    raise Rejected(
-        f"Column {name!r} is {held}, and the data, {given}, does not fit it exactly.",
-        context={"column": name},
-    )
+            return _altered(connection, target, name, held, given, contract)
+    raise unfit(contract, name, held, given)
+
+
+def _altered(
+    connection: DuckDBPyConnection, target: str, name: str, held: str, wider: str, contract: SchemaContract
+) -> str:
+    import duckdb
+
+    check_alterable(contract, name, held, wider)
+    try:
+        connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} TYPE {wider}")
+    except (duckdb.CatalogException, duckdb.DependencyException):
+        detail = f"cannot become {wider}: an index of the table holds it at {held}."
+        raise SchemaConflict(name, detail) from None
+    return wider
 
 
 def _related(held: str, given: str) -> bool:
@@ -160,8 +189,12 @@ def _related(held: str, given: str) -> bool:
 def _survives(connection: DuckDBPyConnection, relation: str, column: str, kept: str, through: str) -> bool:
     """Whether every value is the same after a cast and the cast back."""
     back = f"TRY_CAST(TRY_CAST({column} AS {through}) AS {kept})"
-    query = f"SELECT 1 FROM {relation} WHERE {back} IS DISTINCT FROM {column} LIMIT 1"  # noqa: S608
-    return not connection.execute(query).fetchall()
+    return not _any(connection, relation, f"{back} IS DISTINCT FROM {column}")
+
+
+def _any(connection: DuckDBPyConnection, relation: str, condition: str) -> bool:
+    query = f"SELECT 1 FROM {relation} WHERE {condition} LIMIT 1"  # noqa: S608 - quoted names
+    return bool(connection.execute(query).fetchall())
 
 
 def _note(connection: DuckDBPyConnection, schema: str, table: str, request: LoadRequest) -> None:

@@ -15,6 +15,7 @@ from headrace.connectors.base import (
     LoadResult,
     ReadRequest,
     Rejected,
+    SchemaContract,
     Source,
     Stream,
     SyncMode,
@@ -83,6 +84,7 @@ class PostgresDestination(PostgresConnection, Destination):
     name: ClassVar[str] = "postgres"
     title: ClassVar[str] = "PostgreSQL"
     summary: ClassVar[str] = "A table of a PostgreSQL database: replaced as one, appended to, or merged into."
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve", "freeze")
 
     schema_name: str = Field("public", alias="schema", min_length=1)
     table: str | None = Field(None, min_length=1, description="The stream's own name where none is given.")

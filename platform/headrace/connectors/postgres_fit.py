@@ -13,8 +13,8 @@ _INTEGER_DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
 _INTEGER_MAX = {"smallint": 2**15 - 1, "integer": 2**31 - 1}
 _EXACT_INTEGERS = {"real": 2**24, "double precision": 2**53}  # up to which a float holds every integer
 _FLOATS = ("real", "double precision")
-# Parsing text as one of these may round, or guess a zone.
-_LOOSE = re.compile(r"numeric\(.*|real|double precision|boolean|bytea|date|time.*|.*\[\]")
+# Text that is parsed as one of these is not what it was.
+_LOOSE = re.compile(r"bytea|.*\[\]")
 _SIZED_NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
 
 
@@ -41,7 +41,9 @@ def fit(target: Column, landing: Landing) -> Fit | None:
         return _as_text(value, given)
     if target.type in ("varchar", "bpchar") and given == "text":
         size = held.partition("(")[2].rstrip(")")
-        return Fit(expression=f"({value})::{held}", misfit=f"char_length({value}) > {size}")
+        wider = "character varying" if target.type == "varchar" else None
+        too_long = f"char_length({value}) > {size}"
+        return Fit(expression=f"({value})::{held}", misfit=too_long, wider=wider)
     if target.type in ("json", "jsonb"):
         parsed = given in ("text", "json", "jsonb")
         return Fit(expression=f"({value})::{held}" if parsed else f"to_jsonb({value})::{held}")
@@ -51,6 +53,9 @@ def fit(target: Column, landing: Landing) -> Fit | None:
         return _moment(value, held, given)
     if held.endswith("[]") and given.endswith("[]"):
         return _array(value, held, given)
+    if given == "text" and (_is_number(held) or _is_moment(held) or held == "boolean"):
+        # Its own values are written exactly; parsing the new ones would guess.
+        return Fit(expression=f"({value})::{held}", misfit=f"({value}) IS NOT NULL", wider="text")
     if given == "text" and not _LOOSE.fullmatch(held):
         return Fit(expression=f"({value})::{held}")
     return None

@@ -2,9 +2,9 @@
 
 Readers see all of the load or none of it. A table that is replaced and has nothing of its own but columns
 and grants is swapped for a new one, which gets the grants; a table that anything hangs on (an index, a view,
-a key, a trigger, a policy, a comment) is emptied and refilled where it is, so that all of it stays. A session
-at REPEATABLE READ whose snapshot is older than a swap finds the new table empty, as after any ALTER TABLE
-that rewrites.
+a key, a trigger, a policy, a comment), or whose schema is frozen, is emptied and refilled where it is: all of
+it stays. A session at REPEATABLE READ whose snapshot is older than a swap finds the new table empty,
+as after any ALTER TABLE that rewrites.
 """
 
 from __future__ import annotations
@@ -80,10 +80,14 @@ def _publish(connection: Connection, target: Target, given: list[Landing], reque
     whole = request.disposition == "replace"
     if relation is None and request.disposition != "merge":
         swap(connection, target.schema, target.table, given, request, old=None)
-    elif relation is not None and whole and given and can_be_swapped(connection, relation):
+    elif relation is not None and whole and given and _may_swap(connection, relation, request):
         swap(connection, target.schema, target.table, given, request, old=relation)
     else:
         _load_in_place(connection, target, given, request, exists=relation is not None)
+
+
+def _may_swap(connection: Connection, relation: int, request: LoadRequest) -> bool:
+    return request.schema_contract != "freeze" and can_be_swapped(connection, relation)
 
 
 def _load_in_place(
@@ -97,7 +101,7 @@ def _load_in_place(
     fill(connection, stage, request)
     if not exists:
         _create(connection, target, given, key)
-    expressions = evolved(connection, target.schema, target.table, stage)
+    expressions = evolved(connection, target.schema, target.table, stage, request.schema_contract)
     if request.disposition == "replace":
         execute(connection, f"DELETE FROM {target.sql}")  # noqa: S608 - quoted names
     if not given:

@@ -1,6 +1,13 @@
-"""What the SQL destinations share: the table that notes loads, names, keys, and who is in the way."""
+"""What the SQL destinations share: the table that notes loads, names, keys, contracts, who is in the way."""
 
-from headrace.connectors.base import ConnectorError, LoadRequest, Rejected
+from headrace.connectors.base import (
+    ConnectorError,
+    LoadRequest,
+    Rejected,
+    SchemaConflict,
+    SchemaContract,
+    SchemaFrozen,
+)
 
 LOADS = "_headrace_loads"
 """The table of a schema that holds each pipeline's last committed load, written in the load's transaction."""
@@ -29,6 +36,24 @@ def check_columns(names: list[str]) -> None:
                 f"Column {name!r} has no usable name, or one that another column has in other case."
             )
         seen.add(name.lower())
+
+
+def check_addable(contract: SchemaContract, column: str) -> None:
+    """Raise SchemaFrozen where the contract forbids the table a new column."""
+    if contract == "freeze":
+        raise SchemaFrozen(column, "is not in the table, and the schema is frozen.")
+
+
+def check_alterable(contract: SchemaContract, column: str, held: str, given: str) -> None:
+    """Raise SchemaFrozen where the contract forbids the column another type."""
+    if contract == "freeze":
+        raise unfit(contract, column, held, given)
+
+
+def unfit(contract: SchemaContract, column: str, held: str, given: str) -> SchemaConflict:
+    """Return the error of a column whose data the table cannot take, under either contract."""
+    detail = f"is {held}, and the data, {given}, does not fit it exactly."
+    return (SchemaFrozen if contract == "freeze" else SchemaConflict)(column, detail)
 
 
 def check_key(key: tuple[str, ...], names: list[str]) -> None:

@@ -17,6 +17,7 @@ from headrace.connectors.base import (
     LoadResult,
     ReadRequest,
     Rejected,
+    SchemaContract,
     Source,
     Stream,
     SyncMode,
@@ -77,6 +78,7 @@ class SQLiteDestination(SQLiteConnection, Destination):
     name: ClassVar[str] = "sqlite"
     title: ClassVar[str] = "SQLite"
     summary: ClassVar[str] = "A table of a SQLite file: replaced as one, appended to, or merged into."
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve", "freeze")
 
     table: str | None = Field(None, min_length=1, description="The stream's own name where none is given.")
     table_prefix: str = ""

@@ -2,7 +2,8 @@
 
 SQLite has integers, floats, text and bytes: what is neither becomes text that says it exactly, decimals and
 times among it, and nested values become JSON. A column's affinity converts what is stored in it, so data goes
-only where that loses nothing.
+only where that loses nothing; SQLite alters no column's type. A table that is replaced is made anew, but for
+one whose schema is frozen, which is emptied and refilled.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from headrace.connectors.base import LoadRequest, Rejected, cursor_text
-from headrace.connectors.sql_loads import LOADS, check_columns, check_key
+from headrace.connectors.base import LoadRequest, Rejected, SchemaContract, cursor_text
+from headrace.connectors.sql_loads import LOADS, check_addable, check_columns, check_key, unfit
 from headrace.connectors.sql_names import listed, quoted
 from headrace.connectors.sqlite_read import columns
 
@@ -50,16 +51,19 @@ def _publish(connection: sqlite3.Connection, table: str, request: LoadRequest) -
     key = request.primary_key if request.disposition == "merge" else ()
     if request.disposition == "merge":
         check_key(key, request.output.schema.names)
-    if request.disposition == "replace":
+    if request.disposition == "replace" and request.schema_contract != "freeze":
         connection.execute(f"DROP TABLE IF EXISTS {quoted(table)}")
     held = {column.name.lower(): column.affinity for column in columns(connection, table)}
     if not held:
         _create(connection, table, request.output.schema)
     for field in request.output.schema if held else ():
         if field.name.lower() not in held:
+            check_addable(request.schema_contract, field.name)
             connection.execute(
                 f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(field.name)} {_kind(field.type)}"
             )
+    if held and request.disposition == "replace":
+        connection.execute(f"DELETE FROM {quoted(table)}")  # noqa: S608 - quoted name
     if key:
         index = quoted(f"_headrace_{table}_{'_'.join(key)}")
         connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {quoted(table)} ({listed(key)})")
@@ -89,39 +93,39 @@ def _insert(
         for name in key:
             if batch.column(name).null_count:
                 raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
-        connection.executemany(statement, _rows(batch, held))
+        connection.executemany(statement, _rows(batch, held, request.schema_contract))
         sent += batch.num_rows
         request.progress(sent)
 
 
-def _rows(batch: pa.RecordBatch, held: dict[str, str]) -> Iterator[tuple[Any, ...]]:
+def _rows(batch: pa.RecordBatch, held: dict[str, str], contract: SchemaContract) -> Iterator[tuple[Any, ...]]:
     values = [
-        _values(batch.column(index), field.name, held.get(field.name.lower()))
+        _values(batch.column(index), field.name, held.get(field.name.lower()), contract)
         for index, field in enumerate(batch.schema)
     ]
     return zip(*values, strict=True)
 
 
-def _values(array: pa.Array, name: str, held: str | None) -> list[Any]:
-    """Return a column's values as SQLite stores them. Raises Rejected when its affinity would change one."""
+def _values(array: pa.Array, name: str, held: str | None, contract: SchemaContract) -> list[Any]:
+    """Return a column's values as SQLite stores them. Raises SchemaConflict where its affinity would change
+    one, or the contract forbids the kind."""
     kind = _kind(array.type)
     try:
         converted = _converter(array.type)(array)
     except (ValueError, OverflowError, TypeError):
         raise Rejected(f"Column {name!r} holds a value that SQLite cannot.") from None
-    if held in (None, "BLOB", "TEXT", kind) and not (held == "TEXT" and kind in ("REAL", "BLOB")):
-        return converted
     if held == "REAL" and kind == "INTEGER":
-        if all(value is None or abs(value) <= _EXACT_FLOAT for value in converted):
-            return converted
-    elif held in ("INTEGER", "NUMERIC") and kind in ("INTEGER", "REAL"):
+        fits = all(value is None or abs(value) <= _EXACT_FLOAT for value in converted)
+    elif held == "INTEGER" and kind == "REAL":  # which keeps fractions, though it prefers integers
+        fits = contract == "evolve" or all(value is None or value.is_integer() for value in converted)
+    elif held == "NUMERIC":
+        fits = kind in ("INTEGER", "REAL")
+    else:
+        fits = held in (None, "BLOB", kind) or (held == "TEXT" and kind == "INTEGER")
+    if fits or all(value is None for value in converted):
         return converted
-    if all(value is None for value in converted):
-        return converted
-    raise Rejected(
-        f"Column {name!r} prefers {held}, and the data, {kind}, does not fit it exactly.",
-        context={"column": name},
-    )
+    assert held is not None, "a new column fits"
+    raise unfit(contract, name, held, kind)
 
 
 def _kind(data_type: pa.DataType) -> str:

@@ -110,6 +110,9 @@ def test_what_other_tools_read_is_accepted_and_reported_as_unused():
         (PAGE_EXAMPLE | {"colour": "red"}, {"/colour": "config.extra_forbidden"}),
         (PAGE_EXAMPLE | {"transforms": [{"label": "x", "python": "data ="}]},
          {"/transforms/0/python": "config.python_syntax"}),
+        (PAGE_EXAMPLE | {"schema_contract": "frozen"}, {"/schema_contract": "config.literal_error"}),
+        (PAGE_EXAMPLE | {"schema_contract": "freeze", "destination": {"name": "logger"}},
+         {"/schema_contract": "schema_contract.unsupported"}),
         ({}, {"/name": "config.missing", "/source": "config.missing", "/destination": "config.missing"}),
     ],
 )  # fmt: skip
