@@ -19,7 +19,8 @@ import pyarrow as pa
 from headrace.connectors.transforms import Transform
 from headrace.errors import HeadraceError
 
-_ROWS = 10_000  # at once: the process holds each of them as Python objects
+_ROWS = 10_000  # at once, at most: the process holds each of them as Python objects
+_BYTES = 32 * 1024**2  # at once, about
 _ASK_SECONDS = 0.5  # between questions whether the run goes on
 _LARGEST = 1024**3  # bytes of an answer
 _ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
@@ -83,8 +84,9 @@ class CodeSteps:
 
     def apply(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Yield what the steps make of the batch. Raises TransformFailed, NoSandbox and what `check` does."""
-        for start in range(0, max(batch.num_rows, 1), _ROWS):
-            self._send(_encoded(batch.slice(start, _ROWS)))
+        rows = min(_ROWS, max(1, batch.num_rows * _BYTES // max(batch.nbytes, 1)))
+        for start in range(0, max(batch.num_rows, 1), rows):
+            self._send(_encoded(batch.slice(start, rows)))
             answer = self._receive()
             if bytes(answer[:1]) != b"B":
                 raise self._failure(answer[1:])

@@ -89,7 +89,8 @@ def _chosen(columns: Columns, names: list[str]) -> list[str]:
 def _hashed(array: pa.Array, hashing: Hashing) -> pa.Array:
     """HMAC-SHA256 (RFC 2104) of each value's text, in hex: without the salt no guess can be tried."""
     key = hashing.salt.get_secret_value().encode()
-    plain = array if pa.types.is_binary(array.type) else texts(array.to_pylist())
+    is_plain = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
+    plain = array if is_plain else texts(array.to_pylist())
     return pa.array([_hash(key, value) for value in plain.to_pylist()], pa.string())
 
 

@@ -52,6 +52,14 @@ class ConnectorCrashed(HeadraceError):
     hint = "This is a fault of the connector. Report it with the place that the message names."
 
 
+class NoPrimaryKey(HeadraceError):
+    """The rows lack a column of the primary key that they would be merged on."""
+
+    code = "run.no_primary_key"
+    title = "Primary key missing"
+    hint = "Keep the key's columns in the transforms; a `columns` step may rename them, other steps may not."
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """How far a run is."""
@@ -221,10 +229,14 @@ class _Run:
             self.log.info("Nothing new: the destination stays as it is")
             return ""
         keys = renamed(stream.primary_key, self.config.transforms) if stream else ()
+        disposition = "replace" if is_reset else _disposition(self.config, keys)
+        missing = [name for name in keys if name not in output.schema.names]
+        if disposition == "merge" and missing:
+            raise NoPrimaryKey(f"The rows have no column {missing[0]!r} to be merged on.")
         request = LoadRequest(
             output=output,
             table=self.config.stream,
-            disposition="replace" if is_reset else _disposition(self.config, keys),
+            disposition=disposition,
             primary_key=keys,
             pipeline_id=self.job.pipeline_id,
             load_id=self.job.run_id,

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import duckdb
 import msgspec
 import pyarrow as pa
 
@@ -44,7 +43,6 @@ _DUCKDB: dict[str, str | bool | int | float | list[str]] = {
     "temp_directory": "",
     "memory_limit": "512MB",
     "threads": "1",
-    "TimeZone": "UTC",
 }
 Step = Callable[[pa.RecordBatch], pa.RecordBatch]
 
@@ -100,10 +98,11 @@ def _answered(steps: list[Step], seen: list[int], frame: bytes) -> bytes:
 
 
 def _step(step: Mapping[str, Any]) -> Step:
-    return _python(step["python"]) if step.get("python") is not None else _sql(step["sql"])
+    return python_step(step["python"]) if step.get("python") is not None else sql_step(step["sql"])
 
 
-def _python(source: str) -> Step:
+def python_step(source: str) -> Step:
+    """Return the step that runs code on each record. What it raises for a record is StepFailed."""
     code = compile(source, _FILE, "exec", dont_inherit=True)
     offered = {name: value for name, value in vars(builtins).items() if name not in _NOT_OFFERED}
     offered["__import__"] = _import
@@ -128,8 +127,12 @@ def _python(source: str) -> Step:
     return run
 
 
-def _sql(query: str) -> Step:
+def sql_step(query: str) -> Step:
+    """Return the step that asks a query of each batch, which it knows as `data`. It raises StepFailed."""
+    import duckdb  # here, since few pipelines have a query
+
     connection = duckdb.connect(":memory:", config=_DUCKDB)
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute("SET lock_configuration = true")
 
     def run(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -137,8 +140,10 @@ def _sql(query: str) -> Step:
             return batch
         connection.register("data", pa.Table.from_batches([batch]))
         try:
-            table = connection.sql(query).to_arrow_table()
+            table = _storable(connection.sql(query).to_arrow_table())
             return table.combine_chunks().to_batches()[0] if len(table) else _none(table.schema)
+        except StepFailed:
+            raise
         except (duckdb.BinderException, duckdb.CatalogException) as error:
             # Raised before a row is looked at: it quotes names and the query, and no record.
             raise StepFailed(str(error).partition("\n")[0]) from None
@@ -148,6 +153,16 @@ def _sql(query: str) -> Step:
             connection.unregister("data")
 
     return run
+
+
+def _storable(table: pa.Table) -> pa.Table:
+    """The table without the types that an output file does not have."""
+    for index, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):  # of DuckDB's ENUM
+            table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
+        elif pa.types.is_interval(field.type) or pa.types.is_union(field.type):
+            raise StepFailed(f"the column {field.name!r} is an interval or a union: cast it to VARCHAR")
+    return table
 
 
 def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -198,7 +213,7 @@ def _none(schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _import(name: str, *arguments: Any, **named: Any) -> Any:
-    if name not in MODULES:
+    if name not in MODULES and name not in _LAZY:  # datetime's strptime, for one, imports by this function
         raise ImportError(name)
     return importlib.__import__(name, *arguments, **named)
 
