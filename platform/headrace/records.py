@@ -202,6 +202,11 @@ class State:
     demand: StateDemand | None = None  # not yet followed
     updated_at: datetime | None = None
 
+    @property
+    def version(self) -> str:
+        """Tells this state from any that was or will be stored for the pipeline."""
+        return self.updated_at.isoformat() if self.updated_at else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobCard:

@@ -112,6 +112,9 @@ class Settings(BaseSettings):
         1000, ge=0, description="How many runs of a pipeline are kept at most; 0: no such bound."
     )
     lease_seconds: float = Field(15.0, gt=0, description="How long a run stays claimed by a silent worker.")
+    failpoints: Path | None = Field(
+        None, description="For tests: folder of faults to inject, see headrace.failpoints; unset: none."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Level of the platform's own logs."
     )

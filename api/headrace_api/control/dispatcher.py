@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from headrace.errors import HeadraceError
+from headrace.failpoints import reach
 from headrace.store.upkeep import PendingLaunch
 from headrace_api.control.loop import describe
 from headrace_api.dagster_client import DagsterRun, JobNotFound
@@ -69,6 +70,7 @@ class Dispatcher:
             self._upkeep.launch_failed(pending.run_id, pending.launches)
             raise
         else:
+            reach("launched", pending.pipeline_id)
             # A kill before this line leaves the lease; the next dispatcher finds the run by its tag.
             self._upkeep.launched(pending.run_id, dagster_run_id)
 
@@ -86,6 +88,7 @@ class Dispatcher:
         return next((run.id for run in going or given_up), None)
 
     def _launched(self, pending: PendingLaunch) -> str:
+        reach("launching", pending.pipeline_id)
         try:
             return self._dagster.launch(pending.pipeline_id, pending.run_id, pending.attempt)
         except JobNotFound:

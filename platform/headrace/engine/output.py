@@ -154,10 +154,10 @@ class OutputWriter:
 def open_output(path: Path) -> tuple[Output, dict[str, str]]:
     """Return a finished output file and the notes in it."""
     with pq.ParquetFile(path) as file:
-        schema, rows = file.schema_arrow, file.metadata.num_rows
+        schema, rows, metadata = file.schema_arrow, file.metadata.num_rows, file.metadata.metadata
     notes = {
         key.decode().removeprefix(_NOTE): text.decode()
-        for key, text in (schema.metadata or {}).items()
+        for key, text in (metadata or {}).items()
         if key.startswith(_NOTE.encode())
     }
     output = Output(path=path, schema=schema.with_metadata(None), rows=rows, size=path.stat().st_size)

@@ -36,6 +36,7 @@ from headrace.engine.masking import MaskingFilter
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.transforms import transformation
 from headrace.errors import HeadraceError
+from headrace.failpoints import reach
 from headrace.records import State, StateDemand
 
 Phase = Literal["extract", "load"]
@@ -98,6 +99,7 @@ class EngineResult:
     schema: pa.Schema
     location: str  # where the data is now, for people
     cursor: Cursor | None  # stored with the data
+    state_version: str  # of the state that the source was read by
     preview: list[dict[str, str | None]]  # the first rows, as text
 
 
@@ -115,12 +117,15 @@ class _Run:
     job: EngineJob
     stopped: Exception | None = None
     resumed: bool = False  # an earlier attempt has written the output file
+    demand: str = ""  # what a client wanted when the source was read
+    state_version: str = ""
     started: float = field(default_factory=time.monotonic)
     reported: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.masking = MaskingFilter(secret_values(self.config))
         self.log = _masked_logger(self.job.log, self.masking)
+        self.demand, self.state_version = self.job.state.demand or "", self.job.state.version
 
     def run(self) -> EngineResult:
         config, incremental = self.config, self.config.sync_mode is SyncMode.INCREMENTAL
@@ -147,6 +152,7 @@ class _Run:
             schema=output.schema,
             location=location,
             cursor=cursor,
+            state_version=self.state_version,
             preview=_preview(output),
         )
 
@@ -166,6 +172,8 @@ class _Run:
         self.resumed = True
         self.log.info("An earlier attempt has read the source: going on from its file")
         output, notes = open_output(self.job.output_path)
+        # What a client has demanded since is for the run that reads the source next.
+        self.demand, self.state_version = notes["demand"], notes["state"]
         return output, int(notes["bytes"]), json.loads(notes["cursor"])
 
     def _loaded(self) -> str | None:
@@ -200,9 +208,19 @@ class _Run:
                     highest.see(batch)  # as the source gave it: a step may drop the field, or the row
                     for changed in transformed(batch):
                         writer.add(changed)
+                    reach("extracting", self.job.pipeline_id)
                     self._report("extract", writer.rows, writer.bytes)
             self.check()
-            output = writer.finish({"bytes": str(writer.bytes), "cursor": cursor_text(highest.value)})
+            reach("writing", self.job.pipeline_id)
+            output = writer.finish(
+                {
+                    "bytes": str(writer.bytes),
+                    "cursor": cursor_text(highest.value),
+                    "demand": self.demand,
+                    "state": self.state_version,
+                }
+            )
+        reach("written", self.job.pipeline_id)
         self.job.progress(Progress(phase="extract", rows=writer.rows, bytes=writer.bytes))
         self.log.info("Extracted %s rows into %s bytes of Parquet", f"{output.rows:,}", f"{output.size:,}")
         return output, writer.bytes, highest.value
@@ -224,7 +242,7 @@ class _Run:
 
     def _load(self, output: Output, stream: Stream | None, cursor: Cursor | None) -> str:
         destination = self.config.destination
-        is_reset = self.job.state.demand is StateDemand.RESET
+        is_reset = self.demand == StateDemand.RESET
         if stream is not None and output.rows == 0 and not is_reset:
             self.log.info("Nothing new: the destination stays as it is")
             return ""
@@ -244,12 +262,17 @@ class _Run:
             schema_contract=self.config.schema_contract,
             log=self.log,
             progress=lambda rows: self._report("load", rows, 0),
-            before_commit=lambda: self.check(self.job.before_commit),
+            before_commit=self._before_commit,
         )
         self.job.progress(Progress(phase="load", rows=0, bytes=0))
         result: LoadResult = destination.load(request)
+        reach("committed", self.job.pipeline_id)
         self.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)
         return result.location
+
+    def _before_commit(self) -> None:
+        self.check(self.job.before_commit)
+        reach("loaded", self.job.pipeline_id)
 
     def check(self, ask: Callable[[], None] | None = None) -> None:
         """Ask whether to go on, and keep the answer: a connector may hide the error that this raises."""

@@ -17,6 +17,7 @@ from headrace.connectors.base import ConnectorError, SyncMode
 from headrace.connectors.config import PipelineConfig, resolve_config
 from headrace.engine.run import EngineJob, EngineResult, run_pipeline
 from headrace.errors import HeadraceError, Unavailable
+from headrace.failpoints import reach
 from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
 from headrace.service.lease import Lease, RunStopped, TimedOut, until_written
@@ -84,6 +85,7 @@ def execute_run(
         result = run_pipeline(config, _job(platform, claim.run, log, lease))
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
         _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
+        reach("ended", pipeline_id)
     return Execution(
         run=claim.run,
         pipeline_name=claim.pipeline_name,
@@ -120,6 +122,7 @@ def _success(run: Run, result: EngineResult, *, is_incremental: bool) -> Ending:
         status=RunStatus.SUCCESS,
         is_incremental=is_incremental,
         cursor=result.cursor,
+        state_version=result.state_version,
         rows=result.rows,
         bytes=result.bytes,
         output_file=f"outputs/{run.id}/{OUTPUT_NAME}",

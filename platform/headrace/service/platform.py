@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import inspect
 
+from headrace import failpoints
 from headrace.connectors import addresses, local
 from headrace.encryption.envelope import Envelope
 from headrace.encryption.keyring import (
@@ -64,6 +65,7 @@ class Platform:
         """
         make_private_folder(settings.root)
         set_up_connectors(settings)
+        failpoints.use(settings.failpoints)
         database = Database(settings.sqlalchemy_url)
         try:
             if migrate:

@@ -5,6 +5,7 @@ from pathlib import Path
 from uuid import UUID
 
 from headrace.errors import Conflict, NotFound
+from headrace.failpoints import reach
 from headrace.records import Attempt, Page, Principal, Run, RunStatus
 from headrace.service.platform import Platform
 from headrace.store.runs import RunStore
@@ -42,7 +43,9 @@ class Runs:
 
     def trigger(self, pipeline_id: UUID) -> Run:
         """Store a pending run; the dispatcher launches it. Raises PipelineNotFound, RunAlreadyActive."""
-        return self._store.create(pipeline_id)
+        run = self._store.create(pipeline_id)
+        reach("triggered", pipeline_id)
+        return run
 
     def list(
         self, page: Page, *, pipeline_id: UUID | None = None, status: RunStatus | None = None

@@ -55,6 +55,7 @@ class Ending:
     may_pass: bool = False  # of an error: the same run may succeed later
     is_incremental: bool = False
     cursor: Any = None  # up to which an incremental run has loaded
+    state_version: str = ""  # of the state that it went on from
 
 
 class LeaseStore:
@@ -147,7 +148,7 @@ class LeaseStore:
                 error=None,
             )
             if ended and ending.is_incremental:
-                _write_state(connection, run, ending.cursor, now)
+                _write_state(connection, run, ending, now)
             return ended
 
     def status(self, run_id: UUID) -> RunStatus | None:
@@ -165,14 +166,14 @@ def _write(connection: Connection, which: ColumnElement[bool], **values: Any) ->
     return bool(connection.execute(update(runs).where(which).values(**values)).rowcount)
 
 
-def _write_state(connection: Connection, run: Run, cursor: Any, now: datetime) -> None:
+def _write_state(connection: Connection, run: Run, ending: Ending, now: datetime) -> None:
     state = state_of(connection, run.pipeline_id)
-    if state.demand and state.updated_at and run.started_at and state.updated_at > run.started_at:
+    if state.demand and state.version != ending.state_version:
         return  # A client's word that came while this run was under way is for the next one.
     row = {
         "pipeline_id": run.pipeline_id,
         "organization_id": run.organization_id,
-        "cursor": None if cursor is None else json.dumps(cursor),
+        "cursor": None if ending.cursor is None else json.dumps(ending.cursor),
         "load_id": run.id,
         "demand": None,
         "updated_at": now,

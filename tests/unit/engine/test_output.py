@@ -11,7 +11,7 @@ import pytest
 from headrace.connectors.base import Output
 from headrace.engine import output as output_module
 from headrace.engine.arrowize import arrowize
-from headrace.engine.output import DiskFull, OutputWriter
+from headrace.engine.output import DiskFull, OutputWriter, open_output
 from headrace.engine.widening import AmbiguousColumns
 
 
@@ -130,6 +130,18 @@ def test_the_output_says_what_the_file_holds(write):
     assert output.rows == 2
     assert output.size == output.path.stat().st_size
     assert pq.read_schema(output.path).equals(output.schema)
+
+
+@pytest.mark.parametrize("pages", [[[{"a": 1}]], [[{"a": 1}], [{"a": "x"}]]], ids=["one part", "merged"])
+def test_a_finished_output_is_opened_with_its_notes(tmp_path, monkeypatch, pages):
+    monkeypatch.setattr(output_module, "_GROUP_ROWS", 1)
+    notes = {"cursor": '{"time":"2024-01-01"}', "bytes": "8", "demand": ""}
+    with OutputWriter(tmp_path / "output.parquet") as writer:
+        for page in pages:
+            writer.add(arrowize(page))
+        written = writer.finish(notes)
+
+    assert open_output(written.path) == (written, notes)
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
