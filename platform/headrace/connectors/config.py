@@ -4,9 +4,11 @@ Checking connects to nothing. Each fault is reported at its own JSON pointer, ne
 be a secret.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -16,7 +18,9 @@ from headrace.connectors.base import Connector, Destination, SchemaContract, Sec
 from headrace.connectors.secrets import Path, addresses, leaves, secrets, secrets_within, with_values
 from headrace.connectors.transforms import Transform
 from headrace.errors import FieldError, Invalid
-from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.settings import Settings
 
 MASK = "**********"
 _UNUSED = ("engine", "alerting", "monitoring", "secrets")

@@ -18,7 +18,7 @@ from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, SyncMode, 
 from headrace.connectors.http_authentication import authenticated_client
 from headrace.connectors.http_client import HttpClient
 from headrace.connectors.http_messages import Request
-from headrace.connectors.http_prefetch import ahead
+from headrace.connectors.prefetch import ahead
 from headrace.connectors.rest_api import RestApi
 from headrace.connectors.rest_config import Endpoint
 from headrace.connectors.rest_incremental import Window, moment_of

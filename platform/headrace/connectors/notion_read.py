@@ -11,7 +11,7 @@ from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadab
 from headrace.connectors.http_authentication import authenticated_client
 from headrace.connectors.http_client import HttpClient
 from headrace.connectors.http_messages import Request
-from headrace.connectors.http_prefetch import ahead
+from headrace.connectors.prefetch import ahead
 from headrace.connectors.rest_api import RestApi
 from headrace.connectors.rest_config import Endpoint, Incremental
 from headrace.connectors.rest_incremental import Window

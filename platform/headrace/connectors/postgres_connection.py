@@ -1,9 +1,10 @@
 """How to reach a PostgreSQL server, and what its failures mean."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import quote, urlencode
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _LOST = "server closed the connection"
 _MASK = "**********"
 _MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
+_TRIED = re.compile(r"connection to server|could not translate host name|FATAL:")
+_PLAIN_VALUE = re.compile(r"[\w./-]+")
 _REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does not exist|permission denied")
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _REFUSED_STATES = ("28", "42501")
@@ -47,10 +50,7 @@ class PostgresConnection(Section):
         return self
 
     def conninfo(self) -> str:
-        """Return libpq's connection string, secrets included. Raises Unreachable when `url` is not one."""
-        import psycopg
-        from psycopg.conninfo import make_conninfo
-
+        """Return libpq's connection string, secrets included. What is wrong with `url`, connecting shows."""
         given: dict[str, str | int | None] = {
             "host": self.host, "port": self.port if self.url is None else None, "dbname": self.database,
             "user": self.user, "password": self._password(), "sslmode": self.sslmode,
@@ -62,12 +62,9 @@ class PostgresConnection(Section):
             "keepalives_idle": 30,
             "passfile": "/dev/null",  # never send a password of this machine's user to a configured address
         }
-        try:
-            return make_conninfo(
-                self._url(), **{key: value for key, value in (given | fixed).items() if value is not None}
-            )
-        except psycopg.ProgrammingError:
-            raise Unreachable("The url is not a PostgreSQL connection string.") from None
+        return _with_values(
+            self._url(), {key: str(value) for key, value in (given | fixed).items() if value is not None}
+        )
 
     def masked(self, text: str) -> str:
         """Return a server's message without this configuration's secrets."""
@@ -135,6 +132,27 @@ def stream(connection: "Connection", query: str, failure: type[ConnectorError]) 
             yield batch
 
 
+def _with_values(url: str, values: Mapping[str, str]) -> str:
+    """Add values to a connection string of either form; of a value that is there twice libpq takes the last.
+
+    By hand, since importing psycopg takes as long as loading a small table.
+    """
+    if url.startswith(("postgresql://", "postgres://")):
+        rest = url.partition("://")[2]
+        user, at, place = rest.partition("@")
+        if not at or "/" in user:  # libpq's rule for where the password ends: it may hold a question mark
+            place = rest
+        return f"{url}{'&' if '?' in place else '?'}{urlencode(values, quote_via=quote)}"
+    return " ".join([url, *(f"{key}={_quoted_value(value)}" for key, value in values.items())]).strip()
+
+
+def _quoted_value(value: str) -> str:
+    if _PLAIN_VALUE.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
 def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
     reason = _MESSAGE.search(message)
     detail = reason[1] if reason else message.partition("\n")[0]
@@ -142,6 +160,8 @@ def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
 
 
 def _not_connected(message: str) -> ConnectorError:
+    if not _TRIED.search(message):  # libpq could not read the string, and quotes it
+        return Unreachable("The url or a setting beside it is not one that PostgreSQL's library understands.")
     reason = _MESSAGE.search(message)
     detail = reason[1] if reason else message.partition("\n")[0].rpartition("failed: ")[2]
     kind = Unauthorized if _REFUSED.search(message) else Unreachable

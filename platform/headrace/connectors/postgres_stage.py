@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.connectors.base import LoadRequest, Rejected
+from headrace.connectors.base import LoadRequest, Output, Rejected
 from headrace.connectors.postgres_connection import execute
 from headrace.connectors.postgres_landing import Landing
 from headrace.connectors.postgres_values import without_json_nuls, without_nuls
+from headrace.connectors.prefetch import ahead
 from headrace.connectors.sql_names import quoted
 
 if TYPE_CHECKING:
@@ -47,15 +49,23 @@ def fill(connection: Connection, stage: Stage, request: LoadRequest) -> None:
     execute(connection, f"CREATE {kind} {name} ({', '.join(parts)}){end}")
     nuls: Counter[str] = Counter()
     sent = 0
-    for batch in request.output.batches() if stage.landings else ():
-        if batch.num_rows:
-            _send(connection, stage, _converted(batch, stage, sent, nuls))
+    # The next batch is read and converted in another thread while the server takes this one.
+    for batch in ahead(_made_ready(stage, request.output, nuls), check=lambda: None, depth=1):
+        _send(connection, stage, batch)
         sent += batch.num_rows
         request.progress(sent)
     for column, count in nuls.items():
         request.log.warning(
             "Column %r: %d NUL characters left out, which PostgreSQL cannot hold", column, count
         )
+
+
+def _made_ready(stage: Stage, output: Output, nuls: Counter[str]) -> Iterator[pa.RecordBatch]:
+    before = 0
+    for batch in output.batches() if stage.landings else ():
+        if batch.num_rows:
+            yield _converted(batch, stage, before, nuls)
+        before += batch.num_rows
 
 
 def _send(connection: Connection, stage: Stage, batch: pa.RecordBatch) -> None:

@@ -86,7 +86,10 @@ def uuid_wire(array: pa.Array) -> pa.Array:
 
     text = array.cast(pa.string())
     present = text.drop_null()
-    digits = "".join(pc.replace_substring(present, "-", "").to_pylist())
+    if not len(present):
+        return pa.nulls(len(text), pa.binary(16))
+    whole = pa.ListArray.from_arrays([0, len(present)], pc.replace_substring(present, "-", ""))
+    digits = pc.binary_join(whole, "")[0].as_py()
     if len(digits) != 32 * len(present):
         raise pa.ArrowInvalid("not a UUID")
     packed = pa.py_buffer(bytes.fromhex(digits))

@@ -4,15 +4,19 @@ They are stored as they are, and resolved in a run's worker only. A whole value 
 may hold some as `${env://HOST}`. docs/references.md says what each kind reads and what it refuses.
 """
 
+from __future__ import annotations
+
 import re
 from abc import ABC, abstractmethod
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from headrace.connectors.base import ConnectorError
-from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.settings import Settings
 
 _BUILT_IN = {
     "env": "headrace.connectors.references_local:EnvironmentProvider",

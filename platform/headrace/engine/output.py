@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,9 +35,9 @@ class DiskFull(HeadraceError):
 class OutputWriter:
     """Writes batches of drifting schemas into one Parquet file, in bounded memory.
 
-    Rows are gathered into row groups. A row group whose schema is wider than the part that is being written
-    starts a new part; `finish` writes several parts into one file of the widest schema. Leaving the context
-    without `finish` removes every trace.
+    Rows are gathered into row groups; one is compressed in another thread while the next is gathered. A row
+    group whose schema is wider than the part that is being written starts a new part; `finish` writes several
+    parts into one file of the widest schema. Leaving the context without `finish` removes every trace.
     """
 
     def __init__(self, path: Path, widened: Callable[[pa.Schema, pa.Schema], None] = lambda old, new: None):
@@ -45,6 +46,8 @@ class OutputWriter:
         self._schema = pa.schema([])
         self._gathered: list[pa.RecordBatch] = []
         self._gathered_rows = self._gathered_bytes = 0
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headrace-output")
+        self._writing: Future[None] | None = None
         self._part: pq.ParquetWriter | None = None
         self._parts: list[Path] = []
         self._notes: dict[str, str] = {}
@@ -63,7 +66,7 @@ class OutputWriter:
         self._abandon()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take the batch's rows. Raises DiskFull."""
+        """Take the batch's rows. Raises DiskFull, perhaps for the rows of an earlier call."""
         if batch.num_rows == 0 and not batch.schema.names:
             return
         schema = widen(self._schema, batch.schema)
@@ -82,8 +85,9 @@ class OutputWriter:
     def finish(self, notes: Mapping[str, str] | None = None) -> Output:
         """Publish the file under its name, with notes in its metadata, and return it. Raises DiskFull."""
         self._notes = {f"{_NOTE}{name}": text for name, text in (notes or {}).items()}
-        if self._gathered or not self._parts:
+        if self._gathered or not (self._parts or self._writing):
             self._flush()
+        self._settle()
         self._close_part()
         whole = self._parts[0] if len(self._parts) == 1 else self._merge()
         with _disk():
@@ -93,15 +97,25 @@ class OutputWriter:
     def _flush(self) -> None:
         self._schema = storable(self._schema)
         table = self._conformed(self._gathered)
+        self._gathered = []
+        self._gathered_rows = self._gathered_bytes = 0
+        self._settle()  # two row groups in memory at most: this one, and the one that is gathered next
+        self._writing = self._thread.submit(self._write, table)
+
+    def _write(self, table: pa.Table) -> None:
         with _disk():
-            if self._part is None or not self._part.schema.equals(self._schema):
+            if self._part is None or not self._part.schema.equals(table.schema):
                 self._close_part()
                 path = self._path.with_name(f"{self._path.name}.part{len(self._parts)}")
                 self._parts.append(path)
                 self._part = _parquet_writer(path, table)
             self._part.write_table(table, row_group_size=max(table.num_rows, 1))
-        self._gathered = []
-        self._gathered_rows = self._gathered_bytes = 0
+
+    def _settle(self) -> None:
+        """Wait until what was flushed is written; raise what writing it raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def _conformed(self, batches: list[pa.RecordBatch]) -> pa.Table:
         """One table of the schema; a column that does not fit it exactly is text from here on."""
@@ -145,6 +159,7 @@ class OutputWriter:
                 part.close()
 
     def _abandon(self) -> None:
+        self._thread.shutdown()  # first: an interrupt leaves it writing
         with suppress(OSError, HeadraceError):  # the file is removed, whatever could not be written of it
             self._close_part()
         for part in self._parts:

@@ -5,6 +5,7 @@ import sys
 from typing import Any
 
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
 from headrace.connectors.config import mask_secrets, parse_config, restore_secrets
@@ -49,6 +50,33 @@ def test_fields_reach_libpq_as_they_are() -> None:
     assert "dbname='a b'" in conninfo
     assert "sslmode=require" in conninfo
     assert "passfile=/dev/null" in conninfo
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://h/d", {"host": "h", "dbname": "d"}),
+        ("postgres://u:p?w@h/d", {"host": "h", "user": "u", "password": "p?w", "dbname": "d"}),
+        ("postgresql://h/d?user=a%40b&sslmode=require", {"user": "a@b", "sslmode": "require"}),
+        ("host=h dbname='a b' password='x y'", {"host": "h", "dbname": "a b", "password": "x y"}),
+    ],
+)
+def test_a_url_of_either_form_keeps_what_it_says_and_gains_what_is_fixed(
+    url: str, expected: dict[str, str]
+) -> None:
+    understood = conninfo_to_dict(PostgresSource(url=url, password="p'\\ &=?w").conninfo())
+
+    assert understood["passfile"] == "/dev/null"
+    assert understood["application_name"] == "headrace"
+    assert understood["password"] == "p'\\ &=?w"
+    assert understood.items() >= {**expected, "password": "p'\\ &=?w"}.items()
+
+
+def test_what_a_url_says_beside_the_fixed_values_is_not_changed() -> None:
+    understood = conninfo_to_dict(PostgresSource(url="postgresql://u:p?w@h/d").conninfo())
+
+    assert (understood["password"], understood["dbname"]) == ("p?w", "d")
+    assert "port" not in understood
 
 
 @pytest.mark.parametrize("text", ["decimal(39,0)", "decimal(0,0)", "decimal", "double", "decimal(5,2) "])
