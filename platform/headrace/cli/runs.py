@@ -29,6 +29,13 @@ _COLUMNS = {
     "finished_at": "FINISHED",
     "error": "ERROR",
 }
+_ATTEMPT_COLUMNS = {
+    "attempt": "ATTEMPT",
+    "started_at": "STARTED",
+    "finished_at": "FINISHED",
+    "error_code": "CODE",
+    "error": "ERROR",
+}
 _COLUMNS_OF_ANY = {"id": "ID", "pipeline_name": "PIPELINE", "rows": "ROWS", **_COLUMNS}
 
 
@@ -74,12 +81,16 @@ def list_(
 def show(
     run: RunId, as_json: AsJson = False, home: Home = None, url: Url = None, token_file: TokenFile = None
 ) -> None:
-    """Show a run."""
+    """Show a run, with its earlier attempts."""
     shown = connect(home, url, token_file).get(f"/api/pipelines/runs/{run}")
     if as_json:
         print_json(shown)
-    else:
-        print_facts(shown)
+        return
+    earlier = shown.pop("attempts", [])
+    print_facts(shown)
+    if earlier:
+        OUT.print("\nEarlier attempts")
+        print_table(earlier, _ATTEMPT_COLUMNS)
 
 
 @app.command()

@@ -417,3 +417,24 @@ def test_a_schedule_is_shown_with_its_past(headrace: Headrace, home: Path, servi
     assert shown.code == 0
     for expected in ("2024-01-16T00:00:00Z", "skipped", "@daily"):
         assert expected in shown.out
+
+
+def test_a_run_is_shown_with_its_earlier_attempts(headrace: Headrace, home: Path, service: Any) -> None:
+    attempt = {
+        "attempt": 1,
+        "started_at": "2024-01-15T10:00:00Z",
+        "finished_at": "2024-01-15T10:00:02Z",
+        "error_code": "connector.unreachable",
+        "error": "No answer.",
+        "dagster_run_id": None,
+    }
+    run = {"id": RUN_ID, "status": "success", "attempt": 2, "attempts": [attempt]}
+    service.answer(f"GET /api/pipelines/runs/{RUN_ID}", run)
+
+    shown = headrace("runs", "show", RUN_ID, "--home", home)
+    as_json = headrace("runs", "show", RUN_ID, "--json", "--home", home)
+
+    before, _, after = shown.out.partition("Earlier attempts")
+    assert "connector.unreachable" in after
+    assert "attempts" not in before.replace("attempt ", "")
+    assert as_json.json == run
