@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from postgres_server import PostgresServer, run_postgres
+from s3_server import S3Server, run_s3
 
 from headrace.store.database import Database
 from headrace.store.migrations import migrate
@@ -58,3 +59,10 @@ def _migrate(url: str) -> None:
     database = Database(url)
     migrate(database)
     database.close()  # on SQLite this brings what the log holds into the file
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One real S3-compatible store, started for the first test that asks for it."""
+    with run_s3() as server:
+        yield server

@@ -12,11 +12,13 @@ from pydantic import BaseModel
 
 from headrace.connectors.base import ReadRequest
 from headrace.connectors.config import parse_config
+from headrace.connectors.files import FilesSource
 from headrace.connectors.http_limits import Limits
 from headrace.connectors.hubspot import HubspotSource, Properties
 from headrace.connectors.rest import RestSource
 from headrace.connectors.rest_config import Incremental, Resource, ResponseAction
 from headrace.connectors.rest_paginators import Auto, Cursor, HeaderLink, JsonLink, Offset, PageNumber
+from headrace.connectors.storage import AzureStorage, GcsStorage, S3Storage
 
 FOLDER = Path(__file__).parents[2] / "docs" / "connectors"
 PAGES = sorted(FOLDER.glob("*.md"))
@@ -26,6 +28,7 @@ KEYS: dict[str, list[type[BaseModel]]] = {
         *(Auto, Cursor, PageNumber, Offset, HeaderLink, JsonLink),
     ],
     "hubspot.md": [HubspotSource, Properties],
+    "files.md": [FilesSource, S3Storage, GcsStorage, AzureStorage],
 }
 
 

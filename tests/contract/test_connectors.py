@@ -3,13 +3,15 @@
 The promises are those of headrace.conformance, which any connector's author runs as well.
 """
 
+import gzip
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
 import psycopg
@@ -17,19 +19,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fakes.bigquery import run_bigquery
+from fakes.blob_stores import BUCKET, azure_storage, gcs_storage, run_azure, run_gcs
 from http_servers.hubspot import FIRST_CHANGE, Portal, portal_server
 from http_servers.notion import TOKEN as NOTION_TOKEN
 from http_servers.notion import Workspace, workspace_server
 from http_servers.public_apis import gbif, pokeapi
-from http_servers.server import Server, serving
+from http_servers.server import Answer, Asked, Server, serving
 from http_servers.things import TOKEN, things
 from outputs import request_for
+from s3_server import S3Server
 
 from headrace.conformance import configuration
 from headrace.conformance.cases import Case, Check, DestinationCase, NotApplicable, SourceCase
 from headrace.conformance.destinations import DESTINATION_CHECKS
 from headrace.conformance.sources import SOURCE_CHECKS
-from headrace.connectors import local, registry
+from headrace.connectors import local, object_store, registry
 from headrace.connectors.base import Connector
 from headrace.connectors.bigquery import BigQueryDestination
 from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
@@ -57,6 +61,7 @@ def things(cursor, token):
         thing = {"id": number, "name": f"thing {number}"}
         yield thing if number % 2 else [{**thing, "late": number / 3}]
 """
+T = TypeVar("T")
 Build = Callable[[Path, pytest.FixtureRequest], Case]
 
 
@@ -65,8 +70,69 @@ def _dummy(folder: Path, request: pytest.FixtureRequest) -> Case:
 
 
 def _csv_files(folder: Path, request: pytest.FixtureRequest) -> Case:
-    (folder / "things.csv").write_text("id,name\n1,a\n2,b\n")
-    return SourceCase(connector=FilesSource(paths=(str(folder / "things.csv"),)), stream="things")
+    for number in range(1, 5):
+        (folder / f"{number}.csv").write_text(f"id,name\n{number},a\n{number + 10},b\n")
+    return SourceCase(connector=FilesSource(paths=(str(folder / "*.csv"),)), stream="things")
+
+
+def _files_of_every_format(folder: Path, request: pytest.FixtureRequest) -> Case:
+    for name, content in _every_format().items():
+        (folder / name).write_bytes(content)
+    source = FilesSource(paths=(str(folder / "**"),), file_column="file", primary_key=("id",))
+    return SourceCase(connector=source, stream="things")
+
+
+def _files_by_http(folder: Path, request: pytest.FixtureRequest) -> Case:
+    def answer(asked: Asked) -> Answer:
+        if asked.headers.get("x-key") != "correct-horse":
+            return Answer(status=401)
+        headers = {"Last-Modified": "Wed, 31 Jan 2024 10:00:00 GMT"}
+        return Answer(body=_every_format()[asked.path.strip("/")], headers=headers)
+
+    url = _started(serving(answer), request).url
+    paths = [f"{url}/{name}" for name in _every_format()]
+    keys = {"paths": paths, "headers": {"X-Key": "correct-horse"}, "primary_key": "id"}
+    return SourceCase(connector=FilesSource.model_validate(keys), stream="things")
+
+
+def _files_in_s3(folder: Path, request: pytest.FixtureRequest) -> Case:
+    server: S3Server = request.getfixturevalue("s3_server")
+    return _files_in("s3", server.fresh_bucket(), server.storage())
+
+
+def _files_in_gcs(folder: Path, request: pytest.FixtureRequest) -> Case:
+    return _files_in("gs", BUCKET, gcs_storage(_entered(run_gcs(), request)))
+
+
+def _files_in_azure(folder: Path, request: pytest.FixtureRequest) -> Case:
+    return _files_in("az", BUCKET, azure_storage(_entered(run_azure(), request)))
+
+
+def _files_in(scheme: str, bucket: str, storage: dict[str, Any]) -> Case:
+    keys = {"paths": f"{scheme}://{bucket}/in/**/*.*", "storage": storage, "primary_key": ["id"]}
+    source = FilesSource.model_validate(keys)
+    assert source.storage is not None
+    with object_store.opened(source.storage, bucket) as store:
+        for name, content in _every_format().items():
+            store.write_small(f"in/2024/{name}", content)
+    return SourceCase(connector=source, stream="things")
+
+
+def _every_format() -> dict[str, bytes]:
+    rows = [{"id": number, "name": f"thing {number}", "size": number / 2} for number in range(4)]
+    lines = b"".join(json.dumps(row | {"id": row["id"] + 10}).encode() + b"\n" for row in rows)
+    table = pa.table({"id": [20, 21], "kind": pa.array(["x", "y"]).dictionary_encode()})
+    sinks = {name: pa.BufferOutputStream() for name in ("parquet", "arrow")}
+    pq.write_table(table, sinks["parquet"])
+    with pa.ipc.new_file(sinks["arrow"], table.schema) as writer:
+        writer.write_table(table.set_column(0, "id", pa.array([30, 31])))
+    return {
+        "a.csv.gz": gzip.compress(b"id,name\n40,a\n41,b\n"),
+        "b.jsonl.zst": pa.compress(lines, "zstd", asbytes=True),
+        "c.json": json.dumps(rows).encode(),
+        "d.parquet": sinks["parquet"].getvalue().to_pybytes(),
+        "e.arrow": sinks["arrow"].getvalue().to_pybytes(),
+    }
 
 
 def _function(folder: Path, request: pytest.FixtureRequest) -> Case:
@@ -208,6 +274,10 @@ def _bigquery_dataset(folder: Path, request: pytest.FixtureRequest) -> Case:
 
 
 def _started(server: AbstractContextManager[Server], request: pytest.FixtureRequest) -> Server:
+    return _entered(server, request)
+
+
+def _entered(server: AbstractContextManager[T], request: pytest.FixtureRequest) -> T:
     """Start a server that runs until the test ends."""
     stack = ExitStack()
     request.addfinalizer(stack.close)
@@ -220,7 +290,8 @@ def _postgres_url(request: pytest.FixtureRequest) -> str:
 
 
 SOURCES: list[Build] = [
-    _dummy, _csv_files, _function, _duckdb_tables, _sqlite_tables, _postgres_tables,
+    _dummy, _csv_files, _files_of_every_format, _files_by_http, _files_in_s3, _files_in_gcs,
+    _files_in_azure, _function, _duckdb_tables, _sqlite_tables, _postgres_tables,
     _rest_api, _hubspot_account, _notion_workspace, _pokeapi, _gbif_search,
 ]  # fmt: skip
 DESTINATIONS: list[Build] = [

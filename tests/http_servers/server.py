@@ -83,17 +83,18 @@ class _RequestHandler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
+        query = parse_qs(parts.query, keep_blank_values=True)
         asked = Asked(
             method=self.command,
             path=parts.path,
-            query={name: values[-1] for name, values in parse_qs(parts.query).items()},
+            query={name: values[-1] for name, values in query.items()},
             headers={name.lower(): value for name, value in self.headers.items()},
             body=self.rfile.read(int(self.headers.get("Content-Length", 0))),
         )
         self.server.log.append(asked)  # type: ignore[attr-defined]
         self._send(self.server.handler(asked))  # type: ignore[attr-defined]
 
-    do_POST = do_GET  # noqa: N815 - http.server's name
+    do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815 - http.server's names
 
     def _send(self, answer: Answer) -> None:
         content = answer.content
@@ -103,6 +104,8 @@ class _RequestHandler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
+        if self.command == "HEAD":
+            return
         try:
             self._write(answer, content)
         except OSError:  # the client had enough

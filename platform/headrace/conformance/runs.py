@@ -108,7 +108,7 @@ def syncing(case: SourceCase) -> Stream:
     stream = case.connector.describe(case.stream)
     if SyncMode.INCREMENTAL not in stream.sync_modes:
         raise NotApplicable("the stream is read as a whole only")
-    if stream.cursor_field is None and case.cursor_field is None:
+    if stream.cursor_field is None and case.cursor_field is None and not stream.checkpointed:
         raise NotApplicable("no field to sync by was named")
     return stream
 

@@ -108,6 +108,7 @@ class Stream:
     sync_modes: tuple[SyncMode, ...] = (SyncMode.FULL_REFRESH,)
     primary_key: tuple[str, ...] = ()
     cursor_field: str | None = None  # None with incremental: the pipeline must name one
+    checkpointed: bool = False  # the source's own checkpoints are the only cursors; there is no cursor field
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import AliasChoices, Field
 
 from headrace.connectors.base import Destination, Loaded, LoadRequest, LoadResult, SchemaContract, Section
+from headrace.connectors.google_key import ServiceAccountKey
 from headrace.connectors.sql_loads import table_name
 
 _PLACE = r"^[A-Za-z0-9_:.-]+$"
@@ -18,25 +17,9 @@ _TABLE = r"^[\w -]+$"
 class ServiceAccount(Section):
     """A service account's key file; without it the machine's own identity (ADC) is used."""
 
-    service_account_key: SecretStr = Field(description="The key file's JSON, as text or as an object.")
-
-    @field_validator("service_account_key", mode="before")
-    @classmethod
-    def _object_as_text(cls, value: Any) -> Any:
-        return json.dumps(value) if isinstance(value, dict) else value
-
-    @field_validator("service_account_key")
-    @classmethod
-    def _is_a_key_file(cls, value: SecretStr) -> SecretStr:
-        try:
-            is_key = isinstance(json.loads(value.get_secret_value()), dict)
-        except ValueError:
-            is_key = False
-        if not is_key:
-            raise PydanticCustomError(
-                "not_a_key_file", "This is not the JSON of a service account's key file."
-            )
-        return value
+    service_account_key: ServiceAccountKey = Field(
+        description="The key file's JSON, as text or as an object."
+    )
 
 
 class TimePartitioning(Section):

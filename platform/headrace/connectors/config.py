@@ -275,7 +275,9 @@ def _check_sync(keys: _SourceKeys, source: Source, destination: Destination | No
     if keys.sync_mode is SyncMode.FULL_REFRESH:
         return None
     fixed = stream.cursor_field
-    if fixed is None and keys.cursor_field is None:
+    if stream.checkpointed and keys.cursor_field is not None:
+        faults.add(("source", "cursor_field"), "cursor_field.fixed", "The source keeps its own position.")
+    elif fixed is None and keys.cursor_field is None and not stream.checkpointed:
         faults.add(("source", "cursor_field"), "cursor_field.missing", "Name the field to sync by.")
     if fixed is not None and keys.cursor_field not in (None, fixed):
         faults.add(("source", "cursor_field"), "cursor_field.fixed", f"The stream syncs by {fixed!r}.")

@@ -1,123 +1,192 @@
 """File formats to rows: exact, in bounded memory. Imports pyarrow, so only a running read imports it."""
 
-import gzip
+import tempfile
 from collections.abc import Callable, Iterator
-from itertools import islice
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import Any, Literal, get_args
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 
 from headrace.connectors.base import Unreadable
 
+Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
 Batches = Iterator[pa.RecordBatch | list[dict[str, Any]]]
-_GZIP = b"\x1f\x8b"
-_CSV_BLOCK = 16 * 1024 * 1024  # the longest row that can be read
-_JSON_BYTES = 8 * 1024 * 1024
-_LINES = 10_000
+FORMATS: tuple[Format, ...] = get_args(Format)
+COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
+_ENDINGS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+}
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CHUNK = 1024 * 1024
+_JSON_BYTES = 4 * 1024 * 1024
+_RECORDS = 10_000
+_LARGEST_RECORD = 64 * 1024 * 1024
+_DUCKDB = {"autoinstall_known_extensions": "false", "memory_limit": "512MB", "threads": "1"}
 
-# What a number or a boolean holds exactly; "007", "1e5" and what has over 15 digits stay text.
-_CSV_TYPES: tuple[tuple[pa.DataType, str], ...] = (
-    (pa.int64(), r"^(0|-?[1-9][0-9]{0,17})$"),
-    (pa.float64(), r"^-?(0|[1-9][0-9]{0,8})(\.[0-9]{1,6})?$"),
-    (pa.bool_(), r"^(true|false)$"),
-)
+
+class NotWhole(Unreadable):
+    """A file is cut off, or does not hold what its format says."""
+
+    code = "source.file_not_whole"
+    title = "File cannot be read as its format"
+    hint = "Open the file with another tool, name its `format`, or leave it out of `paths`."
 
 
-def read(path: Path, kind: Literal["csv", "jsonl", "parquet"], delimiter: str) -> Batches:
-    """Yield a file's rows; gzip is told by its first bytes. Raises Unreadable."""
-    readers: dict[str, Callable[[], Batches]] = {
-        "csv": lambda: _read_csv(path, delimiter),
+@dataclass(frozen=True, kw_only=True)
+class Dialect:
+    """How text files are to be understood."""
+
+    delimiter: str
+    encoding: str = "utf-8"
+    infer_types: bool = True
+
+
+def format_of(name: str) -> Format | None:
+    """Tell the format by a name's ending, below that of a compression; None for an unknown one."""
+    endings = [ending.lower() for ending in Path(name).suffixes]
+    while endings and endings[-1] in COMPRESSIONS:
+        endings.pop()
+    return _ENDINGS.get(endings[-1]) if endings else None
+
+
+def read(path: Path, kind: Format, dialect: Dialect) -> Batches:
+    """Yield a file's rows; gzip and zstd are told by its first bytes. Raises Unreadable."""
+    from headrace.connectors.file_csv import BrokenRow, read_csv
+
+    readers: dict[Format, Callable[[], Batches]] = {
+        "csv": lambda: read_csv(lambda: opened(path), dialect),
         "jsonl": lambda: _read_json_lines(path),
+        "json": lambda: _read_json(path),
         "parquet": lambda: _read_parquet(path),
+        "arrow": lambda: _read_arrow(path),
     }
     try:
         yield from readers[kind]()
-    except (pa.ArrowInvalid, gzip.BadGzipFile, EOFError, UnicodeDecodeError, msgspec.DecodeError):
+    except BrokenRow as broken:
+        raise NotWhole(f"The file is no valid {kind}: {broken}") from None
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, UnicodeError, msgspec.DecodeError):
         # The parsers' own words quote the row.
-        raise Unreadable(f"The file is not whole, valid {kind}.") from None
+        raise NotWhole(f"The file is not whole, valid {kind}.") from None
 
 
-def _open(path: Path) -> BinaryIO:
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == _GZIP
-    return cast("BinaryIO", gzip.open(path, "rb") if is_gzip else path.open("rb"))
+def with_column(rows: Any, column: str | None, value: str) -> Any:
+    """Return rows with one more column, the same value in each. Raises Unreadable where there is one."""
+    if column is None:
+        return rows
+    taken = rows.schema.names if isinstance(rows, pa.RecordBatch) else {name for row in rows for name in row}
+    if column in taken:
+        raise Unreadable(f"The file has a column {column!r} of its own: give `file_column` another name.")
+    if isinstance(rows, pa.RecordBatch):
+        return rows.append_column(column, pa.repeat(value, rows.num_rows))
+    return [{**row, column: value} for row in rows]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[pa.NativeFile]:
+    """Open a file for reading once, from its start to its end, decompressed on the way."""
+    with path.open("rb") as raw:
+        compression = _compression(raw.read(4))
+    file = pa.OSFile(str(path))
+    with pa.CompressedInputStream(file, compression) if compression else file as stream:
+        yield stream
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[Path]:
+    """The file itself where it can be read at any place, or else a decompressed copy."""
+    with path.open("rb") as raw:
+        start = raw.read(4)
+    if _compression(start) is None and not start.startswith(_BYTE_ORDER_MARK):
+        yield path
+        return
+    with opened(path) as stream, tempfile.NamedTemporaryFile(prefix="headrace-") as copy:
+        copy.write(stream.read(3).removeprefix(_BYTE_ORDER_MARK))
+        while chunk := stream.read(_CHUNK):
+            copy.write(chunk)
+        copy.flush()
+        yield Path(copy.name)
+
+
+def _compression(start: bytes) -> str | None:
+    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
 
 
 def _read_parquet(path: Path) -> Batches:
-    with pq.ParquetFile(path) as file:
-        yield from file.iter_batches()
+    with _plain(path) as plain, pq.ParquetFile(plain) as file:
+        for batch in file.iter_batches():
+            yield _decoded(batch)
+
+
+def _read_arrow(path: Path) -> Batches:
+    """Read the file format (Feather's second version, too), or else the stream format."""
+    with _plain(path) as plain, pa.memory_map(str(plain)) as file:
+        if file.read(6) == b"ARROW1":
+            with pa.ipc.open_file(file) as reader:
+                for index in range(reader.num_record_batches):
+                    yield _decoded(reader.get_batch(index))
+            return
+        file.seek(0)
+        with pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                yield _decoded(batch)
+
+
+def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Values in the place of references into dictionaries, which differ from batch to batch."""
+    for index, field in enumerate(batch.schema):
+        if pa.types.is_dictionary(field.type):
+            batch = batch.set_column(index, field.name, batch.column(index).dictionary_decode())
+    return batch
 
 
 def _read_json_lines(path: Path) -> Batches:
     decoder = msgspec.json.Decoder()
-    with _open(path) as file:
-        while lines := file.readlines(_JSON_BYTES):
-            chunks = iter(lines)
-            while chunk := list(islice(chunks, _LINES)):
-                yield [decoder.decode(line) for line in chunk if not line.isspace()]
+    with opened(path) as file:
+        rest = file.read(3).removeprefix(_BYTE_ORDER_MARK)
+        while chunk := file.read(_JSON_BYTES):
+            lines, end, rest = (rest + chunk).rpartition(b"\n")
+            if end:
+                yield from _in_parts(decoder.decode_lines(lines))
+        yield from _in_parts(decoder.decode_lines(rest))
 
 
-def _read_csv(path: Path, delimiter: str) -> Batches:
-    """Read twice: the first time to learn which columns hold nothing but numbers or booleans.
+def _in_parts(records: list[Any]) -> Iterator[list[dict[str, Any]]]:
+    for start in range(0, len(records), _RECORDS):
+        yield records[start : start + _RECORDS]
 
-    pyarrow would infer the types from the first block, and fail on the first value that does not fit.
+
+def _read_json(path: Path) -> Batches:
+    """Read one array of records, or records one after the other.
+
+    DuckDB cuts the document into its records, which keep their text: an array need not be held as a whole.
     """
-    names = _header(path, delimiter)
-    types = _csv_types(path, delimiter, names)
-    for batch in _csv_text(path, delimiter, names):
-        columns = [column.cast(types[name]) for name, column in zip(names, batch.columns, strict=True)]
-        yield pa.RecordBatch.from_arrays(columns, names)
+    import duckdb
 
-
-def _csv_types(path: Path, delimiter: str, names: list[str]) -> dict[str, pa.DataType]:
-    """The narrowest exact type of each column, over all of the file; text for one without values."""
-    candidates = {name: list(_CSV_TYPES) for name in names}
-    has_values = dict.fromkeys(names, False)
-    for batch in _csv_text(path, delimiter, names):
-        for name, column in zip(names, batch.columns, strict=True):
-            has_values[name] = has_values[name] or column.null_count < len(column)
-            candidates[name] = [one for one in candidates[name] if _all_match(column, one[1])]
-    return {
-        name: found[0][0] if found and has_values[name] else pa.string() for name, found in candidates.items()
-    }
-
-
-def _all_match(column: pa.Array, pattern: str) -> bool:
-    return pc.all(pc.match_substring_regex(column, pattern)).as_py() is not False
-
-
-def _header(path: Path, delimiter: str) -> list[str]:
-    with _open(path) as file:
-        first = file.readline(_CSV_BLOCK)
-        if not first.strip(b"\xef\xbb\xbf\r\n"):
-            return []
-    with _open(path) as file:
-        options = csv.ReadOptions(block_size=_CSV_BLOCK)
-        names = list(csv.open_csv(file, options, _parse_options(delimiter)).schema.names)
-    if len(set(names)) < len(names):
-        raise Unreadable("Two columns of the file have one name.")
-    return names
-
-
-def _csv_text(path: Path, delimiter: str, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows as text: an empty field is null, and empty quotes are an empty text."""
-    if not names:
-        return
-    convert = csv.ConvertOptions(
-        column_types=dict.fromkeys(names, pa.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-        quoted_strings_can_be_null=False,
-    )
-    with _open(path) as file:
-        options = csv.ReadOptions(block_size=_CSV_BLOCK)
-        yield from csv.open_csv(file, options, _parse_options(delimiter), convert)
-
-
-def _parse_options(delimiter: str) -> csv.ParseOptions:
-    return csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    decoder = msgspec.json.Decoder()
+    reader: pa.RecordBatchReader
+    with _plain(path) as plain, duckdb.connect(config=dict(_DUCKDB)) as connection:
+        try:
+            reader = connection.sql(
+                "SELECT json FROM read_json_objects(?, format = 'auto', compression = 'none',"
+                " maximum_object_size = ?)",
+                params=[str(plain), _LARGEST_RECORD],
+            ).to_arrow_reader(_RECORDS)
+            for batch in reader:
+                yield [decoder.decode(text) for text in batch.column(0).to_pylist()]
+        except duckdb.Error:
+            raise NotWhole("The file is not whole, valid json.") from None

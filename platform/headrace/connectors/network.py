@@ -8,6 +8,8 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import IO, Any
 
 import urllib3
@@ -21,12 +23,45 @@ _CHUNK = 1024 * 1024
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 
 
-def download(url: str, headers: Mapping[str, str], target: IO[bytes]) -> Iterator[int]:
+class Changed(Exception):
+    """What lies at a URL was changed since it was asked about. It never reaches a user."""
+
+
+def download(
+    url: str, headers: Mapping[str, str], target: IO[bytes], unless_changed: datetime | None = None
+) -> Iterator[int]:
     """Copy what lies at a URL into a file, in bounded memory; yield the bytes so far, for each MiB.
 
     Retries what may pass (429, 5xx, broken connections) three times. Raises ConnectorError; no text of it
-    holds the URL, whose query may be secret.
+    holds the URL, whose query may be secret. Raises Changed where the server says that it was changed.
     """
+    sent = dict(headers)
+    if unless_changed is not None:
+        sent["If-Unmodified-Since"] = format_datetime(unless_changed.astimezone(UTC), usegmt=True)
+    with _answer("GET", url, sent) as answer:
+        if answer.status == 412 and unless_changed is not None:
+            raise Changed
+        _check_status(answer.status)
+        size = 0
+        for chunk in answer.stream(_CHUNK, decode_content=True):
+            target.write(chunk)
+            size += len(chunk)
+            yield size
+
+
+def last_modified(url: str, headers: Mapping[str, str]) -> datetime | None:
+    """Ask when what lies at a URL was changed; None where the server does not say. Raises ConnectorError."""
+    with _answer("HEAD", url, headers) as answer:
+        _check_status(answer.status)
+        try:
+            moment = parsedate_to_datetime(answer.headers.get("Last-Modified", ""))
+        except ValueError:
+            return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
     # Every header may be a credential, so none follows a redirect to another host.
     retries = urllib3.Retry(
         total=3,
@@ -38,18 +73,13 @@ def download(url: str, headers: Mapping[str, str], target: IO[bytes]) -> Iterato
     )
     with pool_manager() as pools, _http_errors():
         answer = pools.request(
-            "GET", url, headers=dict(headers), retries=retries, timeout=_TIMEOUT, preload_content=False
+            method, url, headers=dict(headers), retries=retries, timeout=_TIMEOUT, preload_content=False
         )
         with contextlib.closing(answer):
-            _check_status(answer.status)
-            size = 0
-            for chunk in answer.stream(_CHUNK, decode_content=True):
-                target.write(chunk)
-                size += len(chunk)
-                yield size
+            yield answer
 
 
-def _connect(host: str, port: int, timeout: Any, options: Any) -> socket.socket:
+def connect(host: str, port: int, timeout: Any, options: Any = None) -> socket.socket:
     """Connect to the first allowed address that answers. Raises ForbiddenAddress when there is none."""
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     allowed = [entry for entry in found if is_allowed(ipaddress.ip_address(str(entry[4][0]).split("%")[0]))]
@@ -72,7 +102,7 @@ class _Guarded:
     def _new_conn(self) -> socket.socket:
         connection: Any = self
         try:
-            return _connect(
+            return connect(
                 connection._dns_host, connection.port, connection.timeout, connection.socket_options
             )
         except socket.gaierror as error:

@@ -202,7 +202,8 @@ class _Run:
 
     def _extract(self, stream: Stream | None, cursor: Cursor | None) -> tuple[Output, int, Cursor | None]:
         cursor_field = self.config.cursor_field or (stream.cursor_field if stream else None)
-        highest = HighestCursor(cursor_field if stream else None, cursor)
+        follows_field = stream is not None and not stream.checkpointed
+        highest = HighestCursor(cursor_field if follows_field else None, cursor)
         request = ReadRequest(
             stream=self.config.stream,
             sync_mode=self.config.sync_mode,

@@ -11,12 +11,15 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather
 from pydantic import ValidationError
 
-from headrace.connectors import addresses, file_formats
+from headrace.connectors import addresses, file_csv
 from headrace.connectors.addresses import ForbiddenAddress
 from headrace.connectors.base import ReadRequest, Unauthorized, Unreachable, Unreadable
+from headrace.connectors.file_formats import NotWhole
 from headrace.connectors.files import FilesSource
+from headrace.connectors.files_found import FileChanged
 
 
 def read(*paths: Path | str, **config: Any) -> list[dict[str, Any]]:
@@ -107,7 +110,7 @@ def test_a_csv_column_of_numbers_is_a_column_of_numbers(csv):
 
 
 def test_a_csv_column_that_turns_to_text_late_is_text_as_it_was_written(csv, monkeypatch):
-    monkeypatch.setattr(file_formats, "_CSV_BLOCK", 64 * 1024)
+    monkeypatch.setattr(file_csv, "_BLOCKS", (64 * 1024, 128 * 1024))
     path = csv("id,code\n" + "".join(f"{number},{number}\n" for number in range(50_000)) + "50000,007\n")
 
     rows = read(path)
@@ -246,3 +249,122 @@ def test_a_private_address_is_refused_where_private_networks_are(server):
         with pytest.raises(ForbiddenAddress):
             read(f"{url}/things.csv")
     assert handler.seen == []
+
+
+def test_numbers_that_a_double_holds_digit_by_digit_are_numbers(csv):
+    rows = read(csv("a,b,c\n0.7973411560086249,12345678901,1\n-1.50,2.5,x\n"))
+
+    assert rows == [
+        {"a": 0.7973411560086249, "b": 12345678901.0, "c": "1"},
+        {"a": -1.5, "b": 2.5, "c": "x"},
+    ]
+
+
+def test_a_row_that_is_longer_than_a_block_is_read(csv):
+    long = "x" * 3_000_000
+
+    assert read(csv(f"a,b\n1,{long}\n2,y\n")) == [{"a": 1, "b": long}, {"a": 2, "b": "y"}]
+
+
+def test_a_broken_row_is_told_by_its_place_alone(csv):
+    with pytest.raises(NotWhole, match="Expected 2 columns, got 3") as caught:
+        read(csv("a,b\n1,2\n3,4,secret\n"))
+
+    assert "secret" not in str(caught.value)
+
+
+def test_tabs_encodings_and_untyped_columns_are_read_as_they_are_configured(csv):
+    assert read(csv("a\tb\n1\t2\n", "things.tsv")) == [{"a": 1, "b": 2}]
+    assert read(csv("a\nn\u00e9\n".encode("latin-1")), encoding="latin-1") == [{"a": "n\u00e9"}]
+    assert read(csv("a\n1\n"), infer_types=False) == [{"a": "1"}]
+
+
+def test_a_file_s_name_may_be_a_column_and_takes_no_other_s_place(csv):
+    path = csv("a\n1\n")
+
+    assert read(path, file_column="file") == [{"a": 1, "file": str(path)}]
+    with pytest.raises(Unreadable):
+        read(path, file_column="a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"a": 1180591620717411303424}, {"b": [1, {"c": null}]}]',
+        '{"a": 1180591620717411303424}\n{"b": [1, {"c": null}]}',
+        '\ufeff[\n  {"a": 1180591620717411303424},\n  {"b": [1, {"c": null}]}\n]\n',
+    ],
+)
+@pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
+def test_a_json_document_is_read_record_by_record(tmp_path, text, compression):
+    path = tmp_path / "things.json"
+    content = text.encode()
+    path.write_bytes(pa.compress(content, compression, asbytes=True) if compression else content)
+
+    assert read(path) == [{"a": 2**70}, {"b": [1, {"c": None}]}]
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1}, {"a":', '{"a": secret}', '{"a": 1}]'])
+def test_a_broken_json_document_is_refused_without_quoting_it(tmp_path, text):
+    (tmp_path / "things.json").write_text(text)
+
+    with pytest.raises(NotWhole) as caught:
+        read(tmp_path / "things.json")
+    assert "secret" not in str(caught.value)
+
+
+def test_arrow_files_and_streams_are_read_without_their_dictionaries(tmp_path):
+    table = pa.table({"a": pa.array(["x", "y", "x"]).dictionary_encode()})
+    feather.write_feather(table, tmp_path / "1.feather", compression="zstd")
+    with pa.ipc.new_stream(str(tmp_path / "2.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    (tmp_path / "3.arrow.gz").write_bytes(gzip.compress((tmp_path / "2.arrow").read_bytes()))
+
+    assert read(tmp_path / "*") == [{"a": "x"}, {"a": "y"}, {"a": "x"}] * 3
+    (tmp_path / "4.arrow").write_bytes((tmp_path / "2.arrow").read_bytes()[:-40])
+    with pytest.raises(NotWhole):
+        read(tmp_path / "4.arrow")
+
+
+def test_two_stars_cross_folders_and_hidden_files_are_left_out(tmp_path):
+    for name in ("a.csv", "b/c.csv", "b/d/e.csv", "b/.hidden/f.csv", ".g.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"a\n{name}\n")
+
+    assert [row["a"] for row in read(tmp_path / "**" / "*.csv")] == ["a.csv", "b/c.csv", "b/d/e.csv"]
+    assert [row["a"] for row in read(tmp_path / "*" / "[c-d].csv")] == ["b/c.csv"]
+
+
+def test_a_file_that_two_patterns_match_is_read_once(csv):
+    path = csv("a\n1\n")
+
+    assert read(path, path.with_name("*.csv")) == [{"a": 1}]
+
+
+def test_a_link_does_not_lead_a_pattern_out_of_its_folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret.csv").write_text("a\n1\n")
+    (tmp_path / "in" / "link.csv").symlink_to(tmp_path / "secret.csv")
+
+    with pytest.raises(Unreadable, match="leads out"):
+        read(tmp_path / "in" / "*.csv")
+
+
+@pytest.mark.parametrize("change", ["append", "replace", "remove"])
+def test_a_file_that_changes_while_it_is_read_fails_the_run_for_now(csv, change):
+    path = csv("a\n" + "1\n" * 1_200_000)
+    rows = FilesSource(paths=(str(path),)).read(ReadRequest(stream="things"))
+
+    next(rows)
+    if change == "append":
+        with path.open("a") as file:
+            file.write("2\n")
+    elif change == "replace":
+        path.with_name("new").write_text("a\n3\n")
+        path.with_name("new").replace(path)
+    else:
+        path.unlink()
+
+    with pytest.raises(FileChanged) as caught:
+        list(rows)
+    assert caught.value.temporary
