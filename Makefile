@@ -54,6 +54,9 @@ bench-control: $(INSTALLED) ## Measure the control plane, beside others; options
 bench-engine: $(INSTALLED) ## Time the engine beside dlt, sling, bizon and the limit; options in BENCH, too
 	$(BIN)/python -m benchmarks.engine $(BENCH)
 
+screenshots: $(INSTALLED) ## Take the pictures of docs/images anew; needs a Chromium
+	$(BIN)/python tests/screenshots.py
+
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml
 	echo uv | $(BIN)/$(LOCK) --output-file requirements-uv.lock -

@@ -29,7 +29,8 @@
       .replace(ASSET_STEP, (digits) => names.get(startingWith(digits)) ?? digits);
 
   const hideFromLists = (element) => {
-    if (FOR_PROGRAMS.test(element.textContent)) element.closest(LISTED_TAG)?.style.setProperty("display", "none");
+    const tag = FOR_PROGRAMS.test(element.textContent) ? element.closest(LISTED_TAG) : null;
+    (tag?.closest("[class*=popover-target]") ?? tag)?.style.setProperty("display", "none");
   };
 
   const label = (node) => {

@@ -12,6 +12,7 @@ from headrace.cli.client import Problem
 from headrace.cli.connection import owner_token
 from headrace.cli.console import ERR
 from headrace.cli.options import Home
+from headrace.cli.ui import ui
 from headrace.cli.up import up
 from headrace.errors import Conflict, HeadraceError, Invalid, NotFound, StartupError, Unavailable
 from headrace.settings import load_settings
@@ -75,16 +76,7 @@ def token(home: Home = None) -> None:
     sys.stdout.write(owner_token(load_settings(home)) + "\n")
 
 
-@app.command()
-def ui(home: Home = None) -> None:
-    """Print a link that signs a browser in to the Dagster UI: once, within 5 minutes."""
-    # Imported here: cryptography would cost every other command's start.
-    from headrace.cli.connection import own_addresses
-    from headrace.service.web_session import Purpose, SessionSeal
-
-    settings = load_settings(home)
-    ticket = SessionSeal.load(settings).seal(owner_token(settings), Purpose.TICKET)
-    sys.stdout.write(f"{own_addresses(settings).dagster_url}/headrace/open?ticket={ticket}\n")
+app.command()(ui)
 
 
 def main() -> None:
