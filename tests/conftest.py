@@ -5,8 +5,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mariadb_server import MISSING, MariaDBServer, is_installed, run_mariadb
 from postgres_server import PostgresServer, run_postgres
 from s3_server import S3Server, run_s3
 
@@ -66,3 +68,20 @@ def s3_server() -> Iterator[S3Server]:
     """One real S3-compatible store, started for the first test that asks for it."""
     with run_s3() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """One real MariaDB server, started for the first test that asks for it; skips where there is none."""
+    if not is_installed():
+        pytest.skip(MISSING)
+    with run_mariadb() as server:
+        yield server
+
+
+@pytest.fixture
+def mysql_config(mariadb_server: MariaDBServer) -> Iterator[dict[str, Any]]:
+    """What reaches an empty MariaDB database of the test's own."""
+    config = mariadb_server.fresh_database()
+    yield config
+    mariadb_server.drop_database(config)

@@ -15,6 +15,7 @@ from headrace.connectors.config import parse_config
 from headrace.connectors.files import FilesSource
 from headrace.connectors.http_limits import Limits
 from headrace.connectors.hubspot import HubspotSource, Properties
+from headrace.connectors.mysql import MySQLDestination, MySQLSource
 from headrace.connectors.rest import RestSource
 from headrace.connectors.rest_config import Incremental, Resource, ResponseAction
 from headrace.connectors.rest_paginators import Auto, Cursor, HeaderLink, JsonLink, Offset, PageNumber
@@ -29,6 +30,7 @@ KEYS: dict[str, list[type[BaseModel]]] = {
     ],
     "hubspot.md": [HubspotSource, Properties],
     "files.md": [FilesSource, S3Storage, GcsStorage, AzureStorage],
+    "mysql.md": [MySQLSource, MySQLDestination],
 }
 
 

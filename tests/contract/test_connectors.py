@@ -43,6 +43,7 @@ from headrace.connectors.files import FilesSource
 from headrace.connectors.gbif import GbifSource
 from headrace.connectors.hubspot import HubspotSource
 from headrace.connectors.logger import LoggerDestination
+from headrace.connectors.mysql import MySQLDestination, MySQLSource
 from headrace.connectors.notion import NotionSource
 from headrace.connectors.pokeapi import PokeapiSource
 from headrace.connectors.postgres import PostgresDestination, PostgresSource
@@ -262,6 +263,25 @@ def _postgres_schema(folder: Path, request: pytest.FixtureRequest) -> Case:
     return DestinationCase(connector=PostgresDestination(url=url), rows=rows)
 
 
+def _mysql_tables(folder: Path, request: pytest.FixtureRequest) -> Case:
+    server, config = request.getfixturevalue("mariadb_server"), request.getfixturevalue("mysql_config")
+    with server.connection(config["database"]) as connection, connection.cursor() as cursor:
+        for statement in _THINGS:
+            cursor.execute(statement)
+    return SourceCase(connector=MySQLSource(**config), stream="things", cursor_field="changed")
+
+
+def _mysql_database(folder: Path, request: pytest.FixtureRequest) -> Case:
+    server, config = request.getfixturevalue("mariadb_server"), request.getfixturevalue("mysql_config")
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        with server.connection(config["database"]) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SELECT id FROM {table}")
+            return [{"id": number} for (number,) in cursor.fetchall()]
+
+    return DestinationCase(connector=MySQLDestination(**config), rows=rows)
+
+
 def _bigquery_dataset(folder: Path, request: pytest.FixtureRequest) -> Case:
     stack = ExitStack()
     request.addfinalizer(stack.close)
@@ -291,12 +311,12 @@ def _postgres_url(request: pytest.FixtureRequest) -> str:
 
 SOURCES: list[Build] = [
     _dummy, _csv_files, _files_of_every_format, _files_by_http, _files_in_s3, _files_in_gcs,
-    _files_in_azure, _function, _duckdb_tables, _sqlite_tables, _postgres_tables,
+    _files_in_azure, _function, _duckdb_tables, _sqlite_tables, _postgres_tables, _mysql_tables,
     _rest_api, _hubspot_account, _notion_workspace, _pokeapi, _gbif_search,
 ]  # fmt: skip
 DESTINATIONS: list[Build] = [
     _parquet_file, _json_file, _csv_file, _log, _duckdb_file, _sqlite_file, _postgres_schema,
-    _bigquery_dataset,
+    _mysql_database, _bigquery_dataset,
 ]  # fmt: skip
 CONNECTORS: list[type[Connector]] = [
     *map(registry.source, registry.source_names()),

@@ -80,7 +80,10 @@ def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[urlli
 
 
 def connect(host: str, port: int, timeout: Any, options: Any = None) -> socket.socket:
-    """Connect to the first allowed address that answers. Raises ForbiddenAddress when there is none."""
+    """Connect to the first allowed address that answers.
+
+    Raises ForbiddenAddress when there is none, and OSError when none answers.
+    """
     found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     allowed = [entry for entry in found if is_allowed(ipaddress.ip_address(str(entry[4][0]).split("%")[0]))]
     if not allowed:

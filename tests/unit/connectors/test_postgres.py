@@ -15,9 +15,10 @@ from headrace.errors import Invalid
 
 
 def test_validating_configurations_loads_no_driver() -> None:
-    modules = "duckdb", "postgres", "sqlite"
+    modules = "duckdb", "mysql", "postgres", "sqlite"
     program = "import sys; " + "".join(f"import headrace.connectors.{module}; " for module in modules)
-    program += "print(*{'pyarrow', 'adbc_driver_manager', 'duckdb', 'psycopg', 'pandas'} & set(sys.modules))"
+    drivers = {"pyarrow", "adbc_driver_manager", "duckdb", "psycopg", "pymysql", "pandas"}
+    program += f"print(*{drivers!r} & set(sys.modules))"
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
