@@ -18,6 +18,7 @@ import psutil
 from pydantic import SecretStr
 
 from headrace.cli.connection import Addresses
+from headrace.failpoints import Action, Point
 from headrace.settings import Settings
 
 READY_SECONDS = 60.0  # on a machine that is busy with other tests
@@ -64,7 +65,9 @@ class LivePlatform:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "headrace.cli.main", "up", "--home", str(self.home),
                  "--port", "0", "--dagster-port", "0", *address, *self.options],
-                env=os.environ | {"HEADRACE_CONFIG_DIR": str(self.config)} | self.environment,
+                env=os.environ
+                | {"HEADRACE_CONFIG_DIR": str(self.config), "HEADRACE_FAILPOINTS": str(self.faults)}
+                | self.environment,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -101,6 +104,16 @@ class LivePlatform:
         for client in ("api", "dagster"):
             if client in self.__dict__:
                 self.__dict__.pop(client).close()
+
+    @property
+    def faults(self) -> Path:
+        """The folder of the faults that its processes are to meet."""
+        return self.home.with_name("faults")
+
+    def fault(self, point: Point, pipeline_id: str, action: Action = "kill") -> None:
+        """Have whichever process gets there next with the pipeline meet a fault, once."""
+        self.faults.mkdir(exist_ok=True)
+        (self.faults / f"{point}.{pipeline_id}").write_text(action)
 
     @property
     def printed_to(self) -> Path:

@@ -5,15 +5,14 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from uuid import UUID
+from uuid import uuid4
 
+import httpx
 import psutil
 import pytest
 from live_platform import LivePlatform, Watch, alive, eventually
 from postgres_server import PostgresServer
-
-from headrace.service.platform import Platform
-from headrace.service.runs import Runs
+from warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -80,13 +79,49 @@ def test_runs_whose_workers_are_killed_or_hang_are_failed_and_publish_nothing(
     platform.call("POST", f"/pipelines/runs/{again}/cancel")
 
 
+def test_a_load_goes_on_after_its_worker_was_killed_and_one_that_was_committed_is_not_repeated(
+    platform: LivePlatform, warehouse: Warehouse
+) -> None:
+    loaded, committed = (
+        platform.create(point, warehouse.source(), warehouse.destination(table=f"{point}_{uuid4().hex}"))
+        for point in ("loaded", "committed")
+    )
+    platform.fault("loaded", loaded)
+    platform.fault("committed", committed)
+    runs = [platform.run(pipeline) for pipeline in (loaded, committed)]
+
+    ended = [platform.ended_run(run_id, seconds=2 * LOST_SECONDS) for run_id in runs]
+
+    assert [(run["status"], run["rows"]) for run in ended] == [("success", 2500)] * 2
+    assert [len(launches_of(platform, run_id)) for run_id in runs] == [2, 2]
+    orders = warehouse.rows("orders")
+    for pipeline, run_id, is_loaded_again in zip((loaded, committed), runs, (True, False), strict=True):
+        table = platform.call("GET", f"/pipelines/{pipeline}")["config"]["destination"]["config"]["table"]
+        assert warehouse.rows(table) == orders
+        lines = platform.api.get(f"/api/pipelines/runs/{run_id}/logs").text
+        assert "An earlier attempt has read the source" in lines
+        assert ("An earlier attempt has loaded the destination" in lines) is not is_loaded_again
+
+
 def test_a_run_that_a_service_stored_and_died_is_launched_once(platform: LivePlatform) -> None:
     pipeline = platform.create("Stored only", CREATURES)
+    platform.fault("triggered", pipeline)
 
-    platform.part("api").kill()
-    run_id = stored_run(platform, pipeline)  # as the service would have left it between the two
+    with pytest.raises(httpx.TransportError):
+        platform.api.post(f"/api/pipelines/{pipeline}/run")
 
     back(platform)
+    (run,) = platform.runs_of(pipeline)
+    assert platform.ended_run(run["id"])["status"] == "success"
+    assert len(launches_of(platform, run["id"])) == 1
+
+
+def test_a_launch_that_was_done_and_seemed_to_fail_is_not_done_again(platform: LivePlatform) -> None:
+    pipeline = platform.create("Launched in doubt", CREATURES)
+    platform.fault("launched", pipeline, "raise")
+
+    run_id = platform.run(pipeline)
+
     assert platform.ended_run(run_id)["status"] == "success"
     assert len(launches_of(platform, run_id)) == 1
 
@@ -211,12 +246,3 @@ def launches_of(platform: LivePlatform, run_id: str) -> list[str]:
     """Return the ids of all Dagster runs that were ever launched for a run."""
     results = platform.graphql(TAGGED, tag=run_id)["runs"]["results"]
     return [run["runId"] for run in results]
-
-
-def stored_run(platform: LivePlatform, pipeline_id: str) -> str:
-    """Store a pending run without telling anybody."""
-    opened = Platform.open(platform.settings)
-    try:
-        return str(Runs(opened, opened.owner()).trigger(UUID(pipeline_id)).id)
-    finally:
-        opened.close()

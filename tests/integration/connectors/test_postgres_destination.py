@@ -78,6 +78,8 @@ ARRIVALS = [
     (pa.array([0.1, float("nan")], pa.float32()), "real", ["0.1", "NaN"]),
     (pa.array([0.1, float("-inf")]), "double precision", ["0.1", "-Infinity"]),
     (pa.array([Decimal("-1.50"), None], pa.decimal128(38, 9)), "numeric(38,9)", ["-1.500000000", None]),
+    (pa.array([Decimal("-1.50"), None], pa.decimal64(18, 2)), "numeric(18,2)", ["-1.50", None]),
+    (pa.array([Decimal("9.9"), None], pa.decimal32(2, 1)), "numeric(2,1)", ["9.9", None]),
     (pa.array([Decimal("0.0001"), None], pa.decimal128(4, 4)), "numeric(4,4)", ["0.0001", None]),
     (pa.array([Decimal("9" * 40 + ".5"), None], pa.decimal256(50, 2)), "numeric(50,2)",
      ["9" * 40 + ".50", None]),

@@ -59,6 +59,7 @@ def read(path: Path, stream: str, **changes: Any) -> tuple[pa.Table, list[Any]]:
 
 ARRIVALS = [
     (pa.array([2**64 - 1], pa.uint64()), "UBIGINT", "18446744073709551615"),
+    (pa.array([Decimal("-1.50")], pa.decimal64(18, 2)), "DECIMAL(18,2)", "-1.50"),
     (pa.array([Decimal("1.5")], pa.decimal128(38, 9)), "DECIMAL(38,9)", "1.500000000"),
     (pa.array(["a\0b"]), "VARCHAR", "a\0b"),
     (pa.array([dt.timedelta(days=1, microseconds=5)]), "INTERVAL", "24:00:00.000005"),
