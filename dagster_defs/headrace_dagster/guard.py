@@ -65,6 +65,8 @@ class Guard:
             scope[READ_ONLY_SCOPE] = role is Role.VIEWER
             if scope["type"] == "http" and scope["method"] == "POST":
                 receive = _again(await _checked_body(receive, reads_only=role is Role.VIEWER))
+            elif scope["type"] == "websocket":
+                receive = _subscribing(receive, send)
         except Refused as refused:
             await self._refuse(refused, connection, receive, send)
             return
@@ -151,11 +153,39 @@ async def _checked_body(receive: Receive, *, reads_only: bool) -> bytes:
     return bytes(body)
 
 
+def _subscribing(receive: Receive, send: Send) -> Receive:
+    """Close the socket at a message that would start anything but a subscription or a query."""
+
+    async def checked() -> Message:
+        message = await receive()
+        if message["type"] == "websocket.receive" and not _subscribes(message.get("text") or ""):
+            await send({"type": "websocket.close", "code": 1008, "reason": "Mutations take POST."})
+            return {"type": "websocket.disconnect", "code": 1008}
+        return message
+
+    return checked
+
+
+def _subscribes(text: str) -> bool:
+    try:
+        told = json.loads(text)
+        return told["type"] != "start" or _is_without_mutation(told["payload"]["query"])
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
 def _only_reads(body: bytes) -> bool:
+    try:
+        return _is_without_mutation(json.loads(body)["query"])
+    except (ValueError, LookupError, TypeError):
+        return False
+
+
+def _is_without_mutation(query: str) -> bool:
     """Whether the document holds no mutation, whichever of its operations is asked for."""
     try:
-        document = parse(json.loads(body)["query"])
-    except (GraphQLError, ValueError, LookupError, TypeError):
+        document = parse(query)
+    except (GraphQLError, TypeError):
         return False
     return not any(
         isinstance(node, OperationDefinitionNode) and node.operation is OperationType.MUTATION
