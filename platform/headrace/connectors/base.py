@@ -12,9 +12,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from inspect import get_annotations
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from headrace.errors import HeadraceError
 
@@ -141,6 +150,34 @@ class Section(BaseModel):
 
     address_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that decide where secrets are sent: a masked secret is not kept when one of them changes."""
+
+    takes_references: ClassVar[bool] = True
+    """Whether a value may be a reference: it is then checked in the run's worker, which resolves it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # Pydantic allows no validator where it tells the members of a union apart, which is by `type` here.
+        own = [name for name in get_annotations(cls) if name != "type"]
+        if own and cls.takes_references:
+            validator = field_validator(*own, mode="wrap", check_fields=False)(classmethod(_or_reference))
+            # Under a name of its own, so that it stands outside the validators of the class itself.
+            setattr(cls, f"_or_reference_{cls.__name__}", validator)
+
+
+def _or_reference(
+    cls: type[Section], value: Any, check: ValidatorFunctionWrapHandler, info: ValidationInfo
+) -> Any:
+    """Let a reference pass where its text is no valid value: only what it stands for can be judged."""
+    try:
+        return check(value)
+    except ValidationError:
+        from headrace.connectors.references import refers  # here, since it stands on this module
+
+        declared = cls.model_fields[str(info.field_name)].annotation
+        is_secret = SecretStr in (declared, *get_args(declared))
+        if isinstance(value, str) and refers(value, is_secret=is_secret):
+            return SecretStr(value) if is_secret else value
+        raise
 
 
 class Connector(Section):

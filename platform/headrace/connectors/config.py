@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -85,12 +85,16 @@ class _SourceKeys(BaseModel):
 class _DestinationKeys(Section):
     """The keys of `destination`."""
 
+    takes_references: ClassVar[bool] = False
+
     name: str = Field(min_length=1)
     config: dict[str, Any] = Field({})
 
 
 class _Document(Section):
     """The top level. What lies in `source` and `destination` is checked apart: no fault hides another."""
+
+    takes_references: ClassVar[bool] = False
 
     name: str = Field(min_length=1, max_length=200)
     source: dict[str, Any]

@@ -87,8 +87,18 @@ class Resolver:
 
     def _value(self, reference: str) -> str:
         if reference not in self._values:
-            self._values[reference] = self._provider(reference).value(reference)
+            self._values[reference] = self._asked(reference)
         return self._values[reference]
+
+    def _asked(self, reference: str) -> str:
+        try:
+            return self._provider(reference).value(reference)
+        except ReferenceUnresolved:
+            raise
+        except Exception as error:  # of a package's provider: its text may hold the value
+            raise ReferenceUnresolved(
+                reference, f"its provider stopped with {type(error).__name__}."
+            ) from None
 
     def _provider(self, reference: str) -> Provider:
         scheme = reference.partition("://")[0]

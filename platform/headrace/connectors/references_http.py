@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import urllib3
 
@@ -10,8 +11,14 @@ from headrace.connectors.references import ReferenceUnreachable, ReferenceUnreso
 
 _TIMEOUT = urllib3.Timeout(connect=5, read=15)
 _RETRIES = urllib3.Retry(
-    total=2, redirect=0, backoff_factor=0.3, status_forcelist=(429, 500, 502, 503, 504), raise_on_status=False
+    total=2,
+    allowed_methods=None,
+    backoff_factor=0.3,
+    status_forcelist=(429, 500, 502, 503, 504),
+    raise_on_status=False,
+    respect_retry_after_header=False,  # a run waits for its secrets for seconds, not for an hour
 )
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LARGEST = 1024 * 1024  # bytes of an answer
 
 
@@ -24,14 +31,13 @@ def ask(
     """
     try:
         with urllib3.PoolManager(timeout=_TIMEOUT, retries=_RETRIES) as pool:
-            method, fields = ("POST", dict(form)) if form is not None else ("GET", None)
             answer = pool.request(
-                method,
+                "GET" if form is None else "POST",
                 url,
-                headers=dict(headers),
-                fields=fields,
-                encode_multipart=False,
+                headers={**headers, **({} if form is None else _FORM)},
+                body=None if form is None else urlencode(form),
                 preload_content=False,
+                redirect=False,  # the headers hold the credential
             )
             content = answer.read(_LARGEST)
             answer.release_conn()

@@ -39,7 +39,8 @@ class FileProvider(Provider):
     def value(self, reference: str) -> str:
         """Return the file's text without the line ends at its end."""
         folder = self.settings.references
-        path = Path(os.path.realpath(folder / unquote(reference.removeprefix("file://"))))
+        name = unquote(reference.removeprefix("file://")).replace("\0", "\ufffd")
+        path = Path(os.path.realpath(folder / name))
         if not path.is_relative_to(folder):  # also where a link in the folder leads out of it
             raise ReferenceUnresolved(reference, f"pipelines may read files in {folder} only.")
         try:

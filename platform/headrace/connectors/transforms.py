@@ -118,6 +118,8 @@ class Hashing(Section):
 class Columns(Section):
     """What becomes of whole columns. Every name is the one that a column has before this step."""
 
+    takes_references: ClassVar[bool] = False
+
     select: Names | None = Field(None, description="The columns to keep; all when absent.")
     exclude: Names | None = Field(None, description="The columns to leave out.")
     hash: Hashing | None = None
@@ -147,6 +149,7 @@ class Columns(Section):
 class Transform(Section):
     """One step over the records: code in Python, a query, or what becomes of columns."""
 
+    takes_references: ClassVar[bool] = False
     address_fields: ClassVar[tuple[str, ...]] = ("label",)
 
     label: str = Field(min_length=1, max_length=100, description="What the log calls the step.")

@@ -164,7 +164,7 @@ class _Run:
             bytes=extracted,
             output_size=output.size,
             schema=output.schema,
-            location=location,
+            location=self.masking.mask(location),
             cursor=cursor,
             state_version=self.state_version,
             preview=_preview(output),

@@ -345,3 +345,16 @@ def test_a_copy_takes_no_other_field(client, create):
 
     assert response.status_code == 422
     assert faults(response) == {"/enabled": "field.unknown"}
+
+
+def test_references_are_stored_and_returned_as_they_are(client, client_with_role, create, monkeypatch):
+    monkeypatch.setenv("PIPELINE_PASSWORD", "hunter2-hunter2")
+    source = DATABASE_CONFIG["source"] | {
+        "password": "env://PIPELINE_PASSWORD",
+        "host": "${env://PIPELINE_HOST}",
+    }
+    config = DATABASE_CONFIG | {"source": source}
+    created = create(config=config)
+
+    for reader in (client, client_with_role("viewer")):
+        assert reader.get(f"/api/pipelines/{created['id']}").json()["config"] == config
