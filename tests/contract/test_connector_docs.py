@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from headrace.connectors.base import ReadRequest
 from headrace.connectors.config import parse_config
+from headrace.connectors.file import FileDestination
 from headrace.connectors.files import FilesSource
 from headrace.connectors.http_limits import Limits
 from headrace.connectors.hubspot import HubspotSource, Properties
@@ -29,6 +30,7 @@ KEYS: dict[str, list[type[BaseModel]]] = {
         *(Auto, Cursor, PageNumber, Offset, HeaderLink, JsonLink),
     ],
     "hubspot.md": [HubspotSource, Properties],
+    "file.md": [FileDestination],
     "files.md": [FilesSource, S3Storage, GcsStorage, AzureStorage],
     "mysql.md": [MySQLSource, MySQLDestination],
 }

@@ -3,6 +3,7 @@
 The promises are those of headrace.conformance, which any connector's author runs as well.
 """
 
+import csv
 import gzip
 import json
 import logging
@@ -50,6 +51,7 @@ from headrace.connectors.postgres import PostgresDestination, PostgresSource
 from headrace.connectors.python import PythonSource
 from headrace.connectors.rest import RestSource
 from headrace.connectors.sqlite import SQLiteDestination, SQLiteSource
+from headrace.connectors.storage import store_url
 
 ROWS = pa.table({"id": [1, 2, 3], "name": ["a", None, "c\u00e9"], "size": [1.5, None, -2.0]})
 _THINGS = (
@@ -213,18 +215,77 @@ def _gbif_search(folder: Path, request: pytest.FixtureRequest) -> Case:
 
 
 def _parquet_file(folder: Path, request: pytest.FixtureRequest) -> Case:
-    def rows(table: str) -> list[dict[str, Any]]:
-        return pq.read_table(folder / f"{table}.parquet").to_pylist()
-
-    return DestinationCase(connector=FileDestination(path=str(folder)), rows=rows)
+    return _local_files(folder, format="parquet")
 
 
 def _json_file(folder: Path, request: pytest.FixtureRequest) -> Case:
-    return DestinationCase(connector=FileDestination(path=str(folder), format="jsonl"))
+    return _local_files(folder, format="jsonl")
 
 
 def _csv_file(folder: Path, request: pytest.FixtureRequest) -> Case:
-    return DestinationCase(connector=FileDestination(path=str(folder), format="csv"))
+    return _local_files(folder, format="csv")
+
+
+def _partitioned_files(folder: Path, request: pytest.FixtureRequest) -> Case:
+    return _local_files(folder, format="jsonl", partition_by="id")
+
+
+def _local_files(folder: Path, **config: Any) -> Case:
+    destination = FileDestination.model_validate({"path": str(folder), **config})
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        return _rows_of(table, {name: (folder / name).read_bytes() for name in names})
+
+    return DestinationCase(connector=destination, rows=rows)
+
+
+def _file_in_s3(folder: Path, request: pytest.FixtureRequest) -> Case:
+    server: S3Server = request.getfixturevalue("s3_server")
+    return _stored_files(f"s3://{server.fresh_bucket()}/out", server.storage())
+
+
+def _partitions_in_s3(folder: Path, request: pytest.FixtureRequest) -> Case:
+    server: S3Server = request.getfixturevalue("s3_server")
+    return _stored_files(f"s3://{server.fresh_bucket()}", server.storage(), partition_by="id", format="jsonl")
+
+
+def _file_in_gcs(folder: Path, request: pytest.FixtureRequest) -> Case:
+    return _stored_files(f"gs://{BUCKET}/out", gcs_storage(_entered(run_gcs(), request)))
+
+
+def _file_in_azure(folder: Path, request: pytest.FixtureRequest) -> Case:
+    return _stored_files(f"az://{BUCKET}/out", azure_storage(_entered(run_azure(), request)))
+
+
+def _stored_files(path: str, storage: dict[str, Any], **config: Any) -> Case:
+    destination = FileDestination.model_validate({"path": path, "storage": storage, **config})
+    url = store_url(path)
+
+    def rows(table: str) -> list[dict[str, Any]]:
+        assert destination.storage is not None
+        with object_store.opened(destination.storage, url.bucket) as store:
+            keys = [found.key for found in store.list(url.key)]
+            return _rows_of(table, {key.removeprefix("out/"): store.read(key) for key in keys})
+
+    return DestinationCase(connector=destination, rows=rows)
+
+
+def _rows_of(table: str, files: dict[str, bytes]) -> list[dict[str, Any]]:
+    """Every row that a reader of all files of a table finds."""
+    found: list[dict[str, Any]] = []
+    for name, content in files.items():
+        if name.partition("/")[0].partition(".")[0] != table:
+            continue
+        named = dict(part.split("=") for part in name.split("/") if "=" in part)
+        if name.endswith(".parquet"):
+            rows = pq.read_table(pa.BufferReader(content)).to_pylist()
+        elif name.endswith(".csv"):
+            rows = list(csv.DictReader(content.decode().splitlines()))
+        else:
+            rows = [json.loads(line) for line in content.splitlines()]
+        found += [row | named for row in rows]
+    return found
 
 
 def _log(folder: Path, request: pytest.FixtureRequest) -> Case:
@@ -315,7 +376,8 @@ SOURCES: list[Build] = [
     _rest_api, _hubspot_account, _notion_workspace, _pokeapi, _gbif_search,
 ]  # fmt: skip
 DESTINATIONS: list[Build] = [
-    _parquet_file, _json_file, _csv_file, _log, _duckdb_file, _sqlite_file, _postgres_schema,
+    _parquet_file, _json_file, _csv_file, _partitioned_files, _file_in_s3, _partitions_in_s3, _file_in_gcs,
+    _file_in_azure, _log, _duckdb_file, _sqlite_file, _postgres_schema,
     _mysql_database, _bigquery_dataset,
 ]  # fmt: skip
 CONNECTORS: list[type[Connector]] = [

@@ -37,8 +37,9 @@ class _NoLongerOurs(Exception):
 class _Table:
     """One table of a case and the loads into it."""
 
-    def __init__(self, case: DestinationCase, folder: Path) -> None:
+    def __init__(self, case: DestinationCase, folder: Path, *, grows: bool = False) -> None:
         self._case = case
+        self._grows = grows
         self._folder = folder
         self.name = f"conformance_{uuid4().hex[:8]}"
         self.pipeline_id = str(uuid4())
@@ -52,7 +53,12 @@ class _Table:
         path = self._folder / f"{uuid4().hex}.parquet"
         pq.write_table(rows, path)
         output = Output(path=path, schema=rows.schema, rows=rows.num_rows, size=path.stat().st_size)
-        usual: dict[str, Any] = {"table": self.name, "pipeline_id": self.pipeline_id, "load_id": uuid4().hex}
+        usual: dict[str, Any] = {
+            "table": self.name,
+            "incremental": self._grows,
+            "pipeline_id": self.pipeline_id,
+            "load_id": uuid4().hex,
+        }
         return LoadRequest(output=output, **(usual | changes))
 
     def require_refused(
@@ -115,7 +121,7 @@ def odd_columns_are_taken(case: DestinationCase, folder: Path) -> None:
 def a_schema_may_grow(case: DestinationCase, folder: Path) -> None:
     """What is added may have a new column, lack one, and hold wider numbers."""
     _require_disposition(case, "append")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     table.load(pa.table({"id": pa.array([1], pa.int32()), "old": ["x"]}))
 
     table.load(pa.table({"id": pa.array([2**40], pa.int64()), "new": [1.5]}), disposition="append")
@@ -126,7 +132,7 @@ def a_schema_may_grow(case: DestinationCase, folder: Path) -> None:
 def what_does_not_fit_is_refused_by_the_column_s_name(case: DestinationCase, folder: Path) -> None:
     """A column that cannot hold old and new values both is named; nothing is converted with a loss."""
     _require_disposition(case, "append")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     table.load(_ROWS)
 
     table.require_refused("size", SchemaConflict, pa.table({"id": [4], "size": [b"\xff"]}), "append")
@@ -138,7 +144,7 @@ def a_frozen_schema_is_kept(case: DestinationCase, folder: Path) -> None:
     """Under `freeze` a load makes the table; later ones are refused by the column's name, or fit."""
     if "freeze" not in case.connector.schema_contracts:
         raise NotApplicable("the destination keeps no table whose schema could be held to")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     table.load(_ROWS, schema_contract="freeze", cursor=1)
 
     for disposition in case.connector.dispositions:
@@ -158,10 +164,10 @@ def a_frozen_schema_is_kept(case: DestinationCase, folder: Path) -> None:
 def appended_rows_are_added(case: DestinationCase, folder: Path) -> None:
     """`append` keeps what was there."""
     _require_disposition(case, "append")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     table.load(_ROWS)
 
-    table.load(pa.table({"id": [4]}), disposition="append")
+    table.load(pa.table({"id": [4], "name": ["d"]}), disposition="append")
 
     table.require_ids(1, 2, 3, 4)
 
@@ -169,7 +175,7 @@ def appended_rows_are_added(case: DestinationCase, folder: Path) -> None:
 def merged_rows_replace_those_of_their_key(case: DestinationCase, folder: Path) -> None:
     """`merge` has one row for each key."""
     _require_disposition(case, "merge")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     table.load(_ROWS)
 
     table.load(pa.table({"id": [3, 4], "name": ["new", "d"]}), disposition="merge", primary_key=("id",))
@@ -180,7 +186,7 @@ def merged_rows_replace_those_of_their_key(case: DestinationCase, folder: Path) 
 def a_load_that_is_repeated_adds_nothing(case: DestinationCase, folder: Path) -> None:
     """A worker that died right after its commit may load again: under the same id, once is enough."""
     _require_disposition(case, "append")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     load_id = uuid4().hex
 
     for _ in range(2):
@@ -210,7 +216,7 @@ def a_run_that_was_lost_publishes_nothing(case: DestinationCase, folder: Path) -
 def the_cursor_is_kept_with_the_data(case: DestinationCase, folder: Path) -> None:
     """The last load's id and cursor come back, for this pipeline only."""
     _require_disposition(case, "append")
-    table = _Table(case, folder)
+    table = _Table(case, folder, grows=True)
     require(case.connector.last_load(table.pipeline_id) is None, "There is a load before the first.")
 
     table.load(_ROWS, load_id="load-1", cursor={"at": 3})

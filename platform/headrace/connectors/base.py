@@ -262,6 +262,7 @@ class LoadRequest:
     output: Output
     table: str  # the table's name when the destination's configuration gives none
     disposition: WriteDisposition = "replace"
+    incremental: bool = False  # later loads add to this one, whatever its disposition
     primary_key: tuple[str, ...] = ()
     pipeline_id: str
     load_id: str  # the run's id

@@ -1,32 +1,29 @@
-"""A file on the worker's machine, replaced as one."""
+"""Files as a destination: on the worker's machine or in an object store."""
 
-import os
-import shutil
-from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal
+from __future__ import annotations
 
-from pydantic import AliasChoices, Field
+from typing import ClassVar, Literal
 
-from headrace.connectors.base import (
-    Destination,
-    LoadRequest,
-    LoadResult,
-    Output,
-    Rejected,
-    WriteDisposition,
-)
-from headrace.connectors.rendering import flat, json_lines
+from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from headrace.connectors.base import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition
+from headrace.connectors.storage import Storage, is_store_url, storage_for, store_url
 
 
 class FileDestination(Destination):
-    """One file a stream: Parquet, JSON lines or CSV."""
+    """Parquet, JSON lines or CSV: one file for a stream that is replaced, a folder for one that grows."""
 
     name: ClassVar[str] = "file"
     title: ClassVar[str] = "File"
-    summary: ClassVar[str] = "A Parquet, JSON lines or CSV file on the worker's machine."
-    dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace",)
+    summary: ClassVar[str] = "Parquet, JSON lines or CSV files: local, in S3, GCS and Azure; partitioned."
+    dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace", "append")
 
-    path: str = Field(".", min_length=1, description="Folder of the file; made when it is missing.")
+    path: str = Field(
+        ".",
+        min_length=1,
+        description="Folder of the files, made when it is missing; or s3://bucket/folder, gs://..., az://...",
+    )
     format: Literal["parquet", "jsonl", "csv"] = Field("parquet", description="How the rows are written.")
     file_name: str | None = Field(
         None,
@@ -35,63 +32,54 @@ class FileDestination(Destination):
         description="Name without its ending; the stream's name when absent.",
         validation_alias=AliasChoices("file_name", "destination_id"),
     )
+    partition_by: tuple[str, ...] = Field(
+        (), max_length=5, description="Columns whose values name folders, as in country=DE/day=2024-01-31."
+    )
+    storage: Storage | None = Field(
+        None, description="The object store that `path` is in, and the credentials for it."
+    )
+
+    @field_validator("partition_by", mode="before")
+    @classmethod
+    def _one_text_is_a_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("partition_by")
+    @classmethod
+    def _no_column_twice(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(columns)) < len(columns):
+            raise PydanticCustomError("repeated", "A column is named twice.")
+        return columns
+
+    @model_validator(mode="after")
+    def _require_fitting_storage(self) -> FileDestination:
+        if "://" in self.path and not is_store_url(self.path):
+            raise PydanticCustomError("scheme_unsupported", "A URL begins with s3, gs or az.")
+        storage_for([self.path], self.storage)
+        if is_store_url(self.path) and set(store_url(self.path).key) & set("*?["):
+            raise PydanticCustomError("store_url", "The folder to write to is no pattern.")
+        return self
 
     def check(self) -> str:
-        """Say where files will be written. Raises Rejected when the folder cannot be written to."""
-        folder = self._folder()
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise Rejected(f"The folder {folder} cannot be written to.")
-        return f"Files are written into {folder}."
+        """Say where files will be written. Raises ConnectorError when the folder or bucket cannot be used."""
+        from headrace.connectors.file_folder import opened
+
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            folder.check()
+            return f"Files are written into {folder.location('').rstrip('/')}."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Write the file beside its final name, then rename it over what was there."""
-        target = self._folder() / f"{self.file_name or _safe(request.table)}.{self.format}"
-        unfinished = target.with_name(f".{target.name}.{_safe(request.load_id)}.unfinished")
-        try:
-            with unfinished.open("wb") as file:
-                _WRITERS[self.format](request.output, file)
-                file.flush()
-                os.fsync(file.fileno())
-            request.before_commit()
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        return LoadResult(rows=request.output.rows, location=str(target))
+        """Replace the stream's file, or add to its folder; see `file_load`."""
+        from headrace.connectors.file_folder import opened
+        from headrace.connectors.file_load import load
 
-    def _folder(self) -> Path:
-        folder = Path(self.path).expanduser().absolute()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Rejected(f"The folder {folder} cannot be made: {error.strerror}.") from None
-        return folder
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            return load(folder, self, request)
 
+    def last_load(self, pipeline_id: str) -> Loaded | None:
+        """Return what the record of the pipeline's folder holds; a single file has none."""
+        from headrace.connectors.file_folder import opened
+        from headrace.connectors.file_load import last_load
 
-def _write_parquet(output: Output, file: BinaryIO) -> None:
-    with output.path.open("rb") as source:
-        shutil.copyfileobj(source, file, 1024 * 1024)
-
-
-def _write_json_lines(output: Output, file: BinaryIO) -> None:
-    for batch in output.batches():
-        file.write(json_lines(batch))
-
-
-def _write_csv(output: Output, file: BinaryIO) -> None:
-    import pyarrow as pa
-    from pyarrow import csv
-
-    empty = pa.RecordBatch.from_pylist([], schema=output.schema)
-    if not output.schema.names:
-        return
-    with csv.CSVWriter(file, flat(empty).schema) as writer:
-        for batch in output.batches():
-            writer.write_batch(flat(batch))
-
-
-_WRITERS = {"parquet": _write_parquet, "jsonl": _write_json_lines, "csv": _write_csv}
-
-
-def _safe(name: str) -> str:
-    """A name that stays inside its folder, for whatever a stream or a run is called."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".")[:150] or "stream"
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            return last_load(folder, pipeline_id)

@@ -270,6 +270,7 @@ class _Run:
             output=output,
             table=self.config.stream,
             disposition=disposition,
+            incremental=stream is not None,
             primary_key=keys,
             pipeline_id=self.job.pipeline_id,
             load_id=self.job.run_id,

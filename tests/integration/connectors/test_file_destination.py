@@ -1,0 +1,255 @@
+"""Files as a destination: partitions that others can read, sets that grow, and what a kill leaves."""
+
+import json
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from outputs import request_for
+from pydantic import ValidationError
+from s3_server import S3Server
+
+from headrace.connectors import object_store
+from headrace.connectors.base import Rejected, SchemaConflict
+from headrace.connectors.file import FileDestination
+
+ITEMS = pa.table({
+    "id": [1, 2, 3, 4, 5],
+    "country": ["DE", "F/R", None, "DE", ".."],
+    "day": [date(2024, 1, 31), date(2024, 1, 31), date(2024, 2, 1), None, date(2024, 1, 31)],
+})  # fmt: skip
+_KILLED = """
+import json, os, sys
+from pathlib import Path
+import pyarrow as pa
+from outputs import request_for
+from headrace.connectors import file_folder
+from headrace.connectors.file import FileDestination
+
+config, stage, load_id, disposition, folder = json.loads(sys.argv[1])
+calls = []
+def before_commit():
+    calls.append(1)
+    if stage == "before the record" and len(calls) == 2:
+        os._exit(9)
+for kind in (file_folder.LocalFolder, file_folder.StoreFolder):
+    def delete(self, names, own=kind.delete):
+        names = list(names)
+        if stage == "after the record" and names:
+            os._exit(9)
+        own(self, names)
+    kind.delete = delete
+rows = pa.table({"id": [4, 5], "part": ["a", "b"]})
+FileDestination.model_validate(config).load(
+    request_for(rows, Path(folder), load_id=load_id, disposition=disposition, incremental=True,
+                cursor=5, before_commit=before_commit)
+)
+"""
+
+
+def load(folder: Path, work: Path, rows: pa.Table = ITEMS, /, **changes: Any) -> FileDestination:
+    config = {name: changes.pop(name) for name in ("format", "partition_by") if name in changes}
+    destination = FileDestination.model_validate({"path": str(folder), **config})
+    destination.load(request_for(rows, work, **changes))
+    return destination
+
+
+@pytest.fixture
+def work(tmp_path):
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize(("form", "reader"), [("parquet", "parquet"), ("csv", "csv"), ("jsonl", "json")])
+def test_partitions_are_read_by_others_with_the_values_of_their_folders(out, work, form, reader):
+    load(out, work, format=form, partition_by=["country", "day"])
+
+    with duckdb.connect() as connection:
+        rows = connection.sql(
+            f"FROM read_{reader}('{out}/items/**/*.{form}', hive_partitioning = true,"
+            " hive_types = {'country': VARCHAR, 'day': DATE}) SELECT id, country, day ORDER BY id"
+        ).fetchall()
+    assert rows == list(zip(*(column.to_pylist() for column in ITEMS.columns), strict=True))
+    assert (out / "items" / "country=F%2FR" / "day=2024-01-31").is_dir()
+    assert (out / "items" / "country=__HIVE_DEFAULT_PARTITION__").is_dir()
+
+
+def test_values_that_name_folders_are_written_as_others_write_them(out, work):
+    moment = datetime(2024, 1, 31, 10, 0, tzinfo=UTC)
+    rows = pa.table({"id": [1], "flag": [True], "at": [moment], "n": [-5], "text": ["a b=%\u00e9"]})
+
+    load(out, work, rows, partition_by=["flag", "at", "n", "text"])
+
+    (path,) = (out / "items").rglob("*.parquet")
+    assert path.relative_to(out / "items").parts[:-1] == (
+        "flag=true", "at=2024-01-31T10%3A00%3A00%2B00%3A00", "n=-5", "text=a b%3D%25%C3%A9",
+    )  # fmt: skip
+    assert pq.read_schema(path).names == ["id"]
+
+
+def test_many_partitions_take_few_open_files_and_lose_no_row(out, work):
+    rows = pa.table({"id": range(200_000), "part": [number * 7919 % 500 for number in range(200_000)]})
+
+    load(out, work, rows, partition_by=["part"])
+
+    with duckdb.connect() as connection:
+        found = connection.sql(
+            f"FROM read_parquet('{out}/items/**/*.parquet', hive_partitioning = true)"
+            " SELECT count(*), count(DISTINCT id), sum((id * 7919 % 500 <> part)::INT)"
+        ).fetchall()
+    assert found == [(200_000, 200_000, 0)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "detail"),
+    [
+        (ITEMS, ["nothing"], "no column 'nothing'"),
+        (ITEMS, ["id", "country", "day"], "nothing is left"),
+        (pa.table({"id": [1], "list": [[1]]}), ["list"], "list"),
+        (pa.table({"id": [1], "part": ["x" * 300]}), ["part"], "too long"),
+        (pa.table({"id": range(10_001), "part": range(10_001)}), ["part"], "more than 10,000"),
+    ],
+)
+def test_rows_that_cannot_be_partitioned_are_refused_and_nothing_is_published(
+    out, work, rows, columns, detail
+):
+    with pytest.raises(Rejected, match=detail):
+        load(out, work, rows, partition_by=columns)
+
+    assert not list(out.rglob("*"))
+
+
+def test_no_name_leads_out_of_the_folder(out, work):
+    odd = {"table": "../../stream", "load_id": "../load", "pipeline_id": "../pipeline"}
+    destination = load(out, work, **odd, disposition="append")
+
+    assert destination.last_load("../pipeline").load_id == "../load"
+    assert {path.parent for path in work.parent.rglob("*") if path.is_file()} == {
+        work, out / "_headrace", out / "_.._stream",
+    }  # fmt: skip
+
+
+def test_what_readers_cannot_put_together_is_refused_by_the_column_s_name(out, work):
+    load(out, work, pa.table({"a": [1], "b": ["x"]}), disposition="append", load_id="1")
+    load(out, work, pa.table({"a": ["x"], "b": [2.5]}), disposition="append", load_id="2")
+
+    load(out, work, pa.table({"c": [1.5]}), disposition="append", load_id="3")
+    with pytest.raises(SchemaConflict, match="'c'"):
+        load(out, work, pa.table({"c": [date(2024, 1, 1)]}), disposition="append", load_id="4")
+
+
+def test_two_pipelines_of_one_folder_leave_each_other_s_files_alone(out, work):
+    load(out, work, pipeline_id="one", incremental=True)
+    load(out, work, pipeline_id="two", incremental=True)
+    load(out, work, ITEMS.slice(0, 1), pipeline_id="two", incremental=True)
+
+    assert sorted(pq.read_table(path).num_rows for path in (out / "items").iterdir()) == [1, 5]
+
+
+def test_a_record_that_somebody_damaged_is_no_reason_to_start_over(out, work):
+    destination = load(out, work, disposition="append")
+    (out / "_headrace" / "pipeline-1.json").write_text("{}")
+
+    with pytest.raises(Rejected, match="remove it"):
+        destination.last_load("pipeline-1")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_as_one(tmp_path, work):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(Rejected):
+        load(tmp_path / "file" / "out", work)
+    with pytest.raises(Rejected):
+        FileDestination(path=str(tmp_path / "file" / "out")).check()
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"path": "ftp://host/out"},
+        {"path": "s3://bucket/*"},
+        {"path": "az://container/out"},
+        {"path": "/data", "storage": {"type": "s3"}},
+        {"path": "/data", "partition_by": ["a", "a"]},
+        {"path": "/data", "file_name": "../x"},
+    ],
+)
+def test_a_configuration_that_leads_nowhere_is_refused(config):
+    with pytest.raises(ValidationError):
+        FileDestination.model_validate(config)
+
+
+@pytest.fixture(params=["local", "s3"])
+def config(request: pytest.FixtureRequest, out: Path) -> dict[str, Any]:
+    """A destination partitioned by `part`, of each kind of folder."""
+    if request.param == "local":
+        return {"path": str(out), "partition_by": ["part"]}
+    server: S3Server = request.getfixturevalue("s3_server")
+    path = f"s3://{server.fresh_bucket()}/out"
+    return {"path": path, "partition_by": ["part"], "storage": server.storage()}
+
+
+def ids(config: dict[str, Any], work: Path) -> list[int]:
+    """The ids in all files that a reader finds below the table's folder."""
+    destination = FileDestination.model_validate(config)
+    if destination.storage is None:
+        files = list((Path(config["path"]) / "items").rglob("*.parquet"))
+    else:
+        files = []
+        with object_store.opened(destination.storage, config["path"].split("/")[2]) as store:
+            for number, found in enumerate(store.list("out/items")):
+                files.append(work / f"copy-{number}")
+                files[-1].write_bytes(store.read(found.key))
+    return sorted(number for path in files for number in pq.read_table(path)["id"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    ("stage", "disposition"),
+    [("before the record", "append"), ("before the record", "replace"), ("after the record", "replace")],
+)
+def test_a_load_that_was_killed_is_made_whole_by_its_retry_or_by_the_next_one(
+    config, work, stage, disposition
+):
+    destination = FileDestination.model_validate(config)
+    first = pa.table({"id": [1, 2, 3], "part": ["a", "b", None]})
+    destination.load(request_for(first, work, load_id="first", incremental=True, cursor=3))
+
+    arguments = json.dumps([config, stage, "killed", disposition, str(work)])
+    killed = subprocess.run(
+        [sys.executable, "-c", _KILLED, arguments], cwd=Path(__file__).parents[2], check=False, timeout=60
+    )
+
+    assert killed.returncode == 9
+    committed = stage == "after the record"
+    last = destination.last_load("pipeline-1")
+    assert (last.load_id, last.cursor) == (("killed", 5) if committed else ("first", 3))
+
+    again = pa.table({"id": [4, 5], "part": ["a", "b"]})
+    old = [] if disposition == "replace" else [1, 2, 3]
+    for load_id in ("killed", "killed", "next"):
+        changes = {"load_id": load_id, "disposition": disposition, "incremental": True, "cursor": 5}
+        destination.load(request_for(again, work, **changes))
+        added = [4, 4, 5, 5] if load_id == "next" and disposition == "append" else [4, 5]
+        assert ids(config, work) == [*old, *added]
+
+
+def test_the_next_load_removes_what_a_killed_one_left(config, work):
+    destination = FileDestination.model_validate(config)
+    arguments = json.dumps([config, "before the record", "killed", "append", str(work)])
+    subprocess.run([sys.executable, "-c", _KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
+    assert ids(config, work) == [4, 5]
+
+    rows = pa.table({"id": [6], "part": ["a"]})
+    destination.load(request_for(rows, work, load_id="next", disposition="append"))
+    assert ids(config, work) == [6]
