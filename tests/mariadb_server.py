@@ -1,5 +1,7 @@
 """A real MariaDB server for the tests, where the system has one: no wheel brings it."""
 
+import datetime as dt
+import ipaddress
 import os
 import shutil
 import socket
@@ -14,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 PASSWORD = "correct-horse-'\"battery"
 MISSING = "MariaDB is not installed: `apt-get install mariadb-server`, as .ci/run does"
@@ -30,6 +35,7 @@ class MariaDBServer:
 
     port: int
     socket: Path
+    certificate: Path  # which signs itself, for 127.0.0.1
     _numbers: Iterator[int]
 
     def fresh_database(self) -> dict[str, Any]:
@@ -64,11 +70,14 @@ def run_mariadb() -> Iterator[MariaDBServer]:
     folder = Path(tempfile.mkdtemp(prefix="headrace-mdb-"))
     try:
         _initialize(folder)
-        server = MariaDBServer(port=_free_port(), socket=folder / "s", _numbers=count(1))
+        server = MariaDBServer(
+            port=_free_port(), socket=folder / "s", certificate=_certify(folder), _numbers=count(1)
+        )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [
                     "mariadbd", "--no-defaults", *_as_root(), f"--datadir={folder / 'data'}", *_SETTINGS,
+                    f"--ssl-cert={server.certificate}", f"--ssl-key={folder / 'key.pem'}",
                     f"--port={server.port}", f"--socket={server.socket}", f"--pid-file={folder / 'pid'}",
                 ],
                 stdout=log, stderr=log,
@@ -93,6 +102,27 @@ def _initialize(folder: Path) -> None:
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(done.stdout + done.stderr)
+
+
+def _certify(folder: Path) -> Path:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "MariaDB of the tests")])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    no_password = serialization.NoEncryption()
+    pkcs8 = serialization.PrivateFormat.PKCS8
+    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, no_password))
+    (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    return folder / "certificate.pem"
 
 
 def _as_root() -> list[str]:

@@ -22,7 +22,7 @@ WHERE table_schema = DATABASE() AND index_name = 'PRIMARY'
 _COLUMNS = """
 SELECT column_name, data_type, column_type, numeric_precision, numeric_scale, datetime_precision,
     character_maximum_length, character_set_name, collation_name, is_nullable = 'YES',
-    extra LIKE '%GENERATED%' OR extra LIKE '%PERSISTENT%',
+    coalesce(generation_expression, '') <> '',
     extra <> '' OR coalesce(column_default, 'NULL') <> 'NULL', column_comment
 FROM information_schema.columns WHERE table_schema = DATABASE()
 """

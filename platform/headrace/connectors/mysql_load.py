@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+import pymysql
 
 from headrace.connectors.base import LoadRequest, Rejected
 from headrace.connectors.mysql_catalog import Table, tables
@@ -74,10 +76,34 @@ def load(connection: Connection, table: str, request: LoadRequest) -> None:
         execute(connection, f"DROP TABLE IF EXISTS {quoted(_old(table))}, {quoted(_stage(table))}")
         target = _target(connection, table)
         given = landings(request.output.schema, key)
-        if request.disposition == "replace" and given and _may_swap(connection, target, request):
-            _swap(connection, table, given, request, exists=target is not None)
-        else:
-            _add(connection, table, given, key, request, exists=target is not None)
+        with _stage_gone_on_failure(connection, table):
+            _publish(connection, table, target, given, key, request)
+
+
+def _publish(
+    connection: Connection,
+    table: str,
+    target: Table | None,
+    given: list[Landing],
+    key: tuple[str, ...],
+    request: LoadRequest,
+) -> None:
+    if request.disposition == "replace" and given and _may_swap(connection, target, request):
+        _swap(connection, table, given, request, exists=target is not None)
+    else:
+        _add(connection, table, given, key, request, exists=target is not None)
+
+
+@contextmanager
+def _stage_gone_on_failure(connection: Connection, table: str) -> Iterator[None]:
+    """Leave no staging table where the session lives on; where it does not, the next load finds it."""
+    try:
+        yield
+    except BaseException:
+        with suppress(pymysql.Error):
+            connection.rollback()
+            execute(connection, f"DROP TABLE IF EXISTS {quoted(_stage(table))}")
+        raise
 
 
 @contextmanager

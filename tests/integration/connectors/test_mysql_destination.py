@@ -96,7 +96,7 @@ def test_a_value_that_mysql_cannot_hold_is_refused_by_name(load: Loader, array: 
     with pytest.raises(Rejected, match="Column 'v'"):
         load(pa.table({"v": array}))
 
-    assert load.tables() <= {"_headrace_loads", mysql_load._stage("items")}
+    assert load.tables() == {"_headrace_loads"}
 
 
 def test_replace_append_and_merge(load: Loader) -> None:
@@ -252,7 +252,7 @@ class Stop(Exception):
 
 @pytest.mark.parametrize("disposition", ["replace", "append", "merge"])
 @pytest.mark.parametrize("hook", ["before_commit", "progress"])
-def test_a_load_that_is_stopped_publishes_nothing_and_the_next_one_cleans_up(
+def test_a_load_that_is_stopped_publishes_and_leaves_nothing(
     load: Loader, disposition: str, hook: str
 ) -> None:
     load({"id": [1]}, cursor=1)
@@ -265,7 +265,6 @@ def test_a_load_that_is_stopped_publishes_nothing_and_the_next_one_cleans_up(
 
     assert load.rows("SELECT * FROM items") == [(1,)]
     assert load.rows("SELECT `cursor` FROM _headrace_loads") == [("1",)]
-    load({"id": [3]})
     assert load.tables() == {"items", "_headrace_loads"}
 
 

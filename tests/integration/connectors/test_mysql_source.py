@@ -14,6 +14,7 @@ from headrace.connectors import addresses
 from headrace.connectors.addresses import ForbiddenAddress
 from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unauthorized, Unreachable, Unreadable
 from headrace.connectors.mysql import MySQLSource
+from headrace.connectors.mysql_connection import connected, execute, fetch
 
 Config = dict[str, Any]
 
@@ -242,17 +243,42 @@ def test_addresses_that_are_not_allowed_are_not_connected_to(
         MySQLSource(**mysql_config).check()
 
 
-def test_a_server_without_tls_is_refused_where_tls_is_required(mysql_config: Config) -> None:
-    assert MySQLSource(**mysql_config | {"tls": "prefer"}).check()
+@pytest.mark.parametrize(
+    ("tls", "knows_the_authority", "host", "works"),
+    [
+        ("prefer", False, "127.0.0.1", True),
+        ("require", False, "127.0.0.1", True),
+        ("verify-ca", True, "localhost", True),
+        ("verify-ca", False, "127.0.0.1", False),
+        ("verify-identity", True, "127.0.0.1", True),
+        ("verify-identity", True, "localhost", False),
+    ],
+)
+def test_a_connection_is_encrypted_and_the_certificate_is_looked_at_as_configured(
+    mariadb_server: MariaDBServer,
+    mysql_config: Config,
+    tls: str,
+    knows_the_authority: bool,
+    host: str,
+    works: bool,
+) -> None:
+    authority = {"tls_ca": str(mariadb_server.certificate)} if knows_the_authority else {}
+    source = MySQLSource(**mysql_config | {"tls": tls, "host": host} | authority)
 
-    for tls in ("require", "verify-identity"):
-        with pytest.raises(Unreachable):
-            MySQLSource(**mysql_config | {"tls": tls}).check()
+    if not works:
+        with pytest.raises(Unreachable, match="certificate verify failed"):
+            source.check()
+        return
+    with connected(source, Unreadable) as connection:
+        assert fetch(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'")[0][1]
+
+
+def test_tls_can_be_turned_off(mysql_config: Config) -> None:
+    with connected(MySQLSource(**mysql_config | {"tls": "disable"}), Unreadable) as connection:
+        assert fetch(connection, "SHOW SESSION STATUS LIKE 'Ssl_cipher'") == [("Ssl_cipher", "")]
 
 
 def test_a_server_cannot_ask_for_a_file_of_this_machine(mysql_config: Config, run_sql: Any) -> None:
-    from headrace.connectors.mysql_connection import connected, execute
-
     run_sql("CREATE TABLE items (v TEXT)")
 
     with pytest.raises(Unreadable), connected(MySQLSource(**mysql_config), Unreadable) as connection:
