@@ -44,7 +44,7 @@ def _execute(
 
 define_pipeline = partial(
     define,
-    graph=extract_load_graph(_execute),
+    graph=extract_load_graph(_execute, settings().preview_rows),
     take_slot=lambda pipeline_id, slot: _jobs().take_slot(pipeline_id, slot),
     api_address=settings().api_address,
 )

@@ -7,6 +7,7 @@ errors crosses the op's boundary.
 import logging
 import time
 import traceback
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -36,7 +37,7 @@ class Stopped(Exception):
 
 
 class ExecutionOutcome(Protocol):
-    """What a run brought, as far as Dagster may know it: counts and column names, no values."""
+    """What a run brought, as far as Dagster may know it: counts, columns, and values if asked for."""
 
     @property
     def rows(self) -> int: ...
@@ -50,6 +51,9 @@ class ExecutionOutcome(Protocol):
     @property
     def schema(self) -> "pa.Schema": ...
 
+    @property
+    def preview(self) -> Sequence[Mapping[str, str | None]]: ...
+
 
 class Execute(Protocol):
     """Carry out one run of a pipeline.
@@ -62,8 +66,8 @@ class Execute(Protocol):
     ) -> ExecutionOutcome: ...
 
 
-def extract_load_graph(execute: Execute) -> GraphDefinition:
-    """Build the graph that all pipelines' jobs share."""
+def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefinition:
+    """Build the graph that all pipelines' jobs share; `preview_rows` of each run's data go to the catalog."""
     tell_by_text_alone(Failure, DagsterExecutionInterruptedError)
 
     @dagster.op(
@@ -76,7 +80,10 @@ def extract_load_graph(execute: Execute) -> GraphDefinition:
         assert pipeline_id is not None, "only pipelines have jobs here"
         started = time.monotonic()
         result = _guarded(execute, context, pipeline_id)
-        context.log_event(_materialization(context, pipeline_id, result, time.monotonic() - started))
+        facts = _facts(result, time.monotonic() - started)
+        if rows := result.preview[:preview_rows]:
+            facts["preview"] = _table(rows)
+        context.log_event(_materialization(context, pipeline_id, result.rows, facts))
 
     return GraphDefinition(name="extract_load_graph", node_defs=[extract_load])
 
@@ -125,21 +132,34 @@ def _where(error: Exception) -> str:
     return f"{frame.filename}:{frame.lineno} in {frame.name}"
 
 
-def _materialization(
-    context: OpExecutionContext, pipeline_id: UUID, result: ExecutionOutcome, seconds: float
-) -> AssetMaterialization:
-    facts = context.job_def.metadata
-    metadata: dict[str, Any] = {
+def _facts(result: ExecutionOutcome, seconds: float) -> dict[str, Any]:
+    """What the catalog plots and shows of a run."""
+    return {
         "dagster/row_count": result.rows,
         "bytes": result.bytes,
         "duration (s)": round(seconds, 3),
         "output size": result.output_size,
         "dagster/column_schema": MetadataValue.table_schema(_table_schema(result.schema)),
     }
+
+
+def _table(rows: Sequence[Mapping[str, str | None]]) -> dagster.TableMetadataValue:
+    columns = [dagster.TableColumn(name=name, type="string") for name in rows[0]]
+    records = [{name: text or "" for name, text in row.items()} for row in rows]
+    return MetadataValue.table(
+        records=[dagster.TableRecord(record) for record in records],
+        schema=dagster.TableSchema(columns=columns),
+    )
+
+
+def _materialization(
+    context: OpExecutionContext, pipeline_id: UUID, rows: int, facts: dict[str, Any]
+) -> AssetMaterialization:
+    of = context.job_def.metadata
     return AssetMaterialization(
-        asset_key=asset_key(pipeline_id, str(facts["source"].value), str(facts["stream"].value)),
-        description=f"{facts['name'].value}: {result.rows:,} rows",
-        metadata=metadata,
+        asset_key=asset_key(pipeline_id, str(of["source"].value), str(of["stream"].value)),
+        description=f"{of['name'].value}: {rows:,} rows",
+        metadata=facts,
     )
 
 

@@ -111,6 +111,12 @@ class Settings(BaseSettings):
     retention_max_runs: int = Field(
         1000, ge=0, description="How many runs of a pipeline are kept at most; 0: no such bound."
     )
+    preview_rows: int = Field(
+        0,
+        ge=0,
+        le=10,
+        description="How many rows of each run Dagster's catalog shows. Dagster keeps them as plain text.",
+    )
     lease_seconds: float = Field(15.0, gt=0, description="How long a run stays claimed by a silent worker.")
     failpoints: Path | None = Field(
         None, description="For tests: folder of faults to inject, see headrace.failpoints; unset: none."

@@ -43,6 +43,7 @@ from headrace.records import State, StateDemand
 Phase = Literal["extract", "load"]
 _LOG_SECONDS = 5.0
 _PREVIEW_ROWS = 10
+_PREVIEW_CHARACTERS = 200
 _RECORDS_AT_ONCE = 50_000
 _ALLOCATIONS = 100_000  # of containers, between two looks for cycles
 
@@ -102,7 +103,7 @@ class EngineResult:
     location: str  # where the data is now, for people
     cursor: Cursor | None  # stored with the data
     state_version: str  # of the state that the source was read by
-    preview: list[dict[str, str | None]]  # the first rows, as text
+    preview: list[dict[str, str | None]]  # the first rows, as masked text
 
 
 def run_pipeline(config: PipelineConfig, job: EngineJob) -> EngineResult:
@@ -158,7 +159,13 @@ class _Run:
             output, extracted, cursor = self._resumed() or self._extract(stream, cursor)
         with self._errors(config.destination_name):
             location = self._loaded() or self._load(output, stream, cursor)
-        self.log.info("Finished in %.1f s: %s rows", time.monotonic() - self.started, f"{output.rows:,}")
+        self.log.info(
+            "Finished in %.1f s: %s rows, %s bytes, %s rows a second",
+            time.monotonic() - self.started,
+            f"{output.rows:,}",
+            f"{extracted:,}",
+            self._rate(output.rows),
+        )
         return EngineResult(
             rows=output.rows,
             bytes=extracted,
@@ -167,7 +174,7 @@ class _Run:
             location=self.masking.mask(location),
             cursor=cursor,
             state_version=self.state_version,
-            preview=_preview(output),
+            preview=self._preview(output),
         )
 
     def _last_cursor(self) -> Cursor | None:
@@ -290,6 +297,17 @@ class _Run:
         self.check(self.job.before_commit)
         reach("loaded", self.job.pipeline_id)
 
+    def _preview(self, output: Output) -> list[dict[str, str | None]]:
+        """Return the first rows, as text that is masked: it may be kept where a secret may not."""
+        for batch in output.batches(_PREVIEW_ROWS):
+            texts = [[_short(value) for value in column] for column in batch.columns]
+            masked = [
+                [text and self.masking.mask(text)[:_PREVIEW_CHARACTERS] for text in column]
+                for column in texts
+            ]
+            return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*masked, strict=True)]
+        return []
+
     def check(self, ask: Callable[[], None] | None = None) -> None:
         """Ask whether to go on, and keep the answer: a connector may hide the error that this raises."""
         try:
@@ -303,7 +321,11 @@ class _Run:
         now = time.monotonic()
         if now - self.reported >= _LOG_SECONDS:
             self.reported = now
-            self.log.info("%s rows %s", f"{rows:,}", "read" if phase == "extract" else "loaded")
+            done = "read" if phase == "extract" else "loaded"
+            self.log.info("%s rows %s, %s a second since the start", f"{rows:,}", done, self._rate(rows))
+
+    def _rate(self, rows: int) -> str:
+        return f"{rows / max(time.monotonic() - self.started, 0.001):,.0f}"
 
     def _log_new_schema(self, old: pa.Schema, new: pa.Schema) -> None:
         before = {column.name: column.type for column in old}
@@ -339,19 +361,12 @@ def _disposition(config: PipelineConfig, keys: tuple[str, ...]) -> WriteDisposit
     return "merge" if keys and "merge" in config.destination.dispositions else "append"
 
 
-def _preview(output: Output) -> list[dict[str, str | None]]:
-    for batch in output.batches(_PREVIEW_ROWS):
-        columns = [[_short(value) for value in column] for column in batch.columns]
-        return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
-    return []
-
-
 def _short(value: pa.Scalar) -> str | None:
     try:
         plain = value.as_py()
     except (OverflowError, ValueError):  # a time that Python's calendar does not reach
         plain = value.cast(pa.string()).as_py()
-    return None if plain is None else str(plain)[:200]
+    return None if plain is None else str(plain)
 
 
 def _masked_logger(target: logging.Logger, masking: MaskingFilter) -> logging.Logger:

@@ -158,6 +158,15 @@ def test_a_secret_is_masked_in_what_a_connector_logs(job, caplog):
     assert SECRET not in caplog.text
 
 
+def test_a_secret_is_masked_in_the_preview_and_long_values_are_cut(job):
+    rows = [{"id": 1, "note": f"{'x' * 190} {SECRET}"}, {"id": 2, "note": "y" * 300}]
+
+    result = run_pipeline(config([rows]), job())
+
+    assert SECRET[:5] not in str(result.preview)
+    assert result.preview[1]["note"] == "y" * 200
+
+
 def test_a_run_that_is_stopped_while_it_reads_publishes_nothing(job, tmp_path):
     pipeline = config([[{"id": 1}], [{"id": 2}]])
 

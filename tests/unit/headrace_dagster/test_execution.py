@@ -34,6 +34,7 @@ class Outcome:
     bytes: int = 120
     output_size: int = 64
     schema: pa.Schema = field(default_factory=lambda: pa.schema([pa.field("id", pa.int64(), nullable=False)]))
+    preview: tuple[dict[str, str | None], ...] = ({"id": "basilisk"}, {"id": None}, {"id": "kraken"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +59,13 @@ class Engine:
         return Outcome()
 
 
-def run(engine: Engine, card: JobCard | None = None, tags: dict[str, str] | None = None) -> tuple[Any, str]:
+def run(
+    engine: Engine, card: JobCard | None = None, tags: dict[str, str] | None = None, preview_rows: int = 0
+) -> tuple[Any, str]:
     """Run a pipeline's job; return the result and all that Dagster has recorded of it, as text."""
     job = define(
         card or a_card(),
-        graph=extract_load_graph(engine),
+        graph=extract_load_graph(engine, preview_rows),
         take_slot=FakeJobs().take_slot,
         api_address="http://localhost:8000",
     ).job
@@ -123,6 +126,24 @@ def test_success_is_recorded_as_a_materialization() -> None:
     assert [(column.name, column.type) for column in facts["dagster/column_schema"].columns] == [
         ("id", "int64")
     ]
+
+
+def test_no_value_reaches_dagster_unless_it_is_asked_for() -> None:
+    _, recorded = run(Engine())
+
+    assert "preview" not in recorded
+    assert "basilisk" not in recorded
+
+
+def test_as_many_rows_as_are_asked_for_are_shown() -> None:
+    result, recorded = run(Engine(), preview_rows=2)
+
+    (event,) = [
+        event for event in result.all_events if event.event_type is DagsterEventType.ASSET_MATERIALIZATION
+    ]
+    preview = event.materialization.metadata["preview"]
+    assert [record.data for record in preview.records] == [{"id": "basilisk"}, {"id": ""}]
+    assert "kraken" not in recorded
 
 
 def test_a_renamed_pipeline_keeps_its_asset() -> None:
