@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,10 +21,15 @@ _ROOM = 2 * 1024**3
 
 
 def pytest_configure() -> None:
-    """Keep what tests write in memory where there is room: a disk makes files ten times more slowly."""
+    """Keep what tests write in memory where there is room: a disk makes files ten times more slowly.
+
+    And have this process hear interrupts.
+    """
     chosen = "TMPDIR" in os.environ
     if not chosen and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+    # Children of a shell's background job ignore interrupts, and some tests interrupt theirs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from headrace.connectors.authentication import Authentication
-from headrace.connectors.base import ReadRequest, Source, Stream, SyncMode, Unreadable
+from headrace.connectors.base import Cursor, ReadRequest, Source, Stream, SyncMode, Unreadable
 
 _FIRST_CHANGE = datetime(2024, 1, 1, tzinfo=UTC)
 _PAGE = 100
@@ -59,7 +59,7 @@ class DummySource(Source):
 
     def read(self, request: ReadRequest) -> Iterator[list[dict[str, Any]]]:
         """Yield pages of records; record `n` was last changed `n` seconds after the first."""
-        after = datetime.fromisoformat(request.cursor) if request.cursor else _FIRST_CHANGE
+        after = _moment(request.cursor) if request.cursor else _FIRST_CHANGE
         # The first record's change is a second after _FIRST_CHANGE, so that "after" leaves none out.
         first = int((after - _FIRST_CHANGE).total_seconds())
         for start in range(first, self.records, _PAGE):
@@ -68,6 +68,14 @@ class DummySource(Source):
             if self.fail_after is not None and numbers.stop > self.fail_after:
                 raise Unreadable(f"The source was asked to fail after {self.fail_after} records.")
             yield [_record(request.stream, number) for number in numbers]
+
+
+def _moment(cursor: Cursor) -> datetime:
+    """Return the time that a client may have set as anything."""
+    try:
+        return datetime.fromisoformat(str(cursor)).astimezone(UTC)
+    except ValueError:
+        raise Unreadable("The cursor is not an ISO 8601 time.") from None
 
 
 def _record(stream: str, number: int) -> dict[str, Any]:

@@ -134,6 +134,7 @@ class _Run:
     resumed: bool = False  # an earlier attempt has written the output file
     demand: str = ""  # what a client wanted when the source was read
     state_version: str = ""
+    extracted: int = 0  # bytes of Arrow memory
     started: float = field(default_factory=time.monotonic)
     reported: float = field(default_factory=time.monotonic)
 
@@ -156,7 +157,7 @@ class _Run:
             cursor = self._last_cursor() if incremental else None
         with self._errors(config.source_name):
             stream = config.source.describe(config.stream) if incremental else None
-            output, extracted, cursor = self._resumed() or self._extract(stream, cursor)
+            output, self.extracted, cursor = self._resumed() or self._extract(stream, cursor)
         with self._errors(config.destination_name):
             location = self._loaded() or self._load(output, stream, cursor)
         self.log.info(
@@ -168,7 +169,7 @@ class _Run:
         )
         return EngineResult(
             rows=output.rows,
-            bytes=extracted,
+            bytes=self.extracted,
             output_size=output.size,
             schema=output.schema,
             location=self.masking.mask(location),
@@ -284,10 +285,10 @@ class _Run:
             cursor=cursor,
             schema_contract=self.config.schema_contract,
             log=self.log,
-            progress=lambda rows: self._report("load", rows, 0),
+            progress=lambda rows: self._report("load", rows, self.extracted),
             before_commit=self._before_commit,
         )
-        self.job.progress(Progress(phase="load", rows=0, bytes=0))
+        self.job.progress(Progress(phase="load", rows=0, bytes=self.extracted))
         result: LoadResult = destination.load(request)
         reach("committed", self.job.pipeline_id)
         self.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)

@@ -117,6 +117,7 @@ def test_a_run_succeeds_and_shows_its_log_and_its_data(side: DagsterSide) -> Non
     facts = {entry["label"]: entry for entry in materialization["metadataEntries"]}
     assert asset["key"]["path"][2:] == ["dummy", "creatures"]
     assert facts["dagster/row_count"]["intValue"] == 7
+    assert facts["bytes"]["intValue"] == stored.bytes
     columns = [column["name"] for column in facts["dagster/column_schema"]["schema"]["columns"]]
     assert {"id", "name", "family"} <= set(columns)
 

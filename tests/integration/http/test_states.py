@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+from headrace.service.execution import RunFailed
+
 CREATURES = {"name": "dummy", "stream": "creatures", "records": 200, "sync_mode": "incremental"}
 HUNDREDTH = "2024-01-01T00:01:40+00:00"  # when the hundredth creature changed
 
@@ -77,11 +79,20 @@ def test_a_failed_run_leaves_a_demand_to_the_next_one(client, pipeline, service)
     client.put(state_of(created), json={"cursor": HUNDREDTH})
     run_id = client.post(f"/api/pipelines/{created['id']}/run").json()["id"]
 
-    with pytest.raises(Exception, match="fail after"):
+    with pytest.raises(RunFailed, match="fail after"):
         service.execute(created["id"], run_id)
 
     state = client.get(state_of(created)).json()
     assert (state["cursor"], state["pending"]) == (HUNDREDTH, "set")
+
+
+def test_a_cursor_that_the_source_cannot_read_is_said_so(client, pipeline, service):
+    created = pipeline()
+    client.put(state_of(created), json={"cursor": "yesterday"})
+    run_id = client.post(f"/api/pipelines/{created['id']}/run").json()["id"]
+
+    with pytest.raises(RunFailed, match="not an ISO 8601 time"):
+        service.execute(created["id"], run_id)
 
 
 @pytest.mark.parametrize(

@@ -188,10 +188,12 @@ def test_progress_is_stored_while_a_run_goes_on(platform: Platform, target: Path
     worker = threading.Thread(target=execute, args=(platform, pipeline.id, pending.id))
     worker.start()
 
-    seen: set[int] = set()
+    seen: set[tuple[int, int]] = set()
     while worker.is_alive():
-        seen.add(runs.get(pending.id).rows or 0)
+        now = runs.get(pending.id)
+        seen.add((now.rows or 0, now.bytes or 0))
         time.sleep(0.1)
 
     assert len(seen) > 3
+    assert len({size for _, size in seen}) > 3
     assert runs.get(pending.id).rows == 10_000

@@ -208,9 +208,10 @@ def test_a_trial_reads_only_so_many_pages(job):
 def test_progress_tells_both_phases(job):
     seen = []
 
-    run_pipeline(config([[{"id": 1}]]), job(progress=seen.append))
+    result = run_pipeline(config([[{"id": 1}]]), job(progress=seen.append))
 
     assert {(progress.phase, progress.rows) for progress in seen} == {("extract", 1), ("load", 0)}
+    assert {progress.bytes for progress in seen} == {result.bytes}
 
 
 def test_an_incremental_run_stores_the_highest_cursor_that_it_loaded(job):
