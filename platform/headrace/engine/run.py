@@ -164,7 +164,7 @@ class _Run:
             "Finished in %.1f s: %s rows, %s bytes, %s rows a second",
             time.monotonic() - self.started,
             f"{output.rows:,}",
-            f"{extracted:,}",
+            f"{self.extracted:,}",
             self._rate(output.rows),
         )
         return EngineResult(
