@@ -30,6 +30,7 @@ from headrace.naming import (
     RUN_ID_TAG,
     asset_prefix,
     job_name,
+    schedule_name,
 )
 from headrace.records import RunStatus
 from headrace_api.dagster_log import LogPage, log_page
@@ -42,6 +43,7 @@ STUCK_SECONDS = 60.0
 HEARTBEAT_SECONDS = 90.0
 """Daemons beat every 30 s, and Dagster itself forgives 30 minutes of silence."""
 PAGE_LINES = 1000
+_SCHEDULE_TAG = "dagster/schedule_name"
 RUNS_AT_ONCE = 100
 
 
@@ -119,8 +121,10 @@ class DagsterClient:
         """Close the connections; requests under way fail."""
         self._client.close_sync()  # type: ignore[no-untyped-call]
 
-    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1) -> str:
+    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1, *, is_scheduled: bool = False) -> str:
         """Launch the pipeline's job for an attempt of the run and return Dagster's id of it.
+
+        With `is_scheduled`, Dagster lists the run with those of the pipeline's schedule.
 
         Not idempotent: after DagsterUnavailable, ask `find_by_run_tag` first. Raises JobNotFound.
         """
@@ -136,6 +140,7 @@ class DagsterClient:
                 _tag(RUN_ID_TAG, run_id),
                 _tag(ATTEMPT_TAG, attempt),
                 _tag(PIPELINE_ID_TAG, pipeline_id),
+                *([_tag(_SCHEDULE_TAG, schedule_name(pipeline_id))] if is_scheduled else []),
             ],
         )
         if answer["__typename"] == "PipelineNotFoundError":
@@ -302,7 +307,7 @@ def _unreachable(cause: BaseException | None) -> HeadraceError:
     return DagsterUnavailable("Dagster did not answer in time." if late else "Dagster cannot be reached.")
 
 
-def _tag(key: str, value: UUID | int) -> dict[str, str]:
+def _tag(key: str, value: UUID | int | str) -> dict[str, str]:
     return {"key": key, "value": str(value)}
 
 

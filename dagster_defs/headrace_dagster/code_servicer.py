@@ -11,6 +11,7 @@ from typing import Any
 
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._core.utils import FuturesAwareThreadPoolExecutor
+from dagster._grpc import server
 from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 from dagster._utils.interrupts import setup_interrupt_handlers
@@ -18,6 +19,8 @@ from dagster._utils.interrupts import setup_interrupt_handlers
 _log = logging.getLogger(__name__)
 _THREADS = 16  # each launch holds one until its process is up
 _KILL_AFTER_SECONDS = 8.0
+_ANSWER_SECONDS = 0.02
+"""How often a launch looks whether its process is up: as long waits the dispatcher."""
 
 
 class LiveServicer(DagsterApiServer):
@@ -80,6 +83,7 @@ def serve(*, socket: Path, module: str, attribute: str, stamp: Callable[[], str]
     `stamp` says what is served now; it is called each second by each host.
     """
     setup_interrupt_handlers()
+    server.EVENT_QUEUE_POLL_INTERVAL = _ANSWER_SECONDS
     logger = logging.getLogger("dagster.code_server")
     stop = threading.Event()
     executor = FuturesAwareThreadPoolExecutor(max_workers=_THREADS)
@@ -94,8 +98,8 @@ def serve(*, socket: Path, module: str, attribute: str, stamp: Callable[[], str]
         # Workers are told to start with this interpreter, not with whatever `dagster` is on the path.
         entry_point=[sys.executable, "-m", "dagster"],
     )
-    server = DagsterGrpcServer(stop, servicer, logger, executor, socket=str(socket))
+    serving = DagsterGrpcServer(stop, servicer, logger, executor, socket=str(socket))
     try:
-        server.serve()  # type: ignore[no-untyped-call]
+        serving.serve()  # type: ignore[no-untyped-call]
     except KeyboardInterrupt:
         logger.info("The code server was told to stop.")

@@ -1,15 +1,19 @@
 """Dagster's storage in SQLite, made quick: private parts, see `internals`.
 
-Stock Dagster makes an engine for each statement, so that each is compiled anew; looks through all migrations
-in each process and once more for each run's log; and makes each of these logs from scratch. That is half a
-second of every run's start. The files are the same, and stock Dagster reads them.
+Stock Dagster makes an engine for each statement, so that each is compiled anew; closes the file after each,
+which writes SQLite's log back into it; looks through all migrations in each process and once more for each
+run's log; and makes each of these logs from scratch. That is half a second of every run's start. The files
+are the same, and stock Dagster reads them.
 """
 
 import os
+import sqlite3
 import tempfile
+import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,8 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
 _BUSY_SECONDS = 60.0
+_OPEN_LOGS = 8
+"""How many runs' logs a process keeps open: a worker writes one, a webserver follows what people look at."""
 
 
 class Runs(SqliteRunStorage):
@@ -35,6 +41,10 @@ class Runs(SqliteRunStorage):
         with _engine(self._conn_string).begin() as connection:
             yield connection
 
+    def dispose(self) -> None:
+        """Close what is open; it is opened again when needed."""
+        _engine(self._conn_string).dispose()
+
 
 class Schedules(SqliteScheduleStorage):
     """The schedules' states and ticks."""
@@ -45,36 +55,61 @@ class Schedules(SqliteScheduleStorage):
         with _engine(self._conn_string).begin() as connection:
             yield connection
 
+    def dispose(self) -> None:
+        """Close what is open; it is opened again when needed."""
+        _engine(self._conn_string).dispose()
+
 
 class RunLogs(SqliteEventLogStorage):
     """The runs' logs, a file each: a new one is a copy of an empty one."""
 
+    def __init__(self, base_dir: str) -> None:
+        self._open: OrderedDict[str, Connection] = OrderedDict()
+        super().__init__(base_dir)
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
-            engine = _engine(self.conn_string_for_shard(shard))
-            # Another process may have deleted the run, and its log with it.
-            if shard not in self._initialized_dbs or not Path(self.path_for_shard(shard)).exists():
-                self._initdb(engine)
-                self._initialized_dbs.add(shard)
-            with engine.begin() as connection:
+            connection = self._opened(shard)
+            with connection.begin():
                 yield connection
+
+    def _opened(self, shard: str) -> Connection:
+        """Return the connection to a log, of those used last, or a new one."""
+        connection, file = self._open.pop(shard, None), Path(self.path_for_shard(shard))
+        if connection is not None and not file.exists():
+            # Another process has deleted the run, and its log with it.
+            connection.close()
+            connection = None
+        if connection is None:
+            connection = self._made(file)
+        self._open[shard] = connection
+        while len(self._open) > _OPEN_LOGS:
+            self._open.popitem(last=False)[1].close()
+        return connection
 
     def delete_events(self, run_id: str) -> None:
         """Remove a run's log: the file too, which stock Dagster leaves behind empty."""
         super().delete_events(run_id)
         with self._db_lock:
-            self._initialized_dbs.discard(run_id)
+            if run_id in self._open:
+                self._open.pop(run_id).close()
             log = Path(self.path_for_shard(run_id))
             for suffix in ("", "-wal", "-shm"):
                 log.with_name(log.name + suffix).unlink(missing_ok=True)
 
-    def _initdb(self, engine: Engine, for_index_shard: bool = False) -> None:
-        file = Path(str(engine.url.database))
-        if for_index_shard:
-            super()._initdb(engine, for_index_shard)
-        elif not file.exists():
+    def _made(self, file: Path) -> Connection:
+        if not file.exists():
             _put(self._empty().read_bytes(), file)
+        _opening.file = file
+        return _logs_engine().connect()
+
+    def dispose(self) -> None:
+        """Close all logs."""
+        with self._db_lock:
+            while self._open:
+                self._open.popitem()[1].close()
+        super().dispose()
 
     def _empty(self) -> Path:
         """Return an empty log of this version of Dagster, made once."""
@@ -104,12 +139,28 @@ class EmbeddedStorage(DagsterSqliteStorage):
         self._schedule_storage = Schedules(create_db_conn_string(schedules, "schedules"))
 
 
-@lru_cache(maxsize=32)
+@cache
 def _engine(url: str) -> Engine:
-    # No pool: a connection that a fork inherits spoils the file, and opening one costs less than a commit.
-    engine = create_engine(url, poolclass=NullPool, connect_args={"timeout": _BUSY_SECONDS})
+    """The engine of a file that a process uses all its life. No fork may inherit one that has been used."""
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS}, pool_size=5, max_overflow=50)
     event.listen(engine, "connect", _relax)
     return engine
+
+
+_opening = threading.local()
+
+
+@cache
+def _logs_engine() -> Engine:
+    """One engine for the logs of all runs, so that a statement is compiled for the first of them only."""
+    engine = create_engine("sqlite://", creator=_open_log, poolclass=NullPool)
+    event.listen(engine, "connect", _relax)
+    return engine
+
+
+def _open_log() -> sqlite3.Connection:
+    # Used by one thread at a time, under the storage's lock.
+    return sqlite3.connect(_opening.file, timeout=_BUSY_SECONDS, check_same_thread=False)
 
 
 def _relax(connection: Any, _record: object) -> None:

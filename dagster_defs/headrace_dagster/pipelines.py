@@ -14,21 +14,20 @@ from dagster import (
     DefaultScheduleStatus,
     GraphDefinition,
     JobDefinition,
-    RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
     in_process_executor,
 )
 
-from headrace.naming import ATTEMPT_TAG, PIPELINE_ID_TAG, RUN_ID_TAG, job_name, schedule_name
+from headrace.naming import PIPELINE_ID_TAG, job_name, schedule_name
 from headrace.records import JobCard
 from headrace_dagster.repository import Definitions
 
 PIPELINE_NAME_TAG = "headrace/pipeline"
 """Run tag with the pipeline's name at the time, so that Dagster's list of runs can be read."""
 
-TakeSlot = Callable[[UUID, datetime], UUID | str]
+TakeSlot = Callable[[UUID, datetime], str]
 
 _MARKDOWN = re.compile(r"([\\`*{}\[\]<>|~]|(?<!\w)_|_(?!\w))")
 _OWNER = "owner:"
@@ -98,14 +97,9 @@ def _job(card: JobCard, graph: GraphDefinition, api_address: str) -> JobDefiniti
 
 
 def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
-    def evaluate(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
-        taken = take_slot(card.pipeline_id, context.scheduled_execution_time.astimezone(UTC))
-        if isinstance(taken, str):
-            return SkipReason(taken)
-        return RunRequest(
-            run_key=str(taken),
-            tags={**_run_tags(card), RUN_ID_TAG: str(taken), ATTEMPT_TAG: "1"},
-        )
+    def evaluate(context: ScheduleEvaluationContext) -> SkipReason:
+        # Dagster is asked for no run: a dispatcher launches all of them, within the limits.
+        return SkipReason(take_slot(card.pipeline_id, context.scheduled_execution_time.astimezone(UTC)))
 
     try:
         return ScheduleDefinition(

@@ -34,8 +34,8 @@ class StoredJobs(Changes, Protocol):
     def get(self, pipeline_id: UUID) -> JobCard | None:
         """Return one pipeline's card; None where there is no such pipeline."""
 
-    def take_slot(self, pipeline_id: UUID, slot: datetime) -> UUID | str:
-        """Return the run to launch for a schedule's slot, or the reason to launch none."""
+    def take_slot(self, pipeline_id: UUID, slot: datetime) -> str:
+        """Take a schedule's slot; say what became of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,10 +24,11 @@ def begin() -> None:
     os.environ.update(prepare(settings()))
     # Imported here: a broken installation is told of before a second has gone into Dagster's import.
     from headrace_dagster.internals import make_storage
-    from headrace_dagster.storage import make_schema
+    from headrace_dagster.storage import PlatformStorage, make_schema
 
     make_schema(settings())
     make_storage(settings().dagster_home)
+    PlatformStorage.is_made = True  # Dagster opens it anew at each launch, and would look each time
 
 
 def _log_ours() -> None:

@@ -6,7 +6,9 @@ thread: the forks would share it.
 
 import gc
 from importlib import import_module
+from typing import get_args
 
+from headrace.connectors import registry
 from headrace_dagster.installation import settings
 from headrace_dagster.storage import PlatformStorage
 
@@ -40,6 +42,10 @@ for _module in _NEEDED if settings().is_embedded else _NEEDED + _NEEDED_ON_POSTG
 
 # The code server, which starts this process, has looked.
 PlatformStorage.is_made = True
+
+# Looked up once: to find what packages bring means to read what all of them say of themselves.
+for _kind in get_args(registry.Kind):
+    registry.is_installed(_kind, "")
 
 # The collector would otherwise write into every page that the forks share.
 gc.freeze()

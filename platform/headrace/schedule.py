@@ -119,6 +119,22 @@ def next_slots(cron: str, timezone: str, after: datetime, count: int) -> list[da
     return list(itertools.islice(_slots(cron, ZoneInfo(timezone), after), count))
 
 
+def has_slot(cron: str, timezone: str, time: datetime) -> bool:
+    """Whether `time`, a full minute, is one of the schedule's slots; a no mostly costs next to nothing."""
+    zone = ZoneInfo(timezone)
+    shown = time.astimezone(zone).replace(tzinfo=None)
+    # What was to come in a gap comes at its end, whatever its minute.
+    if shown.minute not in _minutes(cron) and not _gap(shown - timedelta(minutes=1), zone):
+        return False
+    return next_slots(cron, timezone, time - timedelta(seconds=1), 1) == [time]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _minutes(cron: str) -> frozenset[int]:
+    minutes = croniter.expand(cron)[0][0]
+    return frozenset(range(60)) if minutes == ["*"] else frozenset(int(minute) for minute in minutes)
+
+
 def _check(parts: list[str]) -> None:
     if len(parts) != len(_FIELDS):
         _refuse("The schedule does not have five fields.")

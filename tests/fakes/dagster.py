@@ -50,7 +50,7 @@ class FakeDagster:
         """End a run."""
         self.known[dagster_run_id] = replace(self.known[dagster_run_id], status=status)
 
-    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1) -> str:
+    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1, *, is_scheduled: bool = False) -> str:
         self._called("launch")
         if self.jobs is not None and pipeline_id not in self.jobs:
             raise JobNotFound("There is no such job.")

@@ -36,7 +36,7 @@ class FakeJobs:
         self.sequence = len(cards)
         self._changed = {card.pipeline_id: at for at, card in enumerate(cards, 1)}
         self.taken: list[tuple[UUID, datetime]] = []
-        self.answer: UUID | str = uuid4()
+        self.answer = "Some run has this slot."
 
     def put(self, card: JobCard) -> None:
         """Create or change a pipeline."""
@@ -59,7 +59,7 @@ class FakeJobs:
     def get(self, pipeline_id: UUID) -> JobCard | None:
         return self.cards.get(pipeline_id)
 
-    def take_slot(self, pipeline_id: UUID, slot: datetime) -> UUID | str:
+    def take_slot(self, pipeline_id: UUID, slot: datetime) -> str:
         self.taken.append((pipeline_id, slot))
         return self.answer
 

@@ -8,6 +8,7 @@ from headrace.schedule import (
     InvalidSchedule,
     InvalidTimezone,
     check_timezone,
+    has_slot,
     next_slots,
     normalize_schedule,
 )
@@ -200,3 +201,24 @@ def test_slots_only_ever_go_forward(after: datetime, cron: str, timezone: str):
     slots = next_slots(cron, timezone, after, 8)
 
     assert all(earlier < later for earlier, later in zip([after, *slots], slots, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("cron", "timezone"),
+    [
+        ("* * * * *", "UTC"),
+        ("@hourly", "Asia/Kolkata"),
+        ("*/7 8-10 * * mon-fri", "Europe/Paris"),
+        ("30 2 * * *", "Europe/Paris"),
+        ("5/20 0 L * *", "America/New_York"),
+    ],
+)
+@pytest.mark.parametrize("around", [PARIS_SPRINGS_FORWARD, PARIS_FALLS_BACK, utc(2024, 1, 31, 20)])
+def test_a_time_is_a_slot_when_it_is_among_the_next_ones(cron: str, timezone: str, around: datetime):
+    # Two days in steps of five minutes, so that slots and what lies between them are met.
+    times = [around + timedelta(minutes=5 * step) for step in range(576)]
+    slots = set(next_slots(cron, timezone, around - timedelta(minutes=1), 60 * 24 * 3))
+
+    found = [time for time in times if has_slot(cron, timezone, time)]
+
+    assert found == [time for time in times if time in slots]

@@ -7,6 +7,7 @@ too early, a run is launched twice, and the worker's claim lets one of the two w
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 from uuid import UUID
 
@@ -17,6 +18,8 @@ from headrace_api.control.loop import describe
 from headrace_api.dagster_client import DagsterRun, JobNotFound
 
 _log = logging.getLogger(__name__)
+ROOM_SECONDS = 0.2
+"""How soon to look again while runs wait for others to end: workers wake nobody here."""
 
 LAUNCHES = 3
 """How many processes of one attempt may end before their claim, until the run is given up."""
@@ -27,6 +30,8 @@ class Launches(Protocol):
 
     def lease_launches(self, limit: int) -> Sequence[PendingLaunch]: ...
 
+    def has_waiting(self) -> bool: ...
+
     def launched(self, run_id: UUID, dagster_run_id: str) -> None: ...
 
     def launch_failed(self, run_id: UUID, launches: int) -> None: ...
@@ -35,7 +40,7 @@ class Launches(Protocol):
 class Launcher(Protocol):
     """Who launches: the Dagster client."""
 
-    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int) -> str: ...
+    def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int, *, is_scheduled: bool) -> str: ...
 
     def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]: ...
 
@@ -49,15 +54,15 @@ class Dispatcher:
         self._upkeep = upkeep
         self._dagster = dagster
 
-    def work(self) -> bool:
-        """Launch the oldest due run; returns whether there was one.
+    def work(self) -> bool | float:
+        """Launch the oldest due run; returns whether there was one, or when to look for room again.
 
         Only one is leased at a time: where Dagster hangs, the others stay due.
         """
         due = self._upkeep.lease_launches(1)
         for pending in due:
             self._dispatch(pending)
-        return bool(due)
+        return bool(due) or (ROOM_SECONDS if self._upkeep.has_waiting() else False)
 
     def _dispatch(self, pending: PendingLaunch) -> None:
         try:
@@ -89,9 +94,16 @@ class Dispatcher:
 
     def _launched(self, pending: PendingLaunch) -> str:
         reach("launching", pending.pipeline_id)
+        launch = partial(
+            self._dagster.launch,
+            pending.pipeline_id,
+            pending.run_id,
+            pending.attempt,
+            is_scheduled=pending.is_scheduled,
+        )
         try:
-            return self._dagster.launch(pending.pipeline_id, pending.run_id, pending.attempt)
+            return launch()
         except JobNotFound:
             # A pipeline made a moment ago, or one whose reload nobody lived to ask for.
             self._dagster.reload()
-            return self._dagster.launch(pending.pipeline_id, pending.run_id, pending.attempt)
+            return launch()

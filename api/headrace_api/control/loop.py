@@ -19,13 +19,14 @@ LONGEST_BACKOFF = 10.0
 class Loop:
     """Calls `work` again and again until it is stopped.
 
-    `work` returns true when it left more to do, which is then done at once. Otherwise the loop waits for
-    `interval` seconds or a wake-up; wake-ups during the work lead to one more round, however many they are. A
-    failure is logged and never ends the loop: it waits 0.5 s, then twice as long each time up to 10 s,
-    whatever wakes it, so that a part that is down is not stormed.
+    `work` returns true when it left more to do, which is then done at once, or the number of seconds after
+    which there may be. Otherwise the loop waits for `interval` seconds or a wake-up; wake-ups during the work
+    lead to one more round, however many they are. A failure is logged and never ends the loop: it waits
+    0.5 s, then twice as long each time up to 10 s, whatever wakes it, so that a part that is down is not
+    stormed.
     """
 
-    def __init__(self, name: str, work: Callable[[], bool | None], *, interval: float) -> None:
+    def __init__(self, name: str, work: Callable[[], bool | float | None], *, interval: float) -> None:
         self._name = name
         self._work = work
         self._interval = interval
@@ -65,8 +66,8 @@ class Loop:
                 self._stopping.wait(backoff(failures))
                 continue
             failures = 0
-            if not more:
-                self._woken.wait(self._interval * random.uniform(0.9, 1.1))  # noqa: S311
+            if more is not True:
+                self._woken.wait((more or self._interval) * random.uniform(0.9, 1.1))  # noqa: S311
 
 
 def backoff(failures: int) -> float:

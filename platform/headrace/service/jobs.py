@@ -1,12 +1,14 @@
 """What the Dagster code location reads, across organizations."""
 
-from datetime import datetime
+import threading
+from datetime import UTC, datetime
 from uuid import UUID
 
 from headrace.records import JobCard
+from headrace.schedule import has_slot
 from headrace.service.platform import Platform
 from headrace.store.jobs import JobStore
-from headrace.store.slots import SlotStore
+from headrace.store.slots import LATE, SlotStore
 
 
 class Jobs(JobStore):
@@ -15,6 +17,8 @@ class Jobs(JobStore):
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform.database)
         self._slots = SlotStore(platform.database)
+        self._slot_lock = threading.Lock()
+        self._newest_slot = datetime.min.replace(tzinfo=UTC)
 
     def stamp(self) -> tuple[int]:
         """Return a value that changes whenever any card does."""
@@ -24,6 +28,16 @@ class Jobs(JobStore):
         """Return the cards of all pipelines."""
         return list(self.changed_after(0)[1])
 
-    def take_slot(self, pipeline_id: UUID, scheduled_at: datetime) -> UUID | str:
-        """Take a schedule's slot: return the run to launch now, or why there is nothing to launch."""
+    def take_slot(self, pipeline_id: UUID, scheduled_at: datetime) -> str:
+        """Take a schedule's slot; say what became of it.
+
+        The first to ask for a minute takes the slots of all pipelines that are due then: Dagster's daemon
+        comes by one by one, and the last of many would be late.
+        """
+        with self._slot_lock:
+            if self._newest_slot < scheduled_at and datetime.now(UTC) - scheduled_at < LATE:
+                self._slots.take_together(
+                    scheduled_at, lambda schedule, timezone: has_slot(schedule, timezone, scheduled_at)
+                )
+                self._newest_slot = scheduled_at
         return self._slots.take(pipeline_id, scheduled_at)

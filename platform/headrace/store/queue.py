@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, select, text
 
 from headrace.records import RunStatus
 from headrace.store.schema import pipelines, runs
@@ -19,6 +19,7 @@ from headrace.store.schema import pipelines, runs
 CANDIDATES = 500
 """How many of the oldest waiting runs of each priority are looked at: fairness beyond that comes in turns."""
 _LOCK = 4242200722
+_CHOSEN_BY = ("id", "pipeline_id", "attempt", "launches", "priority", "launch_at", "triggered_by")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +34,16 @@ class Limits:
 def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> Sequence[Row[Any]]:
     """Return up to `most` due runs that fit the limits, in the order in which to launch them.
 
-    Those chosen are locked until the transaction ends. On PostgreSQL dispatchers take turns, so that two that
-    count at once do not exceed a limit together.
+    On PostgreSQL dispatchers take turns until their transactions end, so that two that count at once do not
+    exceed a limit together. Nothing is locked: whoever updates a chosen run asks whether it still waits.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     going = connection.execute(_going(now)).all()
     by_source = Counter(row.source for row in going)
     by_domain = Counter(row.domain_id for row in going)
+    if len(going) >= limits.total:
+        return []
     waiting = list(connection.execute(_waiting(now)).all())
     chosen: list[Row[Any]] = []
     while len(chosen) < most and len(going) + len(chosen) < limits.total:
@@ -68,6 +71,11 @@ def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> 
     return chosen
 
 
+def is_waiting(now: datetime) -> ColumnElement[bool]:
+    """Whether a run is due for its launch."""
+    return (runs.c.status == RunStatus.PENDING) & (runs.c.launch_at <= now)
+
+
 def _below(count: int, limit: int | None) -> bool:
     return limit is None or count < limit
 
@@ -85,10 +93,13 @@ def _going(now: datetime) -> Select[Any]:
 
 def _waiting(now: datetime) -> Select[Any]:
     return (
-        select(runs, pipelines.c.source, pipelines.c.domain_id)
+        select(
+            *(runs.c[name] for name in _CHOSEN_BY),
+            pipelines.c.source,
+            pipelines.c.domain_id,
+        )
         .join(pipelines, pipelines.c.id == runs.c.pipeline_id)
-        .where(runs.c.status == RunStatus.PENDING, runs.c.launch_at <= now)
+        .where(is_waiting(now))
         .order_by(runs.c.priority.desc(), runs.c.launch_at)
         .limit(CANDIDATES)
-        .with_for_update(of=runs, skip_locked=True)
     )

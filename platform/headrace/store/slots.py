@@ -1,12 +1,13 @@
 """Slots of schedules: each is taken once, whatever daemons do, and what became of it is kept."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, exists, insert, select, update
+from sqlalchemy.sql import func
 
 from headrace.records import Missed, Overlap, Page, Policy, RunStatus, Slot, SlotOutcome, TriggeredBy
 from headrace.schedule import next_slots
@@ -17,10 +18,10 @@ from headrace.store.runs import active_run_id, pending_run
 from headrace.store.schema import pipelines, runs, slots
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 
-LAUNCH_GRACE = timedelta(seconds=60)
-"""How long a slot's run is left to Dagster's daemon before the dispatcher looks after it."""
 LATE = timedelta(minutes=5)
 """A slot that is seen later than this was missed: no daemon was there."""
+_TOGETHER = 100
+"""How many slots are taken in one transaction: others that write wait for it."""
 
 
 class SlotStore:
@@ -29,11 +30,10 @@ class SlotStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def take(self, pipeline_id: UUID, scheduled_at: datetime) -> UUID | str:
-        """Take a slot: return the run that the daemon is to launch now, or why there is nothing to launch.
+    def take(self, pipeline_id: UUID, scheduled_at: datetime) -> str:
+        """Take a slot, whose run a dispatcher then launches; say what became of it.
 
-        A tick that is repeated before the run was claimed gets the same run again. The unique slot decides
-        between two daemons, and the unique active run between a schedule and a client.
+        The unique slot decides between two daemons, the unique active run between a schedule and a client.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -46,9 +46,56 @@ class SlotStore:
                 return "The pipeline is disabled."
             taken = _slot(connection, pipeline_id, scheduled_at)
             if taken is not None:
-                return _again(connection, taken)
+                return taken.reason or f"Run {taken.run_id} has this slot."
             reap(connection, now, runs.c.pipeline_id == pipeline_id)
             return _take(connection, pipeline, scheduled_at, now)
+
+    def take_together(self, scheduled_at: datetime, is_due: Callable[[str, str], bool]) -> int:
+        """Take the slots at one time of all pipelines that are due then; return how many were taken.
+
+        `is_due` is asked with a schedule and its time zone. A pipeline that somebody else is changing is left
+        to its own tick, and a kill in between leaves the rest to theirs.
+        """
+        scheduled = select(pipelines.c.id, pipelines.c.schedule, pipelines.c.timezone).where(
+            pipelines.c.enabled,
+            pipelines.c.schedule.is_not(None),
+            pipelines.c.deleted_at.is_(None),
+            # Not one that was made, changed or enabled since: whether it is due Dagster's daemon decides.
+            func.coalesce(pipelines.c.updated_at, pipelines.c.created_at) <= scheduled_at,
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(scheduled).all()
+        due = [row.id for row in rows if is_due(row.schedule, row.timezone)]
+        parts = (due[start : start + _TOGETHER] for start in range(0, len(due), _TOGETHER))
+        return sum(self._take_part(part, scheduled_at) for part in parts)
+
+    def _take_part(self, pipeline_ids: Sequence[UUID], scheduled_at: datetime) -> int:
+        with self._database.write() as connection:
+            now = self._database.now(connection)
+            has_slot = exists().where(
+                slots.c.pipeline_id == pipelines.c.id, slots.c.scheduled_at == scheduled_at
+            )
+            free = (
+                select(pipelines)
+                .where(pipelines.c.id.in_(pipeline_ids), pipelines.c.enabled, ~has_slot)
+                .order_by(pipelines.c.id)
+                .with_for_update(skip_locked=True)
+            )
+            # Locked first and asked again: a slot may have been taken while the lock was waited for.
+            found = connection.execute(free).all()
+            taken = set(
+                connection.execute(
+                    select(slots.c.pipeline_id).where(
+                        slots.c.pipeline_id.in_([row.id for row in found]),
+                        slots.c.scheduled_at == scheduled_at,
+                    )
+                ).scalars()
+            )
+            reap(connection, now, runs.c.pipeline_id.in_(pipeline_ids))
+            left = [row for row in found if row.id not in taken]
+            for pipeline in left:
+                _take(connection, pipeline, scheduled_at, now)
+            return len(left)
 
     def admit_waiting(self) -> int:
         """Make runs of the waiting slots whose pipelines have none any more; return how many."""
@@ -63,7 +110,7 @@ class SlotStore:
                 .with_for_update(of=slots, skip_locked=True)
             )
             for row in connection.execute(waiting).all():
-                values = _run_of_slot(row, row.scheduled_at, now, launch_at=now, launches=0)
+                values = _run_of_slot(row, row.scheduled_at, now, launch_at=now)
                 if insert_unless_taken(connection, runs, values):
                     _settle(connection, row.id, row.scheduled_at, values["id"])
                     admitted += 1
@@ -87,14 +134,13 @@ class ScheduleLedger(Scoped):
             return [_record_of(row) for row in rows], total
 
 
-def _take(connection: Connection, pipeline: Row[Any], scheduled_at: datetime, now: datetime) -> UUID | str:
+def _take(connection: Connection, pipeline: Row[Any], scheduled_at: datetime, now: datetime) -> str:
     policy = policy_of(pipeline.policy)
     missed = _missed(pipeline, policy, scheduled_at, now)
     if missed is not None:
         return _skip(connection, pipeline.id, scheduled_at, now, missed)
     delay = _jitter(pipeline.id, policy)
-    launch_at = scheduled_at + delay if delay else now + LAUNCH_GRACE
-    values = _run_of_slot(pipeline, scheduled_at, now, launch_at=launch_at, launches=0 if delay else 1)
+    values = _run_of_slot(pipeline, scheduled_at, now, launch_at=scheduled_at + delay if delay else now)
     if not insert_unless_taken(connection, runs, values):
         active = active_run_id(connection, pipeline.id)
         reason = f"Run {active} of this pipeline has not ended."
@@ -103,8 +149,9 @@ def _take(connection: Connection, pipeline: Row[Any], scheduled_at: datetime, no
         _note(connection, pipeline.id, scheduled_at, now, SlotOutcome.WAITING, reason=reason)
         return f"{reason} This slot waits for it."
     _note(connection, pipeline.id, scheduled_at, now, SlotOutcome.RUN, run_id=values["id"])
-    run_id: UUID = values["id"]
-    return f"Run {run_id} starts {delay.total_seconds():.0f} s after its slot." if delay else run_id
+    if delay:
+        return f"Run {values['id']} starts {delay.total_seconds():.0f} s after its slot."
+    return f"Run {values['id']} has this slot."
 
 
 def _missed(pipeline: Row[Any], policy: Policy, scheduled_at: datetime, now: datetime) -> str | None:
@@ -133,15 +180,6 @@ def _run_of_slot(pipeline: Row[Any], scheduled_at: datetime, now: datetime, **co
         priority=policy_of(pipeline.policy).priority,
         **columns,
     )
-
-
-def _again(connection: Connection, taken: Row[Any]) -> UUID | str:
-    """Answer a tick that is repeated. A slot whose start is put off was never the daemon's to launch."""
-    run_id: UUID | None = taken.run_id
-    row = connection.execute(select(runs.c.status, runs.c.launches).where(runs.c.id == run_id)).one_or_none()
-    if run_id is not None and row is not None and row.status == RunStatus.PENDING and row.launches:
-        return run_id
-    return taken.reason or f"Run {run_id} has had this slot."
 
 
 def _skip(

@@ -12,10 +12,10 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.sql import func
 
-from headrace.records import Run, RunStatus
+from headrace.records import Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.failures import fail, reap
-from headrace.store.queue import Limits, choose
+from headrace.store.queue import Limits, choose, is_waiting
 from headrace.store.runs import ACTIVE, cancel_active, run_of
 from headrace.store.schema import pipelines, runs
 
@@ -33,6 +33,7 @@ class PendingLaunch:
     pipeline_id: UUID
     attempt: int
     launches: int  # of this attempt, before this one: where there were any, Dagster may know the run already
+    is_scheduled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +57,32 @@ class UpkeepStore:
         with self._database.write() as connection:
             now = self._database.now(connection)
             chosen = choose(connection, self._limits, now, limit)
-            connection.execute(
+            if not chosen:
+                return []
+            leased = connection.execute(
                 update(runs)
-                .where(runs.c.id.in_([row.id for row in chosen]))
+                .where(runs.c.id.in_([row.id for row in chosen]), is_waiting(now))
                 .values(launch_at=now + LAUNCH_LEASE, launches=runs.c.launches + 1)
+                .returning(runs.c.id)
             )
+            ids = set(leased.scalars())
             return [
                 PendingLaunch(
-                    run_id=row.id, pipeline_id=row.pipeline_id, attempt=row.attempt, launches=row.launches
+                    run_id=row.id,
+                    pipeline_id=row.pipeline_id,
+                    attempt=row.attempt,
+                    launches=row.launches,
+                    is_scheduled=row.triggered_by == TriggeredBy.SCHEDULE,
                 )
                 for row in chosen
+                if row.id in ids
             ]
+
+    def has_waiting(self) -> bool:
+        """Whether a run is due for its launch: where none could be leased, there was no room."""
+        with self._database.read() as connection:
+            now = self._database.now(connection)
+            return connection.execute(select(runs.c.id).where(is_waiting(now)).limit(1)).first() is not None
 
     def launched(self, run_id: UUID, dagster_run_id: str) -> None:
         """Record what Dagster made of a run, unless its worker was quicker and did."""

@@ -1,4 +1,5 @@
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from headrace.store.domains import DomainStore
 from headrace.store.leases import Ending, LeaseStore
 from headrace.store.queue import Limits
 from headrace.store.runs import RunStore
-from headrace.store.schema import runs
+from headrace.store.schema import pipelines, runs
 from headrace.store.slots import ScheduleLedger, SlotStore
 from headrace.store.stats import StatsStore
 from headrace.store.upkeep import UpkeepStore
@@ -206,9 +207,46 @@ def test_jitter_puts_a_start_off_by_the_same_time_for_each_slot(
     said = [slots.take(pipeline.id, now) for pipeline in pipelines]
     again = [slots.take(pipeline.id, now) for pipeline in pipelines]
 
-    assert all(isinstance(each, str) and "after its slot" in each for each in said)
-    assert len({str(each).split("starts")[1] for each in said}) > 1
-    assert not [each for each in again if isinstance(each, UUID)]
+    assert all("after its slot" in each for each in said)
+    assert len({each.split("starts")[1] for each in said}) > 1
+    assert all("has this slot" in each for each in again)
+
+
+def test_slots_of_one_time_are_taken_together_and_each_once(
+    database: Database, store: RunStore, organization_id: UUID, now: datetime
+) -> None:
+    before = {"created_at": now - timedelta(hours=1)}
+    due = [store_pipeline(database, organization_id, schedule="* * * * *").id for _ in range(5)]
+    others = [
+        store_pipeline(database, organization_id, schedule="0 0 1 1 *").id,
+        store_pipeline(database, organization_id, schedule="* * * * *", enabled=False).id,
+    ]
+    with database.write() as connection:
+        connection.execute(update(pipelines).values(before))
+    store_pipeline(database, organization_id, schedule="* * * * *")  # newer than the slot
+    slots = SlotStore(database)
+    slots.take(due[0], now)
+
+    with ThreadPoolExecutor(4) as pool:
+        taken = list(pool.map(lambda _: slots.take_together(now, lambda cron, _: cron[0] == "*"), range(4)))
+
+    made = [run.pipeline_id for run in store.list(Page())[0]]
+    assert sum(taken) == 4
+    assert sorted(made) == sorted(due)
+    assert not set(others) & set(made)
+
+
+def test_only_a_run_that_still_waits_is_leased(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    run = store.create(store_pipeline(database, organization_id).id)
+    upkeep = UpkeepStore(database, LIMITS)
+    assert upkeep.has_waiting()
+
+    store.cancel(run.id)
+
+    assert not upkeep.has_waiting()
+    assert upkeep.lease_launches(1) == []
 
 
 def test_no_more_runs_are_launched_than_there_is_room_for(

@@ -1,5 +1,4 @@
 from datetime import UTC, datetime
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,7 +12,7 @@ from dagster import (
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from fakes.stored_jobs import FakeJobs, a_card
 
-from headrace.naming import PIPELINE_ID_TAG, RUN_ID_TAG, asset_key
+from headrace.naming import PIPELINE_ID_TAG, asset_key
 from headrace.records import JobCard
 from headrace_dagster.catalog_entry import catalog_entry
 from headrace_dagster.pipelines import define, owners_of
@@ -134,27 +133,15 @@ def test_a_schedule_keeps_its_pipelines_time_zone() -> None:
     assert schedule.execution_timezone == "Europe/Paris"
 
 
-def test_a_tick_asks_for_its_slot_in_utc_and_requests_that_run() -> None:
+def test_a_tick_takes_its_slot_in_utc_and_leaves_the_run_to_the_dispatcher() -> None:
     card, jobs = a_card(timezone="Europe/Paris"), FakeJobs()
-    jobs.answer = run_id = uuid4()
+    jobs.answer = "Some run has this slot."
 
     tick = evaluated(scheduled(card, jobs), datetime(2026, 7, 1, 14, tzinfo=ZoneInfo("Europe/Paris")))
 
-    (request,) = tick.run_requests or ()
     assert jobs.taken == [(card.pipeline_id, datetime(2026, 7, 1, 12, tzinfo=UTC))]
-    assert request.run_key == str(run_id)
-    assert request.tags[RUN_ID_TAG] == str(run_id)
-    assert request.tags[PIPELINE_ID_TAG] == str(card.pipeline_id)
-
-
-def test_a_tick_without_a_slot_says_why() -> None:
-    jobs = FakeJobs()
-    jobs.answer = "The pipeline is disabled."
-
-    tick = evaluated(scheduled(a_card(), jobs), datetime(2026, 7, 1, tzinfo=UTC))
-
     assert not tick.run_requests
-    assert tick.skip_message == "The pipeline is disabled."
+    assert tick.skip_message == "Some run has this slot."
 
 
 def test_a_schedule_that_dagster_refuses_takes_no_other_away() -> None:

@@ -50,6 +50,18 @@ def test_rounds_come_by_themselves_after_the_interval(start: Callable[..., Loop]
     assert eventually(lambda: len(rounds) > 3)
 
 
+def test_work_says_when_there_may_be_more(start: Callable[..., Loop]) -> None:
+    rounds: list[int] = []
+
+    def work() -> float:
+        rounds.append(1)
+        return 0.01
+
+    start(work)
+
+    assert eventually(lambda: len(rounds) > 3)
+
+
 def test_work_that_left_more_goes_on_at_once(start: Callable[..., Loop]) -> None:
     left = [True, True, False]
 
