@@ -45,11 +45,16 @@ class Scoped:
         return row
 
 
-def page_of(connection: Connection, query: Select[Any], page: Page) -> tuple[list[Row[Any]], int]:
-    """Return the page's rows and the number of rows on all pages."""
-    total = connection.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one()
-    rows = connection.execute(query.limit(page.limit).offset(page.offset)).all()
-    return list(rows), total
+def page_of(
+    connection: Connection, query: Select[Any], page: Page, count: Select[Any] | None = None
+) -> tuple[list[Row[Any]], int]:
+    """Return the page's rows and the number of rows on all pages; `count` selects it, if all are too many."""
+    rows = list(connection.execute(query.limit(page.limit).offset(page.offset)).all())
+    if len(rows) < page.limit and (rows or not page.offset):
+        return rows, page.offset + len(rows)
+    if count is None:
+        count = select(func.count()).select_from(query.order_by(None).subquery())
+    return rows, connection.execute(count).scalar_one()
 
 
 def replace_row(connection: Connection, table: Table, values: dict[str, Any]) -> None:
