@@ -7,6 +7,7 @@ All processes, the database and this client share the machine.
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,8 @@ _AT_THE_LARGEST = ("schedules", "stored")
 def main() -> None:
     """Measure what was asked for, and print it."""
     asked = _arguments()
+    # A stop unwinds what was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report = Report(asked.json)
     for backend in asked.backends:
         for pipelines in asked.pipelines:
