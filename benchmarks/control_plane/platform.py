@@ -170,6 +170,8 @@ def run_platform(
 def _start(root: Path, database_url: str | None, settings: dict[str, object]) -> "subprocess.Popen[bytes]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     environment |= {"HEADRACE_CONFIG_DIR": str(root.parent / "config")}
+    # The runs that a benchmark stores, of days gone by, are to stay.
+    settings = {"retention_days": 0, "retention_max_runs": 0, **settings}
     environment |= {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
     headrace = [sys.executable, "-m", "headrace.cli.main"]
     if database_url:
