@@ -25,7 +25,7 @@ _SETTINGS = {
     "autovacuum": "off",
     "shared_buffers": "64MB",
     "max_wal_size": "2GB",
-    "max_connections": "60",
+    "max_connections": "100",
     "listen_addresses": "127.0.0.1",
     "timezone": "UTC",
 }

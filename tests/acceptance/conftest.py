@@ -42,6 +42,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, "pytest.Test
     """Show the platform's logs with the report of a failed test."""
     outcome = yield
     report = outcome.get_result()
-    platform = getattr(item, "funcargs", {}).get("platform")
+    given = getattr(item, "funcargs", {})
+    platform = given.get("platform") or getattr(given.get("cluster"), "platform", None)
     if report.failed and isinstance(platform, LivePlatform):
         report.sections.append(("logs of the platform", platform.logs()))

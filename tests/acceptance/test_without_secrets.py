@@ -73,7 +73,7 @@ def test_no_file_of_the_platform_holds_a_secret(
 ) -> None:
     own = {"the owner's token": platform.token}
     if platform.database_url is not None:
-        own["the database's password"] = platform.database_url.split(":")[2].split("@")[0]
+        own["the database's password"] = password_of(platform.database_url)
 
     everywhere = found_in_files(SECRETS, platform.home)
     but_in_their_places = found_in_files(own, platform.home, but=places_of_own_secrets(platform.home))
@@ -84,18 +84,20 @@ def test_no_file_of_the_platform_holds_a_secret(
     assert found_in(SECRETS | own, platform.printed_to.read_bytes()) == []
 
 
-def test_no_row_of_the_records_holds_a_secret(
+def test_no_row_of_the_records_or_of_dagsters_storage_holds_a_secret(
     platform: LivePlatform, runs: dict[str, dict[str, Any]]
 ) -> None:
     if platform.database_url is None:
         pytest.skip("SQLite's file is among the files")
     with psycopg.connect(platform.database_url) as connection:
-        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        content = {table: b"".join(copied(connection, table)) for (table,) in tables}
+        query = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'dagster')"
+        tables = connection.execute(query).fetchall()
+        content = {table: b"".join(copied(connection, *table)) for table in tables}
 
-    assert len(content["runs"]) > 0
-    assert len(content["pipelines"]) > 0
-    owned = SECRETS | {"the owner's token": platform.token}
+    stored = {("public", "runs"), ("public", "pipelines"), ("dagster", "runs"), ("dagster", "event_logs")}
+    assert all(len(content[table]) > 100 for table in stored)
+    password = password_of(platform.database_url)
+    owned = SECRETS | {"the owner's token": platform.token, "the database's password": password}
     assert {table: found_in(owned, rows) for table, rows in content.items()} == {
         table: [] for table in content
     }
@@ -106,7 +108,7 @@ def test_no_process_has_a_secret_in_its_environment_or_arguments(
 ) -> None:
     own = SECRETS | {"the owner's token": platform.token}
     if platform.database_url is not None:
-        own["the database's url"] = platform.database_url
+        own["the database's password"] = password_of(platform.database_url)
     slow = {"name": "dummy", "stream": "plants", "records": 100_000, "sleep": 0.2}
     run_id = platform.run(platform.create("Looked at", slow, warehouse.destination()))
     worker = platform.worker_of(run_id)
@@ -147,8 +149,12 @@ def places_of_own_secrets(home: Path) -> list[Path]:
     return places
 
 
-def copied(connection: "psycopg.Connection[Any]", table: str) -> list[bytes]:
-    with connection.cursor().copy(f'COPY "{table}" TO STDOUT (FORMAT binary)') as copy:
+def password_of(database_url: str) -> str:
+    return database_url.split(":")[2].split("@")[0]
+
+
+def copied(connection: "psycopg.Connection[Any]", schema: str, table: str) -> list[bytes]:
+    with connection.cursor().copy(f'COPY "{schema}"."{table}" TO STDOUT (FORMAT binary)') as copy:
         return [bytes(part) for part in copy]
 
 
