@@ -1,0 +1,398 @@
+"""Dagster follows what is stored, and schedules and policies are kept, whatever dies and however many serve.
+
+Two platforms, one on each database, run beside each other, so that both wait for the same minutes. Each has
+two REST services, and two of Dagster's daemons, of which one is killed. `HEADRACE_TEST_CHANGES=1000` makes
+the test of the live registry as long as it should be once in a while.
+"""
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from live_platform import LivePlatform, alive, eventually, make_keyring, running
+from postgres_server import PostgresServer
+
+from headrace.naming import job_name, schedule_name
+from headrace.records import JobCard
+from headrace.store.database import Database
+from headrace.store.jobs import JobStore
+
+pytestmark = pytest.mark.slow
+
+CHANGES = int(os.environ.get("HEADRACE_TEST_CHANGES", "60"))
+BATCH = 20
+SEED = 20261125
+VISIBLE_SECONDS = (
+    30.0  # a second by design; the rest is for a process that was just killed, and a busy machine
+)
+KINDS = ("sqlite", "postgres")
+MINUTE = timedelta(minutes=1)
+
+CREATURES = {"name": "dummy", "stream": "creatures"}
+LONG = {**CREATURES, "records": 100_000, "sleep": 0.2}
+ENDLESS = {**CREATURES, "records": 1_000_000, "sleep": 0.2}  # half an hour
+ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns")
+CRONS = (None, "0 3 * * *", "30 6 * * mon-fri", "0 0 1 1 *", "@weekly")
+
+SHOWN = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
+  jobs { name description }
+  schedules { name cronSchedule executionTimezone scheduleState { status } } } } } }"""
+RELOAD = (
+    """mutation { reloadRepositoryLocation(repositoryLocationName: "headrace_dagster") { __typename } }"""
+)
+OF_RUN = """query ($tag: String!) {
+  runs: runsOrError(filter: {tags: [{key: "headrace/run_id", value: $tag}]}) {
+    ... on Runs { results { runId status tags { key value } } }
+  }
+}"""
+
+FLAKY = '''
+from pathlib import Path
+from headrace.connectors.base import Unreachable
+
+def flaky(calls, failures):
+    """Fail so many times, then yield a record."""
+    file = Path(calls)
+    file.write_text(file.read_text() + "x" if file.exists() else "x")
+    if len(file.read_text()) <= failures:
+        raise Unreachable("The system is away.")
+    yield {"id": 1}
+'''
+
+
+@dataclass
+class Cluster:
+    """A platform with a second REST service and a second daemon."""
+
+    platform: LivePlatform
+    services: list[httpx.Client]
+    scheduled: dict[str, str] = field(default_factory=dict)  # pipelines by what they show
+    first_run: str = ""  # of the pipeline that is busy
+
+    def stored(self) -> dict[str, Any]:
+        """What Dagster has to show: jobs by name with the pipeline's name, schedules by name."""
+        with closing(Database(self.platform.settings.sqlalchemy_url)) as database:
+            _, cards, _ = JobStore(database).changed_after(0)
+        return {job_name(card.pipeline_id): card.name for card in cards} | {
+            schedule_name(card.pipeline_id): schedule_of(card) for card in cards if card.schedule
+        }
+
+    def shown(self) -> dict[str, Any]:
+        """What Dagster shows, in the same form."""
+        (repository,) = self.platform.graphql(SHOWN)["repositoriesOrError"]["nodes"]
+        jobs = {job["name"]: job["description"].split("\n")[0] for job in repository["jobs"]}
+        return jobs | {
+            schedule["name"]: (
+                schedule["cronSchedule"],
+                schedule["executionTimezone"],
+                schedule["scheduleState"]["status"] == "RUNNING",
+            )
+            for schedule in repository["schedules"]
+        }
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Have any of the services that is up do something; a killed one is passed over."""
+        for service in random.sample(self.services, len(self.services)):
+            try:
+                answer = service.request(method, f"/api{path}", json=body)
+            except httpx.TransportError:
+                continue
+            assert answer.status_code < 300, answer.text
+            return answer.json() if answer.content else None
+        raise AssertionError("No service answers.")
+
+    def ledger(self, what: str) -> list[dict[str, Any]]:
+        """Return the past slots of a scheduled pipeline, oldest first."""
+        view = self.platform.call("GET", f"/pipelines/{self.scheduled[what]}/schedule")
+        return list(reversed(view["past"]))
+
+
+def schedule_of(card: JobCard) -> tuple[str | None, str, bool]:
+    return card.schedule, card.timezone, card.enabled
+
+
+@pytest.fixture(scope="module")
+def clusters(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[dict[str, Cluster]]:
+    """Both platforms, with pipelines whose schedules fire each minute while the tests go on."""
+    with ExitStack() as stack:
+        platforms = {}
+        for kind in KINDS:
+            home = tmp_path_factory.mktemp(f"cluster-{kind}") / "home"
+            url = postgres_server.fresh_database() if kind == "postgres" else None
+            if url:
+                make_keyring(home)
+            platforms[kind] = stack.enter_context(running(home, database_url=url, ready=False))
+        made = {}
+        for kind, platform in platforms.items():
+            platform.wait_ready()
+            made[kind] = Cluster(platform, [platform.api, stack.enter_context(service(platform))])
+            stack.enter_context(process(platform, "daemon", "headrace_dagster.daemon"))
+            schedule(made[kind])
+        yield made
+
+
+@pytest.fixture(params=KINDS)
+def cluster(request: pytest.FixtureRequest, clusters: dict[str, Cluster]) -> Cluster:
+    return clusters[str(request.param)]
+
+
+@contextmanager
+def process(
+    platform: LivePlatform, part: str, module: str, **environment: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run one more process of a kind on the platform's home."""
+    inherited = platform.part(part).environ() | environment
+    with (platform.home / "logs" / f"second-{module}.log").open("ab") as log:
+        started = subprocess.Popen([sys.executable, "-m", module], env=inherited, stdout=log, stderr=log)
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+@contextmanager
+def service(platform: LivePlatform) -> Iterator[httpx.Client]:
+    """Run one more REST service, on a port of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    headers = {"Authorization": f"Bearer {platform.token}"}
+    with (
+        process(platform, "api", "headrace_api", HEADRACE_PORT=str(port)),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client,
+    ):
+        eventually(lambda: answers(client), seconds=60, what="The start of one more service")
+        yield client
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/api/health").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def schedule(cluster: Cluster) -> None:
+    """Create the pipelines whose schedules fire each minute."""
+    create, minutely = cluster.platform.create, {"schedule": "* * * * *"}
+    queueing = {"overlap": "queue"}
+    cluster.scheduled = {
+        "plain": create("Plain", CREATURES, **minutely),
+        "busy": create("Busy", ENDLESS, **minutely),
+        "queueing": create("Queueing", ENDLESS, **minutely, policy=queueing),
+        "disabled": create("Disabled", CREATURES, **minutely, enabled=False),
+    }
+    cluster.first_run = cluster.platform.run(cluster.scheduled["busy"])
+    cluster.platform.run(cluster.scheduled["queueing"])
+
+
+def test_dagster_shows_what_is_stored_after_each_batch_of_random_changes(cluster: Cluster) -> None:
+    platform, dice = cluster.platform, random.Random(SEED)
+    long = [platform.run(platform.create(f"In flight {n}", ENDLESS)) for n in range(2)]
+    before = [platform.run_that(run_id, "running", seconds=60) for run_id in long]
+    workers = platform.workers()
+    mine: list[str] = []
+    launched: list[str] = []
+    deaths = {1: "api", 2: "code"}
+
+    for batch in range(-(-CHANGES // BATCH)):
+        for _ in range(BATCH):
+            change(cluster, dice, mine)
+        if death := deaths.get(batch % 3):
+            platform.part(death).kill()
+        agrees(cluster)
+        if death:
+            eventually(platform.is_ready, seconds=60, what="Readiness again")
+        if mine:
+            launched.append(cluster.call("POST", f"/pipelines/{dice.choice(mine)}/run")["id"])
+            platform.run_that(launched[-1], "success", seconds=60)
+
+    assert len(launched) > 2
+    after = [platform.run_view(run_id) for run_id in long]
+    same = ("status", "attempt", "dagster_run_id", "started_at")
+    assert [[run[name] for name in same] for run in after] == [[run[name] for name in same] for run in before]
+    assert all(map(alive, workers))
+    for run_id in long:
+        platform.call("POST", f"/pipelines/runs/{run_id}/cancel")
+
+
+def change(cluster: Cluster, dice: random.Random, mine: list[str]) -> None:
+    """Do one thing at random, by any service; `mine` are the pipelines that may be changed."""
+    what = dice.choices(("create", "change", "delete", "reload"), (8, 8, 5, 1))[0]
+    if what == "reload":
+        cluster.platform.graphql(RELOAD)
+    elif what == "create" or not mine:
+        config = {"name": "x", "source": CREATURES, "destination": {"name": "logger"}}
+        body = {"name": name(dice), "config": config, "tags": ["random"], **settings(dice)}
+        mine.append(cluster.call("POST", "/pipelines", body)["id"])
+    elif what == "change":
+        cluster.call("PUT", f"/pipelines/{dice.choice(mine)}", {"name": name(dice), **settings(dice)})
+    else:
+        cluster.call("DELETE", f"/pipelines/{mine.pop(dice.randrange(len(mine)))}")
+
+
+def name(dice: random.Random) -> str:
+    return f"Pipeline {dice.randrange(10**6)}"
+
+
+def settings(dice: random.Random) -> dict[str, Any]:
+    zone, cron = dice.choice(ZONES), dice.choice(CRONS)
+    return {"schedule": cron, "timezone": zone, "enabled": dice.random() < 0.7}
+
+
+def agrees(cluster: Cluster) -> None:
+    """Wait until Dagster shows exactly what is stored."""
+    wanted = cluster.stored()
+    seen: dict[str, Any] = {}
+
+    def look() -> bool:
+        nonlocal seen
+        try:
+            seen = cluster.shown()
+        except (httpx.TransportError, ValueError, KeyError):
+            return False
+        return seen == wanted
+
+    try:
+        eventually(look, seconds=VISIBLE_SECONDS, what="Agreement")
+    except AssertionError:
+        assert seen == wanted
+
+
+def test_a_run_whose_error_passes_is_tried_again_and_each_attempt_is_visible(
+    cluster: Cluster, headrace: Callable[..., str]
+) -> None:
+    platform = cluster.platform
+    calls = platform.home.with_name("calls")
+    (platform.home / "connectors").mkdir(exist_ok=True)
+    (platform.home / "connectors" / "flaky.py").write_text(FLAKY)
+    params = {"calls": str(calls), "failures": 2}
+    source = {"name": "python", "stream": "any", "function": "flaky:flaky", "params": params}
+    policy = {"max_attempts": 3, "retry_delay_seconds": 1}
+
+    run_id = platform.run(platform.create("Flaky", source, policy=policy))
+    run = platform.ended_run(run_id, seconds=90)
+
+    assert (run["status"], run["attempt"], run["rows"], run["error"]) == ("success", 3, 1, None)
+    assert [attempt["attempt"] for attempt in run["attempts"]] == [1, 2]
+    assert {attempt["error_code"] for attempt in run["attempts"]} == {"connector.unreachable"}
+    began, again = (datetime.fromisoformat(attempt["finished_at"]) for attempt in run["attempts"])
+    assert datetime.fromisoformat(run["started_at"]) - again >= timedelta(seconds=1)  # to the second
+    assert again > began
+    ids = [*(attempt["dagster_run_id"] for attempt in run["attempts"]), run["dagster_run_id"]]
+    known = {"1": (ids[0], "FAILURE"), "2": (ids[1], "FAILURE"), "3": (ids[2], "SUCCESS")}
+    eventually(lambda: attempts_in_dagster(platform, run_id) == known, seconds=20, what=f"{known}")
+    assert json.loads(headrace(cluster, "runs", "show", run_id, "--json"))["attempts"] == run["attempts"]
+    told = headrace(cluster, "runs", "show", run_id)
+    assert told.count("connector.unreachable") == 2
+    assert "Earlier attempts" in told
+
+
+def attempts_in_dagster(platform: LivePlatform, run_id: str) -> dict[str, tuple[str, str]]:
+    return {
+        tag["value"]: (found["runId"], found["status"])
+        for found in platform.graphql(OF_RUN, tag=run_id)["runs"]["results"]
+        for tag in found["tags"]
+        if tag["key"] == "headrace/attempt"
+    }
+
+
+def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(cluster: Cluster) -> None:
+    platform = cluster.platform
+    policy = {"max_attempts": 2, "retry_delay_seconds": 0, "timeout_seconds": 2}
+
+    run = platform.ended_run(platform.run(platform.create("Slow", LONG, policy=policy)), seconds=90)
+
+    assert (run["status"], run["error_code"], run["attempt"]) == ("failed", "run.timed_out", 2)
+    assert [attempt["error_code"] for attempt in run["attempts"]] == ["run.timed_out"]
+
+
+@pytest.fixture(scope="module")
+def killed_after(clusters: dict[str, Cluster]) -> int:
+    """Kill one of the two daemons of each platform; return how many slots each had taken by then at most."""
+    for cluster in clusters.values():
+        eventually(lambda: cluster.ledger("plain"), seconds=180, what="The first slot")  # noqa: B023
+    taken = 0
+    for cluster in clusters.values():
+        taken = max(taken, len(cluster.ledger("plain")))
+        cluster.platform.part("daemon").kill()
+        change = {"name": "Renamed", "schedule": "*/1 * * * *"}
+        cluster.platform.call("PUT", f"/pipelines/{cluster.scheduled['plain']}", change)
+    return taken
+
+
+def test_each_slot_is_taken_once_by_two_daemons_of_which_one_was_killed(
+    cluster: Cluster, killed_after: int
+) -> None:
+    platform = cluster.platform
+    pipeline = cluster.scheduled["plain"]
+
+    eventually(lambda: len(cluster.ledger("plain")) > killed_after, seconds=150, what="A slot after the kill")
+    past = cluster.ledger("plain")
+    for slot in past:
+        platform.ended_run(slot["run_id"], seconds=60)
+
+    slots = [datetime.fromisoformat(slot["scheduled_at"]) for slot in past]
+    assert slots == [slots[0] + n * MINUTE for n in range(len(slots))]
+    runs = [run for run in map(platform.run_view, ids_of(platform, pipeline)) if run["scheduled_at"]]
+    runs.sort(key=lambda run: str(run["scheduled_at"]))
+    assert [run["scheduled_at"] for run in runs[: len(past)]] == [slot["scheduled_at"] for slot in past]
+    assert {(run["status"], run["attempt"]) for run in runs[: len(past)]} == {("success", 1)}
+    assert {slot["outcome"] for slot in past} == {"run"}
+
+
+def test_the_ledger_tells_what_became_of_each_slot_and_why(cluster: Cluster) -> None:
+    platform = cluster.platform
+    view = platform.call("GET", f"/pipelines/{cluster.scheduled['plain']}/schedule")
+    coming = [datetime.fromisoformat(slot) for slot in view["next"]]
+
+    assert coming == [coming[0] + n * MINUTE for n in range(10)]
+    skipped = eventually(lambda: cluster.ledger("busy"), seconds=180, what="A skipped slot")
+    assert {(slot["outcome"], slot["run_id"]) for slot in skipped} == {("skipped", None)}
+    assert all(cluster.first_run in slot["reason"] for slot in skipped)
+    waiting = eventually(lambda: cluster.ledger("queueing"), seconds=180, what="A waiting slot")
+    assert {slot["outcome"] for slot in waiting} == {"waiting"}
+    (active,) = platform.call("GET", f"/pipelines/{cluster.scheduled['queueing']}/runs")
+    platform.call("POST", f"/pipelines/runs/{active['id']}/cancel")
+    admitted = eventually(
+        lambda: cluster.ledger("queueing")[0]["run_id"], seconds=30, what="The waiting slot's run"
+    )
+    assert platform.run_view(admitted)["scheduled_at"] == waiting[0]["scheduled_at"]
+    disabled = platform.call("GET", f"/pipelines/{cluster.scheduled['disabled']}/schedule")
+    assert (disabled["next"], disabled["past"]) == ([], [])
+
+
+def ids_of(platform: LivePlatform, pipeline: str) -> list[str]:
+    return [run["id"] for run in platform.runs_of(pipeline)]
+
+
+@pytest.fixture
+def headrace() -> Callable[..., str]:
+    """Runs the command on a platform's home, and returns what it printed."""
+
+    def run(cluster: Cluster, *arguments: str) -> str:
+        command = [
+            sys.executable,
+            "-m",
+            "headrace.cli.main",
+            *arguments,
+            "--home",
+            str(cluster.platform.home),
+        ]
+        environment = os.environ | {"COLUMNS": "200"}
+        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+
+    return run
