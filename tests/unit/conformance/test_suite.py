@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
@@ -17,6 +18,7 @@ from headrace.connectors.base import (
     LoadRequest,
     LoadResult,
     ReadRequest,
+    SchemaConflict,
     Source,
     Stream,
     SyncMode,
@@ -192,10 +194,20 @@ class Memory(Destination):
     def load(self, request: LoadRequest) -> LoadResult:
         last = self.loads.get(request.pipeline_id)
         if last is None or last.load_id != request.load_id:
+            self.refuse_what_does_not_fit(request)
             request.before_commit()
             self.tables[request.table] = self.rows_after(request)
             self.loads[request.pipeline_id] = Loaded(load_id=request.load_id, cursor=request.cursor)
         return LoadResult(rows=request.output.rows, location=f"memory: {request.table}")
+
+    def refuse_what_does_not_fit(self, request: LoadRequest) -> None:
+        """Bytes and anything else are not of one column; the other rules are left out here."""
+        if request.disposition == "replace":
+            return
+        for column in request.output.schema:
+            held = {type(row.get(column.name)) for row in self.tables.get(request.table, [])} - {type(None)}
+            if held and pa.types.is_binary(column.type) != (held == {bytes}):
+                raise SchemaConflict(column.name, "holds bytes here and none there.")
 
     def rows_after(self, request: LoadRequest) -> list[dict[str, Any]]:
         rows = [row for batch in request.output.batches() for row in batch.to_pylist()]
