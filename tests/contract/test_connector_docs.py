@@ -11,15 +11,24 @@ from http_servers.server import Answer, Asked, serving
 from pydantic import BaseModel
 
 from headrace.connectors.base import ReadRequest
+from headrace.connectors.bigquery import BigQueryStreamingDestination, ServiceAccount, TimePartitioning
 from headrace.connectors.config import parse_config
+from headrace.connectors.dlt import DltDestination, DltSource
+from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
 from headrace.connectors.file import FileDestination
 from headrace.connectors.files import FilesSource
+from headrace.connectors.gbif import GbifSource
 from headrace.connectors.http_limits import Limits
 from headrace.connectors.hubspot import HubspotSource, Properties
 from headrace.connectors.mysql import MySQLDestination, MySQLSource
+from headrace.connectors.notion import NotionSource
+from headrace.connectors.pokeapi import PokeapiSource
+from headrace.connectors.postgres import PostgresDestination, PostgresSource
+from headrace.connectors.python import PythonSource
 from headrace.connectors.rest import RestSource
 from headrace.connectors.rest_config import Incremental, Resource, ResponseAction
 from headrace.connectors.rest_paginators import Auto, Cursor, HeaderLink, JsonLink, Offset, PageNumber
+from headrace.connectors.sqlite import SQLiteDestination, SQLiteSource
 from headrace.connectors.storage import AzureStorage, GcsStorage, S3Storage
 
 FOLDER = Path(__file__).parents[2] / "docs" / "connectors"
@@ -33,6 +42,13 @@ KEYS: dict[str, list[type[BaseModel]]] = {
     "file.md": [FileDestination],
     "files.md": [FilesSource, S3Storage, GcsStorage, AzureStorage],
     "mysql.md": [MySQLSource, MySQLDestination],
+    "bigquery.md": [BigQueryStreamingDestination, ServiceAccount, TimePartitioning],
+    "dlt.md": [DltSource, DltDestination],
+    "python.md": [PythonSource],
+    "postgres.md": [PostgresSource, PostgresDestination],
+    "duckdb.md": [DuckDBSource, DuckDBDestination, SQLiteSource, SQLiteDestination],
+    "notion.md": [NotionSource],
+    "public-apis.md": [PokeapiSource, GbifSource],
 }
 
 
