@@ -39,7 +39,7 @@ class Control:
         )
         self._periodic = (
             Loop("reconciler", Reconciler(upkeep, dagster).work, interval=5.0),
-            Loop("reaper", Reaper(upkeep).work, interval=3.0),
+            Loop("reaper", Reaper(upkeep, outputs).work, interval=3.0),
             Loop("retainer", Retainer(retention, dagster, outputs).work, interval=60.0),
             Loop("pruner", retention.prune, interval=3600.0),
         )
