@@ -69,7 +69,7 @@ def _runs(platform: LivePlatform, pipelines: dict[str, UUID]) -> dict[str, str]:
     last = {}
     for _ in range(3):
         ids = {name: platform.run(str(pipeline)) for name, pipeline in pipelines.items() if "all" not in name}
-        last = {name: platform.ended_run(run, seconds=180)["dagster_run_id"] for name, run in ids.items()}
+        last = {name: platform.ended_run(run, seconds=300)["dagster_run_id"] for name, run in ids.items()}
     platform.run(str(pipelines["Sightings, all of them"]))
     return last
 
@@ -84,7 +84,7 @@ def _take(browser: Browser, platform: LivePlatform, pipelines: dict[str, UUID], 
     _picture(browser, f"{ui}/locations/{LOCATION}/jobs/{job_name(pipeline)}", "job", shown, "REST resource")
     _picture(browser, f"{ui}/automation", "schedules", shown)
     _picture(browser, f"{ui}/runs", "runs", shown, failed)
-    browser.size(1440, 1200)
+    browser.size(1440, 1100)
     _picture(browser, f"{ui}/runs/{runs[shown]}", "run", "RUN_SUCCESS", "Extracted 25,000 rows")
     _picture(browser, f"{ui}/runs/{runs[failed]}", "failed_run", "RUN_FAILURE", "source.unreadable")
     browser.size(1440, 900)
