@@ -20,6 +20,8 @@ from headrace_api.dagster_client import DagsterRun, JobNotFound
 _log = logging.getLogger(__name__)
 ROOM_SECONDS = 0.2
 """How soon to look again while runs wait for others to end: workers wake nobody here."""
+SOON_SECONDS = 3.0
+"""Of a run that is due later the loop's own interval is soon enough to think."""
 
 LAUNCHES = 3
 """How many processes of one attempt may end before their claim, until the run is given up."""
@@ -30,7 +32,7 @@ class Launches(Protocol):
 
     def lease_launches(self, limit: int) -> Sequence[PendingLaunch]: ...
 
-    def has_waiting(self) -> bool: ...
+    def seconds_to_launch(self) -> float | None: ...
 
     def launched(self, run_id: UUID, dagster_run_id: str) -> None: ...
 
@@ -55,14 +57,19 @@ class Dispatcher:
         self._dagster = dagster
 
     def work(self) -> bool | float:
-        """Launch the oldest due run; returns whether there was one, or when to look for room again.
+        """Launch the oldest due run; returns whether there was one, or in how many seconds to look again.
 
         Only one is leased at a time: where Dagster hangs, the others stay due.
         """
         due = self._upkeep.lease_launches(1)
         for pending in due:
             self._dispatch(pending)
-        return bool(due) or (ROOM_SECONDS if self._upkeep.has_waiting() else False)
+        return bool(due) or self._pause()
+
+    def _pause(self) -> float:
+        """Return the seconds until a run is due, or may have room; 0 where none waits that is due soon."""
+        seconds = self._upkeep.seconds_to_launch()
+        return 0.0 if seconds is None or seconds > SOON_SECONDS else max(seconds, ROOM_SECONDS)
 
     def _dispatch(self, pending: PendingLaunch) -> None:
         try:

@@ -6,7 +6,7 @@ row at once, and a loop that dies leaves it to be found again.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import delete, select, update
@@ -78,11 +78,15 @@ class UpkeepStore:
                 if row.id in ids
             ]
 
-    def has_waiting(self) -> bool:
-        """Whether a run is due for its launch: where none could be leased, there was no room."""
+    def seconds_to_launch(self) -> float | None:
+        """Return in how many seconds the next pending run is due for its launch; None where none is pending.
+
+        Zero or less: it is due, and there was no room for it if it could not be leased.
+        """
         with self._database.read() as connection:
-            now = self._database.now(connection)
-            return connection.execute(select(runs.c.id).where(is_waiting(now)).limit(1)).first() is not None
+            query = select(func.min(runs.c.launch_at)).where(runs.c.status == RunStatus.PENDING)
+            due: datetime | None = connection.execute(query).scalar()
+            return None if due is None else (due - self._database.now(connection)).total_seconds()
 
     def launched(self, run_id: UUID, dagster_run_id: str) -> None:
         """Record what Dagster made of a run, unless its worker was quicker and did."""

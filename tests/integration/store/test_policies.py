@@ -241,12 +241,28 @@ def test_only_a_run_that_still_waits_is_leased(
 ) -> None:
     run = store.create(store_pipeline(database, organization_id).id)
     upkeep = UpkeepStore(database, LIMITS)
-    assert upkeep.has_waiting()
+    before = upkeep.seconds_to_launch()
 
     store.cancel(run.id)
 
-    assert not upkeep.has_waiting()
+    assert before is not None
+    assert before <= 0
+    assert upkeep.seconds_to_launch() is None
     assert upkeep.lease_launches(1) == []
+
+
+def test_a_launch_that_failed_says_when_it_is_due_again(
+    database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    store.create(store_pipeline(database, organization_id).id)
+    upkeep = UpkeepStore(database, LIMITS)
+    [launch] = upkeep.lease_launches(1)
+
+    upkeep.launch_failed(launch.run_id, launch.launches)
+
+    seconds = upkeep.seconds_to_launch()
+    assert seconds is not None
+    assert seconds <= 0.5
 
 
 def test_no_more_runs_are_launched_than_there_is_room_for(
