@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -33,6 +33,7 @@ from headrace.connectors.config import PipelineConfig, secret_values
 from headrace.engine.arrowize import arrowize
 from headrace.engine.columns import renamed
 from headrace.engine.cursors import HighestCursor
+from headrace.engine.joining import joined
 from headrace.engine.masking import MaskingFilter
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.transforms import transformation
@@ -249,19 +250,14 @@ class _Run:
         return output, writer.bytes, highest.value
 
     def _batches(self, request: ReadRequest, highest: HighestCursor) -> Iterator[pa.RecordBatch]:
-        iterations = 0
-        for item in self.config.source.read(request):
+        for item in joined(_limited(self.config.source.read(request), request.max_iterations)):
             if isinstance(item, Checkpoint):
                 highest.value = item.cursor
-                continue
-            if request.max_iterations is not None and iterations >= request.max_iterations:
-                return  # only here: the checkpoint of the last batch comes after it
-            if isinstance(item, list):
+            elif isinstance(item, list):
                 for start in range(0, len(item), _RECORDS_AT_ONCE):
                     yield arrowize(item[start : start + _RECORDS_AT_ONCE])
             else:
                 yield item
-            iterations += 1
 
     def _load(self, output: Output, stream: Stream | None, cursor: Cursor | None) -> str:
         destination = self.config.destination
@@ -354,6 +350,17 @@ class _Run:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return ConnectorCrashed(f"The connector {connector} stopped with {type(error).__name__} at {where}.")
+
+
+def _limited(items: Iterator[Any], most: int | None) -> Iterator[Any]:
+    """Yield at most so many batches, and the checkpoints among them."""
+    batches = 0
+    for item in items:
+        if not isinstance(item, Checkpoint):
+            if most is not None and batches >= most:
+                return  # only here: the checkpoint of the last batch comes after it
+            batches += 1
+        yield item
 
 
 def _disposition(config: PipelineConfig, keys: tuple[str, ...]) -> WriteDisposition:
