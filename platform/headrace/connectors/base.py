@@ -248,11 +248,12 @@ class Output:
     size: int  # of the file, in bytes
 
     def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, at most `rows` at a time."""
+        """Yield the rows in order, at most `rows` at a time; never of two row groups, which bound memory."""
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path) as file:
-            yield from file.iter_batches(batch_size=rows)
+            for group in range(file.num_row_groups):
+                yield from file.iter_batches(batch_size=rows, row_groups=[group])
 
 
 @dataclass(frozen=True, kw_only=True)

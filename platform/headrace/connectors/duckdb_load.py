@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _STAGE = "temp.headrace_stage"
+_STREAMING_MEMORY = "256MB"
 _ORDINAL = "file_row_number"  # DuckDB's name for a row's place in its file
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
             "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
@@ -55,6 +56,8 @@ def load(connection: DuckDBPyConnection, schema: str, table: str, request: LoadR
         if held and request.disposition == "replace":
             connection.execute(f"DELETE FROM {target}")  # noqa: S608 - quoted names
     elif not held or (request.disposition == "replace" and request.schema_contract != "freeze"):
+        if request.disposition != "merge":  # nothing is sorted: more memory would only be a cache
+            connection.execute(f"SET memory_limit = '{_STREAMING_MEMORY}'")
         connection.execute(f"CREATE OR REPLACE TABLE {target} AS {_rows(connection, request)}")
     else:
         _add(connection, target, held, request)

@@ -17,7 +17,7 @@ from headrace.connectors.base import Output
 from headrace.engine.widening import Inexact, conform, storable, widen, with_text
 from headrace.errors import HeadraceError
 
-_GROUP_ROWS = 122_880  # one row group of DuckDB's, so that it reads a group per thread
+_GROUP_ROWS = 122_880  # just one row group of DuckDB's: other sizes double its work and its file
 _GROUP_BYTES = 64 * 1024 * 1024
 _SAMPLE_ROWS = 10_000
 _NOTE = "headrace."
@@ -79,7 +79,7 @@ class OutputWriter:
         self._gathered_bytes += batch.nbytes
         self.rows += batch.num_rows
         self.bytes += batch.nbytes
-        if self._gathered_rows >= _GROUP_ROWS or self._gathered_bytes >= _GROUP_BYTES:
+        while self._gathered_rows >= _GROUP_ROWS or self._gathered_bytes >= _GROUP_BYTES:
             self._flush()
 
     def finish(self, notes: Mapping[str, str] | None = None) -> Output:
@@ -97,8 +97,10 @@ class OutputWriter:
     def _flush(self) -> None:
         self._schema = storable(self._schema)
         table = self._conformed(self._gathered)
-        self._gathered = []
-        self._gathered_rows = self._gathered_bytes = 0
+        rest = table.slice(_GROUP_ROWS)
+        self._gathered = rest.to_batches()
+        self._gathered_rows, self._gathered_bytes = rest.num_rows, rest.nbytes
+        table = table.slice(0, _GROUP_ROWS)
         self._settle()  # two row groups in memory at most: this one, and the one that is gathered next
         self._writing = self._thread.submit(self._write, table)
 

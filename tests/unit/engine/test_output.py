@@ -166,6 +166,35 @@ def test_nothing_is_left_of_an_output_that_was_not_finished(tmp_path, monkeypatc
     assert list(tmp_path.iterdir()) == []
 
 
+def test_row_groups_have_just_the_rows_that_duckdb_keeps_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_module, "_GROUP_ROWS", 100)
+
+    with OutputWriter(tmp_path / "output.parquet") as writer:
+        for start, count in ((0, 70), (70, 70), (140, 250), (390, 1)):
+            writer.add(arrowize([{"n": n, "half": n / 2} for n in range(start, start + count)]))
+        output = writer.finish()
+
+    with pq.ParquetFile(output.path) as file:
+        groups = [file.metadata.row_group(index).num_rows for index in range(file.num_row_groups)]
+    assert groups == [100, 100, 100, 91]
+    assert output.rows == 391
+    assert [n for batch in output.batches() for n in batch.column("n").to_pylist()] == list(range(391))
+
+
+def test_reading_it_back_takes_no_more_memory_than_a_row_group_however_wide_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_module, "_GROUP_BYTES", 1_000_000)
+    wide = "x" * 100_000
+
+    with OutputWriter(tmp_path / "output.parquet") as writer:
+        for n in range(50):
+            writer.add(arrowize([{"n": n, "wide": wide}]))
+        output = writer.finish()
+
+    batches = list(output.batches())
+    assert [n for batch in batches for n in batch.column("n").to_pylist()] == list(range(50))
+    assert max(batch.nbytes for batch in batches) < 1_200_000
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
     (tmp_path / "output.parquet.part0").symlink_to("/dev/full")
