@@ -8,6 +8,7 @@ into the cache folder when first asked for. Linux only.
 import argparse
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ _PAGE_RECORDS = 100
 def main() -> None:
     """Measure what was asked for."""
     asked = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))  # or the servers would be left behind
     contenders, absent = _ready(asked.contenders)
     with run_postgres() as server, tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         bench = Bench(server, Path(folder), asked)
