@@ -20,8 +20,8 @@ from headrace.connectors.rendering import flat, json_lines
 Format = Literal["parquet", "jsonl", "csv"]
 _CHUNK = 1024 * 1024
 _ROWS = 65_536
-_BUFFERED = 96 * 1024 * 1024  # bytes of rows that wait for more of their partition
-_OPEN_FILES = 256
+_BUFFERED = 64 * 1024 * 1024  # bytes of rows that wait for more of their partition
+_OPEN_FILES = 512
 _PARTITIONS = 10_000
 _LONGEST_VALUE = 200  # characters, percent-encoded: file systems allow 255 bytes for a name
 _NULL = "__HIVE_DEFAULT_PARTITION__"
