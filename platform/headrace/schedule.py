@@ -119,6 +119,7 @@ def next_slots(cron: str, timezone: str, after: datetime, count: int) -> list[da
     return list(itertools.islice(_slots(cron, ZoneInfo(timezone), after), count))
 
 
+@functools.lru_cache(maxsize=10_000)  # those that share a schedule ask the same, all at once
 def has_slot(cron: str, timezone: str, time: datetime) -> bool:
     """Whether `time`, a full minute, is one of the schedule's slots; a no mostly costs next to nothing."""
     zone = ZoneInfo(timezone)
