@@ -61,7 +61,7 @@ class MariaDBServer:
 
 def is_installed() -> bool:
     """Whether this machine has the server."""
-    return shutil.which("mariadbd") is not None and shutil.which("mariadb-install-db") is not None
+    return _program("mariadbd") is not None and _program("mariadb-install-db") is not None
 
 
 @contextmanager
@@ -76,7 +76,8 @@ def run_mariadb() -> Iterator[MariaDBServer]:
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [
-                    "mariadbd", "--no-defaults", *_as_root(), f"--datadir={folder / 'data'}", *_SETTINGS,
+                    str(_program("mariadbd")), "--no-defaults", *_as_root(), *_SETTINGS,
+                    f"--datadir={folder / 'data'}",
                     f"--ssl-cert={server.certificate}", f"--ssl-key={folder / 'key.pem'}",
                     f"--port={server.port}", f"--socket={server.socket}", f"--pid-file={folder / 'pid'}",
                 ],
@@ -92,10 +93,15 @@ def run_mariadb() -> Iterator[MariaDBServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _program(name: str) -> str | None:
+    """Where a program is; not every user looks for those of the system."""
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"]))
+
+
 def _initialize(folder: Path) -> None:
     done = subprocess.run(
         [
-            "mariadb-install-db", "--no-defaults", *_as_root(), f"--datadir={folder / 'data'}",
+            str(_program("mariadb-install-db")), "--no-defaults", *_as_root(), f"--datadir={folder / 'data'}",
             "--auth-root-authentication-method=normal", "--skip-test-db",
         ],
         capture_output=True, text=True, check=False,
