@@ -14,8 +14,17 @@ import dlt
 import dlt.destinations
 from dlt.common.destination import Destination as DltFactory
 from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.libs.pyarrow import get_column_type_from_py_arrow
 
-from headrace.connectors.base import ConnectorError, Loaded, LoadRequest, LoadResult, Rejected, cursor_text
+from headrace.connectors.base import (
+    ConnectorError,
+    Loaded,
+    LoadRequest,
+    LoadResult,
+    Rejected,
+    SchemaConflict,
+    cursor_text,
+)
 from headrace.connectors.dlt import arguments
 from headrace.connectors.dlt_log import relayed
 
@@ -25,6 +34,8 @@ if TYPE_CHECKING:
     from headrace.connectors.dlt import DltDestination
 
 _STATE = "headrace"
+_TAKEN_BY = {"bigint": ("double", "decimal", "wei"), "date": ("timestamp",)}
+"""What types of dlt's keep the values of another; text keeps those of all."""
 
 
 class DltDestinationFailed(Rejected):
@@ -55,6 +66,8 @@ def load(destination: "DltDestination", request: LoadRequest) -> LoadResult:
         if last is not None and last.load_id == request.load_id:
             request.log.info("This load was committed before; nothing is loaded twice.")
             return result
+        if request.disposition != "replace":
+            _require_fitting(pipeline, table, request.output.schema)
         pipeline.extract(_rows(request, table))
         pipeline.normalize()
         request.before_commit()
@@ -67,6 +80,19 @@ def last_load(destination: "DltDestination", pipeline_id: str) -> Loaded | None:
     with _pipeline(destination, pipeline_id) as pipeline:
         pipeline.sync_destination()
         return _loaded(pipeline)
+
+
+def _require_fitting(pipeline: Any, table: str, schema: "pa.Schema") -> None:
+    """Raise SchemaConflict for a column that dlt's table cannot take: dlt would convert it, with a loss."""
+    for name in pipeline.schemas:
+        naming = pipeline.schemas[name].naming
+        tables = pipeline.schemas[name].tables
+        columns = tables.get(naming.normalize_table_identifier(table), {}).get("columns", {})
+        for field in schema:
+            held = columns.get(naming.normalize_identifier(field.name), {}).get("data_type")
+            given = get_column_type_from_py_arrow(field.type).get("data_type")
+            if held and given and held not in (given, *_TAKEN_BY.get(given, ()), "text"):
+                raise SchemaConflict(field.name, f"holds {held} in dlt's table, and the data has {given}.")
 
 
 def _rows(request: LoadRequest, table: str) -> Any:

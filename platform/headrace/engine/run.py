@@ -250,7 +250,9 @@ class _Run:
         return output, writer.bytes, highest.value
 
     def _batches(self, request: ReadRequest, highest: HighestCursor) -> Iterator[pa.RecordBatch]:
-        for item in joined(_limited(self.config.source.read(request), request.max_iterations)):
+        items = _limited(self.config.source.read(request), request.max_iterations)
+        # A step sees a number as its page has it: joined to a page with text there, it would be text.
+        for item in items if self.config.transforms else joined(items):
             if isinstance(item, Checkpoint):
                 highest.value = item.cursor
             elif isinstance(item, list):
