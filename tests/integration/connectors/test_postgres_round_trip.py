@@ -126,7 +126,7 @@ def test_an_incremental_pipeline_merges_what_changed_since(postgres_url: str, tm
 
 
 _MEASURED = """
-import logging, resource, sys
+import logging, sys
 from pathlib import Path
 from headrace.connectors.config import parse_config
 from headrace.engine.run import EngineJob, run_pipeline
@@ -136,11 +136,14 @@ config = parse_config({"name": "copy", "source": {"name": "postgres", "url": url
 job = EngineJob(output_path=Path(folder) / "o.parquet", pipeline_id="p", run_id="r", log=logging.getLogger(),
                 progress=lambda progress: None, check=lambda: None)
 assert run_pipeline(config, job).rows == 1_000_000
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Not getrusage: its peak is inherited from the process that forked this one, here the whole suite.
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+print(int(status["VmHWM"].split()[0]) // 1024)
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 def test_a_million_rows_are_copied_in_bounded_memory(postgres_url: str, tmp_path: Path) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(
@@ -156,4 +159,4 @@ def test_a_million_rows_are_copied_in_bounded_memory(postgres_url: str, tmp_path
     )
 
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 600, "megabytes"
+    assert int(done.stdout) < 400, "megabytes"
