@@ -22,7 +22,7 @@ from sqlalchemy import insert, select, update
 from headrace.cli.connection import Addresses
 from headrace.settings import Settings
 from headrace.store.database import Database
-from headrace.store.schema import catalogue, organizations, pipelines
+from headrace.store.schema import catalogue, organizations, pipelines, runs
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
@@ -115,6 +115,13 @@ class BenchPlatform:
             connection.execute(update(catalogue).values(sequence=first + count - present))
             rows = [_idle(organization, number, first + number) for number in range(count - present)]
             connection.execute(insert(pipelines), rows)
+
+    def claimed_at(self, run_id: UUID | str) -> float:
+        """Return when a run was claimed, from its row: over REST times are whole seconds."""
+        query = select(runs.c.started_at).where(runs.c.id == UUID(str(run_id)))
+        with self.database.read() as connection:
+            claimed: datetime = connection.execute(query).scalar_one()
+        return claimed.timestamp()
 
     def graphql(self, query: str, **variables: object) -> dict[str, Any]:
         """Return the data of Dagster's answer."""
