@@ -45,7 +45,7 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(INSTALLED) ## Run every benchmark; each prints its figures
+bench: $(INSTALLED) ## Run the short benchmarks: start, memory, transforms
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
 bench-control: $(INSTALLED) ## Measure the control plane, beside others; options in BENCH, such as BENCH=--help

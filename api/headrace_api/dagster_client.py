@@ -115,11 +115,11 @@ class DagsterClient:
             trust_env=False,
         )
         self._client = Client(transport=transport)
-        self._session: SyncClientSession = self._client.connect_sync()  # type: ignore[no-untyped-call]
+        self._session: SyncClientSession = self._client.connect_sync()  # type: ignore[no-untyped-call]  # gql's
 
     def close(self) -> None:
         """Close the connections; requests under way fail."""
-        self._client.close_sync()  # type: ignore[no-untyped-call]
+        self._client.close_sync()  # type: ignore[no-untyped-call]  # gql's
 
     def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int = 1, *, is_scheduled: bool = False) -> str:
         """Launch the pipeline's job for an attempt of the run and return Dagster's id of it.
@@ -276,7 +276,7 @@ class _Bearer(httpx.Auth):
     def __init__(self, token: Callable[[], str]) -> None:
         self._token = token
 
-    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]
+    def auth_flow(self, request: httpx.Request) -> Iterator[httpx.Request]:  # type: ignore[override]  # asks for no answer
         request.headers["Authorization"] = f"Bearer {self._token()}"
         yield request
 

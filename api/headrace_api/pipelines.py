@@ -256,7 +256,7 @@ def delete_pipeline(call: Call, pipeline_id: UUID) -> Answer[None]:
 def duplicate_pipeline(
     call: Call,
     pipeline_id: UUID,
-    body: PipelineCopy = PipelineCopy(),  # noqa: B008
+    body: PipelineCopy = PipelineCopy(),  # noqa: B008  # only read
 ) -> Answer[PipelineView]:
     """Create a copy of a pipeline.
 

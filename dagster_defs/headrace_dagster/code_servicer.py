@@ -37,11 +37,11 @@ class LiveServicer(DagsterApiServer):
         # Dagster's own are started anew for each run, and take two seconds for their imports.
         self._mp_ctx = _worker_context()
 
-    def GetServerId(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetServerId(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
         """Answer with this process's id and the stamp of what it serves now."""
         return dagster_api_pb2.GetServerIdReply(server_id=self._live_id())
 
-    def ReloadCode(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ReloadCode(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
         """Do nothing: what is asked for next is read from the store anyway."""
         return dagster_api_pb2.ReloadCodeReply()
 
@@ -100,6 +100,6 @@ def serve(*, socket: Path, module: str, attribute: str, stamp: Callable[[], str]
     )
     serving = DagsterGrpcServer(stop, servicer, logger, executor, socket=str(socket))
     try:
-        serving.serve()  # type: ignore[no-untyped-call]
+        serving.serve()  # type: ignore[no-untyped-call]  # Dagster's
     except KeyboardInterrupt:
         logger.info("The code server was told to stop.")

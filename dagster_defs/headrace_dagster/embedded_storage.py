@@ -32,32 +32,28 @@ _OPEN_LOGS = 8
 """How many runs' logs a process keeps open: a worker writes one, a webserver follows what people look at."""
 
 
-class Runs(SqliteRunStorage):
+class _KeptOpen:
+    """A file that stays open between transactions."""
+
+    _conn_string: str
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A transaction."""
+        with _engine(self._conn_string).begin() as connection:
+            yield connection
+
+    def dispose(self) -> None:
+        """Close what is open; it is opened again when needed."""
+        _engine(self._conn_string).dispose()
+
+
+class Runs(_KeptOpen, SqliteRunStorage):
     """The runs."""
 
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A transaction."""
-        with _engine(self._conn_string).begin() as connection:
-            yield connection
 
-    def dispose(self) -> None:
-        """Close what is open; it is opened again when needed."""
-        _engine(self._conn_string).dispose()
-
-
-class Schedules(SqliteScheduleStorage):
+class Schedules(_KeptOpen, SqliteScheduleStorage):
     """The schedules' states and ticks."""
-
-    @contextmanager
-    def connect(self) -> Iterator[Connection]:
-        """A transaction."""
-        with _engine(self._conn_string).begin() as connection:
-            yield connection
-
-    def dispose(self) -> None:
-        """Close what is open; it is opened again when needed."""
-        _engine(self._conn_string).dispose()
 
 
 class RunLogs(SqliteEventLogStorage):

@@ -21,4 +21,4 @@ def tell_by_text_alone(*errors: type[BaseException]) -> None:
         return serializable_error_info_from_exc_info(raised, *options)
 
     for module in (api, objects):
-        module.serializable_error_info_from_exc_info = told  # type: ignore[attr-defined]
+        module.serializable_error_info_from_exc_info = told  # type: ignore[attr-defined]  # not exported there

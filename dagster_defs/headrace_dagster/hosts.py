@@ -228,7 +228,7 @@ def follow(changes: Changes, define: Define, enter: Enter | None = None) -> None
     `enter` makes a pipeline's entry in the catalog; a host whose catalog nobody sees has none.
     """
     LiveLocation.view = View(changes, define, enter)
-    code_location.GrpcServerCodeLocation = LiveLocation  # type: ignore[misc]
+    code_location.GrpcServerCodeLocation = LiveLocation  # type: ignore[misc]  # in its place
     snapshot_repository.sync_get_external_repositories_data_grpc = _nothing
 
 

@@ -12,9 +12,12 @@ from dagster._core.definitions.assets.graph.remote_asset_graph import RemoteRepo
 from dagster._core.execution import api
 from dagster._core.execution.plan import objects
 from dagster._core.remote_representation.external import RemoteRepository
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.runs.sqlite.sqlite_run_storage import SqliteRunStorage
+from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import SqliteScheduleStorage
 from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
 from dagster._daemon.controller import DagsterDaemonController, daemon_controller_from_instance
-from dagster._grpc import server_watcher
+from dagster._grpc import server, server_watcher
 from dagster._grpc.server import DagsterApiServer, DagsterGrpcServer
 from dagster_webserver.webserver import DagsterWebserver
 
@@ -171,3 +174,22 @@ def test_the_catalog_is_asked_for_where_the_hosts_answer(name: str) -> None:
     assert name in vars(RemoteRepository), moved(f"RemoteRepository.{name}")
     building = inspect.getsource(RemoteRepositoryAssetGraph.build)
     assert "repo.get_asset_node_snaps()" in building, moved("how the catalog is built")
+
+
+def test_the_code_server_answers_after_a_pause_that_can_be_set() -> None:
+    assert hasattr(server, "EVENT_QUEUE_POLL_INTERVAL"), moved("EVENT_QUEUE_POLL_INTERVAL")
+    assert "EVENT_QUEUE_POLL_INTERVAL" in inspect.getsource(DagsterApiServer), moved(
+        "where that pause is made"
+    )
+
+
+@pytest.mark.parametrize("storage", [SqliteRunStorage, SqliteScheduleStorage])
+def test_the_embedded_storage_opens_its_files_in_one_place(storage: type) -> None:
+    assert callable(getattr(storage, "connect", None)), moved(f"{storage.__name__}.connect")
+    assert "self._conn_string" in inspect.getsource(storage.__init__), moved(f"{storage.__name__}'s address")
+
+
+@pytest.mark.parametrize("part", ["_connect", "_initdb", "path_for_shard", "conn_string_for_shard"])
+def test_the_embedded_logs_have_the_parts_that_are_replaced(part: str) -> None:
+    assert callable(getattr(SqliteEventLogStorage, part, None)), moved(f"SqliteEventLogStorage.{part}")
+    assert "self._db_lock" in inspect.getsource(SqliteEventLogStorage), moved("the lock of run logs")

@@ -67,13 +67,13 @@ class Loop:
                 continue
             failures = 0
             if more is not True:
-                self._woken.wait((more or self._interval) * random.uniform(0.9, 1.1))  # noqa: S311
+                self._woken.wait((more or self._interval) * random.uniform(0.9, 1.1))  # noqa: S311  # spreads, hides nothing
 
 
 def backoff(failures: int) -> float:
     """Return how many seconds to wait after so many failures in a row, with jitter."""
     longest = min(SHORTEST_BACKOFF * 2.0 ** min(failures - 1, 10), LONGEST_BACKOFF)
-    return random.uniform(longest / 2, longest)  # noqa: S311
+    return random.uniform(longest / 2, longest)  # noqa: S311  # spreads, hides nothing
 
 
 def describe(error: Exception) -> str:

@@ -13,8 +13,9 @@ import pymysql
 from headrace.connectors.base import Rejected, SchemaConflict, SchemaContract
 from headrace.connectors.mysql_catalog import Column, columns
 from headrace.connectors.mysql_connection import execute, fetch
-from headrace.connectors.mysql_fit import Fit, fit
+from headrace.connectors.mysql_fit import fit
 from headrace.connectors.mysql_landing import Landing, declared
+from headrace.connectors.sql_fit import Fit
 from headrace.connectors.sql_loads import check_addable, check_alterable, unfit
 from headrace.connectors.sql_names import literal, quoted
 

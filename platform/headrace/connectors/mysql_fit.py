@@ -7,10 +7,10 @@ so what goes into a column of another type goes there by a rule of this module o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from headrace.connectors.mysql_catalog import Column
 from headrace.connectors.mysql_landing import Landing
+from headrace.connectors.sql_fit import Fit
 from headrace.connectors.sql_names import quoted
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
@@ -22,20 +22,6 @@ _MOMENTS = ("date", "datetime", "timestamp")
 # Written exactly as text. A FLOAT is not: the server writes six digits of it.
 _WRITTEN = frozenset({*_BITS, "decimal", "double", *_MOMENTS, "time", "year"})
 _MOST_DIGITS, _MOST_SCALE = 65, 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """How staged data gets into a column.
-
-    `misfit` is a condition on staged rows, and `spoiled` on the target's, that must hold for none. Where
-    `misfit` holds for some, the column is altered to `wider`; without a `misfit` it is altered always.
-    """
-
-    expression: str
-    misfit: str | None = None
-    wider: str | None = None
-    spoiled: str | None = None
 
 
 def fit(target: Column, landing: Landing, collation: str) -> Fit | None:

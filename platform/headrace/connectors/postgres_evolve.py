@@ -9,9 +9,10 @@ import adbc_driver_manager
 from headrace.connectors.base import Rejected, SchemaConflict, SchemaContract
 from headrace.connectors.postgres_catalog import Column, columns
 from headrace.connectors.postgres_connection import execute, fetch
-from headrace.connectors.postgres_fit import Fit, fit
+from headrace.connectors.postgres_fit import fit
 from headrace.connectors.postgres_landing import Landing
 from headrace.connectors.postgres_stage import Stage
+from headrace.connectors.sql_fit import Fit
 from headrace.connectors.sql_loads import check_addable, check_alterable, unfit
 from headrace.connectors.sql_names import quoted
 

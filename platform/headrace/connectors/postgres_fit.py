@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from headrace.connectors.postgres_catalog import Column
 from headrace.connectors.postgres_landing import Landing
+from headrace.connectors.sql_fit import Fit
 from headrace.connectors.sql_names import quoted
 
 _INTEGER_DIGITS = {"smallint": 5, "integer": 10, "bigint": 19}
@@ -16,20 +16,6 @@ _FLOATS = ("real", "double precision")
 # Text that is parsed as one of these is not what it was.
 _LOOSE = re.compile(r"bytea|.*\[\]")
 _SIZED_NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fit:
-    """How staged data gets into a column.
-
-    `misfit` is a condition on staged rows, and `spoiled` on the target's, that must hold for none. Where
-    `misfit` holds for some, the column is altered to `wider`; without a `misfit` it is altered always.
-    """
-
-    expression: str
-    misfit: str | None = None
-    wider: str | None = None
-    spoiled: str | None = None
 
 
 def fit(target: Column, landing: Landing) -> Fit | None:
