@@ -281,11 +281,11 @@ def agrees(cluster: Cluster) -> float:
 def tell(cluster: Cluster, seconds: list[float]) -> None:
     """Print how long agreement took, for `pytest -s`."""
     ordered = sorted(seconds)
-    figures = {f"p{share}": ordered[len(ordered) * share // 100] for share in (50, 90, 99)}
-    told = ", ".join(f"{name} {figure:.2f} s" for name, figure in figures.items())
-    pipelines = len(cluster.shown())
+    told = ", ".join(f"p{share} {ordered[len(ordered) * share // 100]:.2f} s" for share in (50, 90, 99))
+    shown = len(cluster.shown())
     sys.stdout.write(
-        f"\n{len(ordered)} changes, jobs and schedules {pipelines}: agreement in {told}, at most {ordered[-1]:.2f} s\n"
+        f"\n{len(ordered)} changes, {shown} definitions at the end; agreement after {told},"
+        f" at most {ordered[-1]:.2f} s\n"
     )
 
 
