@@ -91,6 +91,13 @@ class Browser:
             assert time.monotonic() < deadline, f"The page does not show {missing}:\n{shown}"
             self._listen(0.1)
 
+    def sees_no(self, text: str, seconds: float = LOOK_SECONDS) -> None:
+        """Wait until the page does not show the text."""
+        deadline = time.monotonic() + seconds
+        while text in str(self.run("document.body ? document.body.innerText : ''")):
+            assert time.monotonic() < deadline, f"The page goes on showing {text!r}."
+            self._listen(0.1)
+
     def run(self, script: str) -> Any:
         """Return the value of a JavaScript expression; a promise's, once it is there."""
         answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
@@ -121,6 +128,12 @@ class Browser:
     def type(self, text: str) -> None:
         """Type into what has the focus."""
         self.call("Input.insertText", text=text)
+
+    def press(self, code: str, text: str) -> None:
+        """Press the key of a code, such as `Slash`, which types the text."""
+        key = code if text == "\r" else text
+        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, code=code, text=text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=code)
 
     def size(self, width: int, height: int) -> None:
         """Give the window a size, in pixels."""

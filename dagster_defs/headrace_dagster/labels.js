@@ -1,8 +1,11 @@
 // Dagster's UI with the pipelines' names in place of their jobs' names, which are ids so that history outlives
-// a rename. Only what is shown changes: links, requests and the page's own state keep the ids.
+// a rename. Only what is shown and searched changes: links, requests and the page's own state keep the ids.
 (() => {
   // Headings have a zero-width space after each underscore, so that a long name can break there.
   const JOB = /p_\u200b?([0-9a-f]{32})(?:_\u200b?schedule)?/g;
+  const JOB_ALONE = /^p_([0-9a-f]{32})(?:_schedule)?$/;
+  const JOB_LENGTH = "p_".length + 32;
+  const SCHEDULE_LENGTH = JOB_LENGTH + "_schedule".length;
   const SHORTENED = /p_\u200b?([0-9a-f]{4,31})…[0-9a-z_\u200b]*/g;
   const ASSET = /(pipelines \/ )([0-9a-f]{4,12})(?=…| \/)/g;
   const ASSET_STEP = /^[0-9a-f]{12}$/;
@@ -58,6 +61,45 @@
     names = new Map(Object.entries(await answer.json()));
     version = answer.headers.get("ETag") ?? "";
     labelAll(document.documentElement);
+    for (const [worker, message] of searched) send.call(worker, withNames(message));
+  };
+
+  // The search over everything runs in workers, which are given what can be found.
+  const searched = new Map(); // worker to what it was given, with ids
+  const send = Worker.prototype.postMessage;
+  const withNames = (message) => ({
+    ...message,
+    results: message.results.map((result) => ({ ...result, label: named(result.label) })),
+  });
+  Worker.prototype.postMessage = function (message, ...options) {
+    if (message?.type !== "set-results") return send.call(this, message, ...options);
+    searched.set(this, message);
+    return send.call(this, withNames(message), ...options);
+  };
+
+  // Lists ask of each job's name whether it holds what was typed, or whether an expression made of it fits.
+  const nameOf = (text) => {
+    if (text.length !== JOB_LENGTH && text.length !== SCHEDULE_LENGTH) return null;
+    return names.get(JOB_ALONE.exec(text)?.[1]) ?? null;
+  };
+  const typed = (text) =>
+    [...document.querySelectorAll("input")].some((box) => box.value.trim().toLowerCase() === text);
+
+  const includes = String.prototype.includes;
+  String.prototype.includes = function (part, ...from) {
+    if (includes.call(this, part, ...from)) return true;
+    const name = from.length === 0 ? nameOf(String(this)) : null;
+    return name !== null && includes.call(name.toLowerCase(), part) && typed(part);
+  };
+
+  const test = RegExp.prototype.test;
+  const anyCase = new WeakMap(); // a filter's expression to the one for names
+  RegExp.prototype.test = function (text) {
+    if (test.call(this, text)) return true;
+    const name = typeof text === "string" ? nameOf(text) : null;
+    if (name === null || !this.source.startsWith("^") || !this.source.endsWith("$")) return false;
+    if (!anyCase.has(this)) anyCase.set(this, new RegExp(this.source, "i"));
+    return test.call(anyCase.get(this), name);
   };
 
   new MutationObserver((changes) => {

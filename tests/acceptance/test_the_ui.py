@@ -75,6 +75,41 @@ def test_a_pipeline_is_found_run_and_looked_at_in_dagsters_ui(
     assert browser.elsewhere(ui) == []
 
 
+def test_every_search_finds_a_pipeline_by_its_name(platform: LivePlatform, browser: Browser) -> None:
+    ui = platform.addresses.dagster_url
+    ids = {
+        name: platform.create(name, {"name": "dummy", "stream": "creatures"}, schedule="@yearly")
+        for name in ("Sought herbarium", "Other aquarium")
+    }
+    sought = job_name(UUID(ids["Sought herbarium"]))
+
+    browser.open(sign_in_link(platform))
+    for page in ("jobs", "automation"):
+        browser.open(f"{ui}/{page}")
+        browser.sees(*ids)
+        browser.click(".CodeMirror")
+        browser.type("ght HERB")
+        browser.press("Enter", "\r")
+        browser.sees_no("Other aquarium")
+        browser.sees("Sought herbarium")
+    browser.open(f"{ui}/locations/{LOCATION}/jobs")
+    browser.sees(*ids)
+    browser.click("input[placeholder^='Search jobs']")
+    browser.type("ght HERB")
+    browser.sees_no("Other aquarium")
+    browser.sees("Sought herbarium")
+    browser.open(f"{ui}/deployment/locations")
+    browser.press("Slash", "/")
+    browser.click("input[placeholder^='Search assets']")
+    browser.type("herbarium")
+    browser.sees("Sought herbarium", "pipelines / Sought herbarium / dummy / creatures")
+    browser.press("Enter", "\r")
+    browser.sees("REST resource")
+
+    assert browser.run("location.pathname") == f"/locations/{LOCATION}/jobs/{sought}"
+    assert browser.complaints == []
+
+
 def test_a_failed_run_shows_its_coded_error_and_no_stack(platform: LivePlatform, browser: Browser) -> None:
     ui = platform.addresses.dagster_url
     failing = {"name": "dummy", "stream": "creatures", "records": 200, "fail_after": 100}

@@ -1,8 +1,10 @@
 """What Headrace uses of Dagster without its promise. A failure here names what a new version has moved."""
 
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -116,6 +118,34 @@ def test_the_uis_page_takes_a_script() -> None:
     assert "NONCE-PLACEHOLDER" in inspect.getsource(DagsterWebserver.index_html_endpoint), moved(
         "the nonce of the UI's page"
     )
+
+
+@pytest.mark.parametrize(
+    ("what", "pattern"),
+    [
+        ("how the search is told what can be found", r'postMessage\(\{type:"set-results",results:\w+'),
+        ("by what the search finds", r'keys:\["label",'),
+        (
+            "how the filter of jobs is tried on them",
+            r'new RegExp\("\^"\.concat\(.{,60},"\$"\)\);return new Set\(\[\.\.\.this\.all_jobs\]'
+            r"\.filter\((\w)=>\w\.test\(\1\.name\)\)",
+        ),
+        (
+            "how the filter of schedules is tried on them",
+            r"\[\.\.\.this\.all_automations\]\.filter\((\w)=>\w\.test\(\1\.name\)\)",
+        ),
+        (
+            "how a location's jobs are searched",
+            r'"Search jobs by name…",nameFilter:\((\w),(\w)\)=>\1\.name\.toLowerCase\(\)\.includes\(\2\)',
+        ),
+    ],
+)
+def test_the_ui_searches_where_names_are_put_in(what: str, pattern: str) -> None:
+    chunks = (Path(inspect.getfile(DagsterWebserver)).parent / "webapp" / "build").rglob("*.js")
+
+    found = any(re.search(pattern, chunk.read_text()) for chunk in chunks)
+
+    assert found, f"Dagster has moved {what}: adapt headrace_dagster/labels.js, then this test."
 
 
 def test_the_webserver_is_an_asgi_app_over_a_workspace() -> None:
