@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from headrace.conformance import configuration, runs
 from headrace.conformance.cases import Broken, Check, NotApplicable, SourceCase, require
 from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode
@@ -177,8 +179,7 @@ def _pages(case: SourceCase) -> list[list[dict[str, Any]]]:
 
 
 def _rows(item: Any) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = item if isinstance(item, list) else item.to_pylist()
-    return rows
+    return item.to_pylist() if isinstance(item, pa.RecordBatch) else list(item)
 
 
 def _spread(places: Sequence[Any]) -> Sequence[Any]:

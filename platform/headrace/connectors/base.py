@@ -231,8 +231,10 @@ class Source(Connector, ABC):
         raise Unreadable(f"There is no stream {stream!r}.")
 
     @abstractmethod
-    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | list[dict[str, Any]] | Checkpoint]:
+    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | Sequence[dict[str, Any]] | Checkpoint]:
         """Yield the stream's batches after the cursor, oldest first where the stream has a cursor.
+
+        A batch is Arrow's, a list of records, or the text of one (`json_text.JsonRecords`).
 
         Reading again from the same cursor gives the same rows or more. Raises ConnectorError.
         """

@@ -54,7 +54,7 @@ class GbifSource(Source):
 
         return f"GBIF answered with {len(rest_read.first_page(self._api('species'), 'species'))} species."
 
-    def read(self, request: ReadRequest) -> Iterator[list[dict[str, Any]] | Checkpoint]:
+    def read(self, request: ReadRequest) -> Iterator[Sequence[dict[str, Any]] | Checkpoint]:
         """Yield the results' pages. Raises TooManyRecords before the first when all cannot be read."""
         from headrace.connectors import rest_read
 

@@ -17,7 +17,8 @@ from headrace.connectors.authentication import (
 from headrace.connectors.base import Unauthorized
 from headrace.connectors.http_client import Authorization, HttpClient
 from headrace.connectors.http_limits import Limits
-from headrace.connectors.http_messages import NotJSON, Request
+from headrace.connectors.http_messages import Request
+from headrace.connectors.json_text import NotJSON
 from headrace.connectors.secrets import secrets_within
 
 _EARLY = 60.0  # seconds before its end at which a token is no longer used

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -14,16 +13,9 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from headrace.connectors.base import Unreadable
+from headrace.connectors.json_text import NotJSON, decoded, decoded_around
 
 Method = Literal["GET", "POST"]
-
-
-class NotJSON(Unreadable):
-    """The answer is not JSON."""
-
-    code = "source.not_json"
-    title = "Answer is not JSON"
-    hint = "Check base_url and path: a web page answers where an API was expected."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +63,18 @@ class Response:
 
     def json(self) -> Any:
         """Return the body's value. Raises NotJSON."""
+        return self._json(decoded)
+
+    def json_around(self, key: str | None) -> Any:
+        """Return the body's value, where the list at that key (None: the value) is JsonRecords if it is one.
+
+        Raises NotJSON.
+        """
+        return self._json(lambda body: decoded_around(body, key))
+
+    def _json(self, decode: Callable[[bytes], Any]) -> Any:
         try:
-            return _decode(self.body)
+            return decode(self.body)
         except (ValueError, RecursionError):
             kind = self.headers.get("Content-Type", "no Content-Type").partition(";")[0][:100]
             raise NotJSON(f"{self.label} answered with something that is not JSON ({kind}).") from None
@@ -120,12 +122,3 @@ def _parameter(value: Any) -> Any:
     if isinstance(value, bool):
         return "true" if value else "false"
     return [_parameter(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _decode(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        # The standard library also takes what servers write beyond RFC 8259: a byte order mark, NaN, lone
-        # surrogates, numbers larger than a double.
-        return json.loads(body.decode("utf-8-sig"))

@@ -68,7 +68,7 @@ class HubspotSource(Source):
 
         return hubspot_read.check(self)
 
-    def read(self, request: ReadRequest) -> Iterator[list[dict[str, Any]] | Checkpoint]:
+    def read(self, request: ReadRequest) -> Iterator[Sequence[dict[str, Any]] | Checkpoint]:
         """Yield the object's records page by page, and the place to go on from at the end."""
         from headrace.connectors import hubspot_read
 

@@ -48,7 +48,7 @@ class NotionSource(Source):
 
         return notion_read.check(self)
 
-    def read(self, request: ReadRequest) -> Iterator[list[dict[str, Any]] | Checkpoint]:
+    def read(self, request: ReadRequest) -> Iterator[Sequence[dict[str, Any]] | Checkpoint]:
         """Yield the stream's pages of objects."""
         from headrace.connectors import notion_read
 

@@ -46,7 +46,7 @@ class PokeapiSource(Source):
 
         return f"PokéAPI answered with {len(rest_read.first_page(self._api('berry'), 'berry'))} berries."
 
-    def read(self, request: ReadRequest) -> Iterator[list[dict[str, Any]] | Checkpoint]:
+    def read(self, request: ReadRequest) -> Iterator[Sequence[dict[str, Any]] | Checkpoint]:
         """Yield the list's pages."""
         from headrace.connectors import rest_read
 

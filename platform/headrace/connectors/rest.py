@@ -49,7 +49,7 @@ class RestSource(Source, RestApi):
         stream = next((resource.name for resource in self.resources if not resource.parent), "records")
         return f"The first page has {len(rest_read.first_page(self, stream))} records."
 
-    def read(self, request: ReadRequest) -> Iterator[list[dict[str, Any]] | Checkpoint]:
+    def read(self, request: ReadRequest) -> Iterator[Sequence[dict[str, Any]] | Checkpoint]:
         """Yield the pages of the stream, the next one being fetched meanwhile."""
         from headrace.connectors import rest_read
 

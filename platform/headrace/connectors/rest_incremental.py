@@ -48,7 +48,7 @@ class Window:
         """What the placeholders of the window stand for."""
         return {"incremental.start_value": self.start, "incremental.end_value": self.end}
 
-    def new(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def new(self, records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
         """Return the records that an earlier run has not read; one whose age cannot be told is among them."""
         name = self.cursor_field
         if self.after is None or name is None:

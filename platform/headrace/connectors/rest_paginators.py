@@ -6,6 +6,7 @@ A paginator holds no state: the next request is made of the last one and its ans
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urljoin
@@ -27,7 +28,7 @@ class Page:
     request: Request
     response: Response
     document: Any
-    records: list[Any]
+    records: Sequence[Any]
 
     def at(self, path: str | None) -> Any:
         """Return the document's value at a path; None where there is none."""

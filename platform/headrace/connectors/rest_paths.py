@@ -7,6 +7,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
+from headrace.connectors.json_text import JsonRecords
+
 _STEP = re.compile(r"\[(\d+|\*|'[^']+'|\"[^\"]+\")\]|\.?([^.\[\]$]+)")
 MISSING = object()
 """What `select` returns where the document has nothing at the path; null is something."""
@@ -36,7 +38,7 @@ def select(document: Any, path: str) -> Any:
 
 def _select(value: Any, path: tuple[str | int, ...]) -> Any:
     for position, step in enumerate(path):
-        if step == "*" and isinstance(value, list):
+        if step == "*" and isinstance(value, list | JsonRecords):
             found = [_select(item, path[position + 1 :]) for item in value]
             present = [item for item in found if item is not MISSING]
             is_nested = all(isinstance(item, list) for item in present)

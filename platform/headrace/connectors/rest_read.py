@@ -1,7 +1,7 @@
 """Reading a stream of a REST API: page after page, for each record of the parent stream where it has one."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
@@ -12,17 +12,18 @@ from pydantic import SecretStr
 from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.http_authentication import authenticated_client
 from headrace.connectors.http_client import HttpClient
-from headrace.connectors.http_messages import Request, origin
+from headrace.connectors.http_messages import Request, Response, origin
+from headrace.connectors.json_text import JsonRecords
 from headrace.connectors.prefetch import ahead
 from headrace.connectors.rest_api import RestApi
 from headrace.connectors.rest_config import Endpoint, Incremental, Resource
 from headrace.connectors.rest_incremental import Window
 from headrace.connectors.rest_paginators import Auto, Page
-from headrace.connectors.rest_paths import MISSING, select
+from headrace.connectors.rest_paths import MISSING, select, steps
 from headrace.connectors.rest_templates import filled, filled_path
 from headrace.connectors.secrets import secrets_within
 
-Records = list[dict[str, Any]]
+Records = Sequence[dict[str, Any]]
 _USUAL_SELECTORS = ("data", "items", "results", "records", "entries", "value", "objects")
 
 
@@ -101,7 +102,7 @@ class RestReader:
             answer = self.client.send(request, accept=endpoint.ignored_statuses)
             if answer.status in endpoint.ignored_statuses:
                 return
-            document = answer.json()
+            document = _document(answer, selector)
             selector = guess(document) if selector is None else selector
             found = _selected(document, selector, answer.label)
             page = Page(request=following, response=answer, document=document, records=found)
@@ -209,19 +210,30 @@ def guess(document: Any) -> str:
     return ""
 
 
-def _selected(document: Any, selector: str, label: str) -> list[Any]:
+def _document(answer: Response, selector: str | None) -> Any:
+    """Return the answer's value; its records stay text where they are the list at a key, or the answer."""
+    path = None if selector is None else steps(selector)
+    match path:
+        case ():
+            return answer.json_around(None)
+        case (str(key),) if key != "*":
+            return answer.json_around(key)
+    return answer.json()
+
+
+def _selected(document: Any, selector: str, label: str) -> Sequence[Any]:
     found = select(document, selector)
     if found is MISSING:
         keys = ", ".join(map(repr, list(document)[:10])) if isinstance(document, dict) else "no keys"
         raise NoRecords(f"{label}: the answer has nothing at {selector!r}; it has {keys}.")
     if found is None:
         return []
-    return found if isinstance(found, list) else [found]
+    return found if isinstance(found, list | JsonRecords) else [found]
 
 
-def _records(found: list[Any]) -> Records:
+def _records(found: Sequence[Any]) -> Records:
     """Plain values become records of one field."""
-    if all(type(record) is dict for record in found):
+    if isinstance(found, JsonRecords) or all(type(record) is dict for record in found):
         return found
     return [record if isinstance(record, dict) else {"value": record} for record in found]
 

@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from headrace.connectors.json_text import JsonRecords
+
 _QUICK_SECONDS = (
     0.02  # a wait for the next item: a source that takes longer is not waited for with rows in hand
 )
@@ -12,28 +14,37 @@ _END = object()
 
 
 def joined(items: Iterable[Any], records: int = 2_000) -> Iterator[Any]:
-    """Yield the items in order; lists that come in quick succession as one, until it has `records` or more.
+    """Yield the items in order; pages that come in quick succession as one, until it has `records` or more.
 
-    Nothing that came is kept back while a slow source is waited for, nor across anything but a list.
+    Pages are lists, or JsonRecords; those of the two kinds are not joined. Nothing that came is kept back
+    while a slow source is waited for, nor across anything but a page.
     """
     iterator = iter(items)
-    kept: list[list[Any]] = []
+    kept: list[Any] = []
     count, began = 0, 0.0
     while True:
         asked = time.monotonic()
         item = next(iterator, _END)
         now = time.monotonic()
-        is_list = isinstance(item, list)
-        if is_list:
-            began = began if kept else now
-            kept.append(item)  # type: ignore[arg-type]
-            count += len(item)  # type: ignore[arg-type]
-            if count < records and now - asked < _QUICK_SECONDS and now - began < _LONGEST_SECONDS:
-                continue
-        if kept:
-            yield kept[0] if len(kept) == 1 else [record for page in kept for record in page]
+        if kept and type(item) is not type(kept[0]):
+            yield _one(kept)
             kept, count = [], 0
         if item is _END:
             return
-        if not is_list:
+        if not isinstance(item, list | JsonRecords):
             yield item
+            continue
+        began = began if kept else now
+        kept.append(item)
+        count += len(item)
+        if count >= records or now - asked >= _QUICK_SECONDS or now - began >= _LONGEST_SECONDS:
+            yield _one(kept)
+            kept, count = [], 0
+
+
+def _one(pages: list[Any]) -> Any:
+    if len(pages) == 1:
+        return pages[0]
+    if isinstance(pages[0], JsonRecords):
+        return JsonRecords([text for page in pages for text in page.lists])
+    return [record for page in pages for record in page]

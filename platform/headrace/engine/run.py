@@ -30,10 +30,12 @@ from headrace.connectors.base import (
     cursor_text,
 )
 from headrace.connectors.config import PipelineConfig, secret_values
+from headrace.connectors.json_text import JsonRecords
 from headrace.engine.arrowize import arrowize
 from headrace.engine.columns import renamed
 from headrace.engine.cursors import HighestCursor
 from headrace.engine.joining import joined
+from headrace.engine.json_arrow import JsonArrow
 from headrace.engine.masking import MaskingFilter
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.transforms import transformation
@@ -251,11 +253,14 @@ class _Run:
 
     def _batches(self, request: ReadRequest, highest: HighestCursor) -> Iterator[pa.RecordBatch]:
         items = _limited(self.config.source.read(request), request.max_iterations)
+        json_arrow = JsonArrow()
         # A step sees a number as its page has it: joined to a page with text there, it would be text.
         for item in items if self.config.transforms else joined(items):
             if isinstance(item, Checkpoint):
                 highest.value = item.cursor
-            elif isinstance(item, list):
+            elif isinstance(item, JsonRecords) and not self.config.transforms:
+                yield json_arrow.batch(item)
+            elif isinstance(item, list | JsonRecords):
                 for start in range(0, len(item), _RECORDS_AT_ONCE):
                     yield arrowize(item[start : start + _RECORDS_AT_ONCE])
             else:

@@ -15,7 +15,7 @@ import msgspec
 import pyarrow as pa
 
 from headrace.connectors import addresses, local
-from headrace.connectors.base import Connector, ReadRequest, Source
+from headrace.connectors.base import Checkpoint, Connector, ReadRequest, Source
 from headrace.connectors.config import parse_connector
 from headrace.connectors.secrets import secrets_within
 from headrace.engine.arrowize import arrowize
@@ -100,12 +100,9 @@ def _first(source: Source, stream: str, limit: int) -> Iterator[pa.RecordBatch]:
     log.addHandler(logging.NullHandler())
     left = limit
     for item in source.read(ReadRequest(stream=stream, log=log)):
-        if isinstance(item, list):
-            batch = arrowize(item[:left])
-        elif isinstance(item, pa.RecordBatch):
-            batch = item.slice(0, left)
-        else:
+        if isinstance(item, Checkpoint):
             continue
+        batch = item.slice(0, left) if isinstance(item, pa.RecordBatch) else arrowize(item[:left])
         yield batch
         left -= batch.num_rows
         if left == 0:
