@@ -39,7 +39,9 @@ def fail(
     says that the same run may succeed later; `stop` that the worker may be alive and has to be stopped.
     """
     due = select(runs, pipelines.c.policy).join(pipelines, pipelines.c.id == runs.c.pipeline_id).where(which)
-    failed = connection.execute(due.with_for_update(of=runs)).all()
+    # In the order in which the counts of runs are locked: see migration 0004.
+    ordered = due.order_by(runs.c.organization_id, runs.c.pipeline_id)
+    failed = connection.execute(ordered.with_for_update(of=runs)).all()
     for row in failed:
         delay = _delay(row, policy_of(row.policy), code, may_pass=may_pass)
         if delay is None:

@@ -17,7 +17,7 @@ from headrace.store.database import Database
 from headrace.store.failures import fail, reap
 from headrace.store.queue import Limits, choose, is_waiting
 from headrace.store.runs import ACTIVE, cancel_active, run_of
-from headrace.store.schema import pipelines, runs
+from headrace.store.schema import pipelines, run_counts, runs
 
 LAUNCH_LEASE = timedelta(seconds=30)
 LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
@@ -197,5 +197,6 @@ class UpkeepStore:
     def runs_by_status(self) -> dict[RunStatus, int]:
         """Count all runs by their status."""
         with self._database.read() as connection:
-            query = select(runs.c.status, func.count()).group_by(runs.c.status)
-            return {RunStatus(status): count for status, count in connection.execute(query)}
+            total = func.sum(run_counts.c.runs)
+            query = select(run_counts.c.status, total).group_by(run_counts.c.status).having(total > 0)
+            return {RunStatus(status): int(count) for status, count in connection.execute(query)}
