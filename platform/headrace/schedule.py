@@ -22,6 +22,7 @@ from croniter.croniter import CroniterError
 from headrace.errors import FieldError, Invalid
 
 _LONGEST = 100
+_FIRST_SPAN = timedelta(hours=1)
 _ALIASES = frozenset({"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"})
 _ITEM = re.compile(
     r"(?P<first>\*|\d{1,2}|[a-z]{3})(-(?P<last>\d{1,2}|[a-z]{3}))?(/(?P<step>[1-9]\d?))?", re.ASCII
@@ -128,6 +129,21 @@ def has_slot(cron: str, timezone: str, time: datetime) -> bool:
     if shown.minute not in _minutes(cron) and not _gap(shown - timedelta(minutes=1), zone):
         return False
     return next_slots(cron, timezone, time - timedelta(seconds=1), 1) == [time]
+
+
+@functools.lru_cache(maxsize=10_000)
+def slots_between(
+    cron: str, timezone: str, after: datetime, before: datetime, most: int
+) -> tuple[datetime, ...]:
+    """Return the newest `most` slots between two times, both left out, oldest first."""
+    zone, span = ZoneInfo(timezone), _FIRST_SPAN
+    while True:
+        # From the end backwards in growing strides: a minute's schedule may have a year's slots.
+        start = max(after, before - span)
+        found = tuple(itertools.takewhile(lambda slot: slot < before, _slots(cron, zone, start)))
+        if start == after or len(found) >= most:
+            return found[-most:]
+        span *= 8
 
 
 @functools.lru_cache(maxsize=10_000)

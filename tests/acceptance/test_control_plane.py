@@ -5,6 +5,7 @@ two REST services, and two of Dagster's daemons, of which one is killed. `HEADRA
 the test of the live registry as long as it should be once in a while.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -17,16 +18,19 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
-from live_platform import LivePlatform, alive, eventually, make_keyring, running
+from live_platform import LivePlatform, eventually, make_keyring, running
 from postgres_server import PostgresServer
+from sqlalchemy import select, update
 
 from headrace.naming import job_name, schedule_name
 from headrace.records import JobCard
 from headrace.store.database import Database
 from headrace.store.jobs import JobStore
+from headrace.store.schema import pipelines, runs, slots
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +42,14 @@ VISIBLE_SECONDS = (
 )
 KINDS = ("sqlite", "postgres")
 MINUTE = timedelta(minutes=1)
+MISSED = ("none", "latest", "all")
+AWAY = 5 * MINUTE
+JITTER_SECONDS = 20
 
 CREATURES = {"name": "dummy", "stream": "creatures"}
 LONG = {**CREATURES, "records": 100_000, "sleep": 0.2}
 ENDLESS = {**CREATURES, "records": 1_000_000, "sleep": 0.2}  # half an hour
+ENDLESS_RUNS = 4  # two of the schedules' and two of the test of many changes
 ZONES = ("UTC", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns")
 CRONS = (None, "0 3 * * *", "30 6 * * mon-fri", "0 0 1 1 *", "@weekly")
 
@@ -196,6 +204,11 @@ def schedule(cluster: Cluster) -> None:
         "queueing": create("Queueing", ENDLESS, **minutely, policy=queueing),
         "disabled": create("Disabled", CREATURES, **minutely, enabled=False),
     }
+    for missed in MISSED:
+        cluster.scheduled[missed] = create(missed, CREATURES, **minutely, policy={"missed": missed})
+    cluster.scheduled["jitter"] = create(
+        "Jitter", CREATURES, **minutely, policy={"jitter_seconds": JITTER_SECONDS}
+    )
     cluster.first_run = cluster.platform.run(cluster.scheduled["busy"])
     cluster.platform.run(cluster.scheduled["queueing"])
 
@@ -213,7 +226,8 @@ def test_dagster_shows_what_is_stored_after_each_of_many_random_changes(cluster:
     for number in range(CHANGES):
         batch, place = divmod(number, BATCH)
         change(cluster, dice, mine)
-        death = deaths.get(batch % 3) if place == BATCH - 1 else None
+        # Seldom enough for the supervisor not to take them for a loop of crashes.
+        death = deaths.get(batch % 8) if place == BATCH - 1 else None
         if death:
             platform.part(death).kill()
         seconds.append(agrees(cluster))
@@ -227,7 +241,7 @@ def test_dagster_shows_what_is_stored_after_each_of_many_random_changes(cluster:
     after = [platform.run_view(run_id) for run_id in long]
     same = ("status", "attempt", "dagster_run_id", "started_at")
     assert [[run[name] for name in same] for run in after] == [[run[name] for name in same] for run in before]
-    assert all(map(alive, workers))
+    assert len(set(workers) & set(platform.workers())) >= ENDLESS_RUNS
     tell(cluster, seconds)
     for run_id in long:
         platform.call("POST", f"/pipelines/runs/{run_id}/cancel")
@@ -348,7 +362,23 @@ def killed_after(clusters: dict[str, Cluster]) -> int:
         cluster.platform.part("daemon").kill()
         change = {"name": "Renamed", "schedule": "*/1 * * * *"}
         cluster.platform.call("PUT", f"/pipelines/{cluster.scheduled['plain']}", change)
+        be_away(cluster)
     return taken
+
+
+def be_away(cluster: Cluster) -> None:
+    """Move what some pipelines had so far into the past, as if no daemon had been there since."""
+    ids = [UUID(cluster.scheduled[missed]) for missed in MISSED]
+    with closing(Database(cluster.platform.settings.sqlalchemy_url)) as database, database.write() as writing:
+        made = select(pipelines.c.id, pipelines.c.created_at).where(pipelines.c.id.in_(ids))
+        for id_, created_at in writing.execute(made).all():
+            earlier = {"created_at": created_at - AWAY}
+            writing.execute(update(pipelines).where(pipelines.c.id == id_).values(earlier))
+        taken = select(slots.c.pipeline_id, slots.c.scheduled_at).where(slots.c.pipeline_id.in_(ids))
+        for id_, slot in writing.execute(taken.order_by(slots.c.scheduled_at)).all():
+            for table in (slots, runs):
+                its = (table.c.pipeline_id == id_) & (table.c.scheduled_at == slot)
+                writing.execute(update(table).where(its).values(scheduled_at=slot - AWAY))
 
 
 def test_each_slot_is_taken_once_by_two_daemons_of_which_one_was_killed(
@@ -364,10 +394,10 @@ def test_each_slot_is_taken_once_by_two_daemons_of_which_one_was_killed(
 
     slots = [datetime.fromisoformat(slot["scheduled_at"]) for slot in past]
     assert slots == [slots[0] + n * MINUTE for n in range(len(slots))]
-    runs = [run for run in map(platform.run_view, ids_of(platform, pipeline)) if run["scheduled_at"]]
-    runs.sort(key=lambda run: str(run["scheduled_at"]))
-    assert [run["scheduled_at"] for run in runs[: len(past)]] == [slot["scheduled_at"] for slot in past]
-    assert {(run["status"], run["attempt"]) for run in runs[: len(past)]} == {("success", 1)}
+    made = [run for run in map(platform.run_view, ids_of(platform, pipeline)) if run["scheduled_at"]]
+    made.sort(key=lambda run: str(run["scheduled_at"]))
+    assert [run["scheduled_at"] for run in made[: len(past)]] == [slot["scheduled_at"] for slot in past]
+    assert {(run["status"], run["attempt"]) for run in made[: len(past)]} == {("success", 1)}
     assert {slot["outcome"] for slot in past} == {"run"}
 
 
@@ -390,6 +420,57 @@ def test_the_ledger_tells_what_became_of_each_slot_and_why(cluster: Cluster) -> 
     assert platform.run_view(admitted)["scheduled_at"] == waiting[0]["scheduled_at"]
     disabled = platform.call("GET", f"/pipelines/{cluster.scheduled['disabled']}/schedule")
     assert (disabled["next"], disabled["past"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("missed", "reason"),
+    [
+        ("none", "The slot was missed, and the pipeline does not catch up."),
+        ("latest", "The slot was missed, and a later one as well."),
+        ("all", None),
+    ],
+)
+@pytest.mark.usefixtures("killed_after")
+def test_slots_that_nobody_was_there_for_are_made_up_for_as_the_policy_says(
+    cluster: Cluster, missed: str, reason: str | None
+) -> None:
+    platform = cluster.platform
+
+    def past() -> list[dict[str, Any]]:
+        """The ledger, once the time away is over and nothing waits any more."""
+        found = cluster.ledger(missed)
+        spans = len(found) > 1 and time_of(found[-1]) - time_of(found[0]) >= AWAY
+        return found if spans and all(slot["outcome"] != "waiting" for slot in found) else []
+
+    ledger = eventually(past, seconds=150, what=f"The end of the time away, {missed}")
+
+    times = [time_of(slot) for slot in ledger]
+    assert times == [times[0] + n * MINUTE for n in range(len(times))]
+    assert {slot["reason"] for slot in ledger if slot["outcome"] == "skipped"} == (
+        {reason} if reason else set()
+    )
+    ran = [slot for slot in ledger if slot["outcome"] == "run"]
+    assert len(ledger) - len(ran) == (0 if missed == "all" else AWAY // MINUTE)
+    assert len({slot["run_id"] for slot in ran}) == len(ran)
+    for slot in ran:
+        assert platform.ended_run(slot["run_id"], seconds=60)["status"] == "success"
+
+
+def time_of(slot: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(slot["scheduled_at"])
+
+
+def test_jitter_puts_off_a_start_by_the_pipelines_own_share(cluster: Cluster) -> None:
+    pipeline = cluster.scheduled["jitter"]
+    share = int.from_bytes(hashlib.sha256(UUID(pipeline).bytes).digest()[:4]) / 2**32
+
+    [slot, *_] = eventually(lambda: cluster.ledger("jitter"), seconds=180, what="A slot")
+    run = cluster.platform.ended_run(slot["run_id"], seconds=JITTER_SECONDS + 60)
+
+    late = datetime.fromisoformat(run["started_at"]) - time_of(slot)
+    share_of_jitter = timedelta(seconds=int(share * JITTER_SECONDS))  # times over REST are to the second
+    assert share_of_jitter <= late < share_of_jitter + timedelta(seconds=15)
+    assert (slot["outcome"], run["status"]) == ("run", "success")
 
 
 def ids_of(platform: LivePlatform, pipeline: str) -> list[str]:

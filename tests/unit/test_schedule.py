@@ -11,6 +11,7 @@ from headrace.schedule import (
     has_slot,
     next_slots,
     normalize_schedule,
+    slots_between,
 )
 
 PARIS_SPRINGS_FORWARD = datetime(2024, 3, 30, 12, tzinfo=UTC)  # 2:00 becomes 3:00 the next day
@@ -222,3 +223,25 @@ def test_a_time_is_a_slot_when_it_is_among_the_next_ones(cron: str, timezone: st
     found = [time for time in times if has_slot(cron, timezone, time)]
 
     assert found == [time for time in times if time in slots]
+
+
+def test_the_slots_between_two_times_leave_both_out():
+    noon = utc(2024, 1, 15, 12)
+
+    between = slots_between("0 * * * *", "UTC", noon, noon + timedelta(hours=3), 10)
+
+    assert between == (noon + timedelta(hours=1), noon + timedelta(hours=2))
+    assert slots_between("0 * * * *", "UTC", noon, noon + timedelta(hours=1), 10) == ()
+
+
+@pytest.mark.parametrize("cron", ["* * * * *", "0 * * * *", "0 6 * * *", "0 0 1 * *", "0 0 29 2 *"])
+def test_of_many_slots_between_two_times_the_newest_are_told(cron: str):
+    begin, end = utc(2020, 1, 1), utc(2024, 3, 1)
+
+    between = slots_between(cron, "Europe/Paris", begin, end, 3)
+
+    first = between[0]
+    expected = next_slots(cron, "Europe/Paris", first - timedelta(seconds=1), 4)
+    assert list(between) == [slot for slot in expected if slot < end][-3:]
+    assert len(between) == (2 if cron == "0 0 29 2 *" else 3)
+    assert len(between) < 3 or expected[3] >= end

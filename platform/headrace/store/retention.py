@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Select, Table, delete, exists, func, or_, select, tuple_
 
 from headrace.records import SlotOutcome
 from headrace.store.database import Database
@@ -74,7 +74,8 @@ class RetentionStore:
             ]
             if self._keep.age is not None:
                 old = slots.c.created_at < now - self._keep.age
-                removed.append(_remove(connection, slots, old & (slots.c.outcome != SlotOutcome.WAITING)))
+                settled = slots.c.outcome != SlotOutcome.WAITING
+                removed.append(_remove(connection, slots, old & settled & _has_newer()))
         return max(removed) == ROWS_AT_ONCE
 
     def _overfull(self, now: datetime) -> Select[Any]:
@@ -105,6 +106,14 @@ class RetentionStore:
             .where(or_(False, *due), _is_over())
             .order_by(ranked.c.rank.desc())
         )
+
+
+def _has_newer() -> ColumnElement[bool]:
+    """Not a pipeline's newest slot: from that one on it is seen which were missed."""
+    newer = slots.alias("newer")
+    return exists().where(
+        newer.c.pipeline_id == slots.c.pipeline_id, newer.c.scheduled_at > slots.c.scheduled_at
+    )
 
 
 def _is_over() -> ColumnElement[bool]:

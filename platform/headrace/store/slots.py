@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, exists, insert, select, update
 from sqlalchemy.sql import func
 
 from headrace.records import Missed, Overlap, Page, Policy, RunStatus, Slot, SlotOutcome, TriggeredBy
-from headrace.schedule import next_slots
+from headrace.schedule import next_slots, slots_between
 from headrace.store.database import Database
 from headrace.store.failures import reap
 from headrace.store.policies import policy_of
@@ -20,6 +20,10 @@ from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 
 LATE = timedelta(minutes=5)
 """A slot that is seen later than this was missed: no daemon was there."""
+MADE_UP = 1000
+"""How many missed slots `all` makes up for at most, the newest ones."""
+_TOLD = 100
+"""How many missed slots the ledger tells of that are not made up for."""
 _TOGETHER = 100
 """How many slots are taken in one transaction: others that write wait for it."""
 
@@ -135,8 +139,37 @@ class ScheduleLedger(Scoped):
 
 
 def _take(connection: Connection, pipeline: Row[Any], scheduled_at: datetime, now: datetime) -> str:
+    """Take a slot that is free, and before it those that nobody took since the last one."""
+    for missed in _unseen(connection, pipeline, scheduled_at):
+        _take_one(connection, pipeline, missed, now, following=scheduled_at)
+    return _take_one(connection, pipeline, scheduled_at, now)
+
+
+def _unseen(connection: Connection, pipeline: Row[Any], scheduled_at: datetime) -> Sequence[datetime]:
+    """Return the slots since the last one that was taken: of several, Dagster's daemon has the newest."""
+    if pipeline.schedule is None:
+        return ()
+    makes_up = policy_of(pipeline.policy).missed is Missed.ALL
+    earlier = (slots.c.pipeline_id == pipeline.id) & (slots.c.scheduled_at < scheduled_at)
+    last: datetime | None = connection.execute(select(func.max(slots.c.scheduled_at)).where(earlier)).scalar()
+    if last is None and not makes_up:
+        return ()  # a schedule's first slots, which no daemon had heard of
+    # What was made, changed or enabled since had other slots before.
+    since = max(filter(None, (last, pipeline.updated_at or pipeline.created_at)))
+    most = MADE_UP if makes_up else _TOLD
+    return slots_between(pipeline.schedule, pipeline.timezone, since, scheduled_at, most)
+
+
+def _take_one(
+    connection: Connection,
+    pipeline: Row[Any],
+    scheduled_at: datetime,
+    now: datetime,
+    following: datetime | None = None,
+) -> str:
+    """Take one slot; `following` is the one by which it was seen that nobody had taken this one."""
     policy = policy_of(pipeline.policy)
-    missed = _missed(pipeline, policy, scheduled_at, now)
+    missed = _missed(pipeline, policy, scheduled_at, now, following)
     if missed is not None:
         return _skip(connection, pipeline.id, scheduled_at, now, missed)
     delay = _jitter(pipeline.id, policy)
@@ -154,13 +187,17 @@ def _take(connection: Connection, pipeline: Row[Any], scheduled_at: datetime, no
     return f"Run {values['id']} has this slot."
 
 
-def _missed(pipeline: Row[Any], policy: Policy, scheduled_at: datetime, now: datetime) -> str | None:
+def _missed(
+    pipeline: Row[Any], policy: Policy, scheduled_at: datetime, now: datetime, following: datetime | None
+) -> str | None:
     """Return why a slot that was missed is left out; None for one that was not, or that is made up for."""
-    if policy.missed is Missed.ALL or now - scheduled_at <= LATE or pipeline.schedule is None:
+    if policy.missed is Missed.ALL or pipeline.schedule is None:
+        return None
+    if following is None and now - scheduled_at <= LATE:
         return None
     if policy.missed is Missed.NONE:
         return "The slot was missed, and the pipeline does not catch up."
-    [following] = next_slots(pipeline.schedule, pipeline.timezone, scheduled_at, 1)
+    following = following or next_slots(pipeline.schedule, pipeline.timezone, scheduled_at, 1)[0]
     return "The slot was missed, and a later one as well." if following <= now else None
 
 

@@ -283,6 +283,18 @@ def test_the_ledger_of_a_schedule_loses_its_oldest_slots_and_no_waiting_one(worl
     assert len(RunStore(world.database, world.organization_id).list(Page(), pipeline_id=pipeline)[0]) == 2
 
 
+def test_a_pipelines_newest_slot_stays_to_tell_which_were_missed_since(world: World) -> None:
+    pipeline = world.pipeline()
+    world.runs_of(pipeline, 2)
+    newest = world.database.clock
+    world.database.clock += timedelta(days=400)
+
+    world.upkeep()
+
+    left, _ = ScheduleLedger(world.database, world.organization_id).list(pipeline, Page())
+    assert [slot.scheduled_at for slot in left] == [newest]
+
+
 def test_with_both_bounds_off_everything_is_kept(world: World) -> None:
     made = world.runs_of(world.pipeline(), 5)
     world.database.clock += timedelta(days=4000)

@@ -195,6 +195,44 @@ def test_missed_slots_follow_the_policy(
     assert [slot.outcome for slot in ledger].count(SlotOutcome.RUN) == runs_made
 
 
+@pytest.mark.parametrize("together", [False, True], ids=["one by one", "together"])
+@pytest.mark.parametrize(
+    ("missed", "outcomes"),
+    [
+        (Missed.NONE, ["run", "skipped", "skipped", "run"]),
+        (Missed.LATEST, ["run", "skipped", "skipped", "run"]),
+        (Missed.ALL, ["run", "run", "waiting", "waiting"]),
+    ],
+    ids=str,
+)
+def test_slots_that_no_daemon_came_to_are_seen_with_the_next_one(
+    database: Database,
+    store: RunStore,
+    organization_id: UUID,
+    now: datetime,
+    missed: Missed,
+    outcomes: list[str],
+    together: bool,
+) -> None:
+    policy = Policy(missed=missed)
+    pipeline = store_pipeline(database, organization_id, schedule="* * * * *", policy=policy)
+    slots, minute = SlotStore(database), timedelta(minutes=1)
+    with database.write() as connection:
+        connection.execute(update(pipelines).values(created_at=now - 3.5 * minute))
+    slots.take(pipeline.id, now - 3 * minute)
+    for run in store.list(Page(), status=RunStatus.PENDING)[0]:
+        store.cancel(run.id)
+
+    if together:
+        slots.take_together(now, lambda *_: True)
+    said = slots.take(pipeline.id, now)
+
+    ledger, _ = ScheduleLedger(database, organization_id).list(pipeline.id, Page())
+    assert [slot.outcome for slot in reversed(ledger)] == outcomes
+    assert [slot.scheduled_at for slot in ledger] == [now - n * minute for n in range(4)]
+    assert said.startswith(ledger[0].reason or f"Run {ledger[0].run_id}")
+
+
 def test_jitter_puts_a_start_off_by_the_same_time_for_each_slot(
     database: Database, store: RunStore, organization_id: UUID, now: datetime
 ) -> None:
