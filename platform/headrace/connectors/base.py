@@ -37,6 +37,7 @@ Cursor = Any
 
 WriteDisposition = Literal["replace", "append", "merge"]
 SchemaContract = Literal["evolve", "freeze"]
+_BATCH_BYTES = 16 * 1024 * 1024  # before compression, as Parquet encodes them
 
 
 class ConnectorError(HeadraceError):
@@ -250,12 +251,14 @@ class Output:
     size: int  # of the file, in bytes
 
     def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order, at most `rows` at a time; never of two row groups, which bound memory."""
+        """Yield the rows in order, at most `rows` and about 16 MB at a time; never of two row groups."""
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.path) as file:
-            for group in range(file.num_row_groups):
-                yield from file.iter_batches(batch_size=rows, row_groups=[group])
+            for index in range(file.num_row_groups):
+                group = file.metadata.row_group(index)
+                fitting = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
+                yield from file.iter_batches(batch_size=max(min(rows, fitting), 1), row_groups=[index])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -96,7 +96,7 @@ def _column(array: pa.Array, item: Landing, nuls: Counter[str]) -> pa.Array:
     try:
         converted = item.convert(array)
         converted, count = without_json_nuls(converted) if item.wire == "jsonb" else without_nuls(converted)
-    except (pa.ArrowException, ValueError, OverflowError):
+    except (pa.ArrowException, ValueError, OverflowError, KeyError):  # a map may have a key twice
         raise Rejected(
             f"Column {item.name!r} holds a value that PostgreSQL's {item.natural} cannot."
         ) from None

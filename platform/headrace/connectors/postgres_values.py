@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
+from headrace.connectors.json_columns import json_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_JSON = msgspec.json.Encoder(decimal_format="number")
 # An escaped NUL, which jsonb refuses; an even number of backslashes before it stands for themselves.
 _JSON_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _JSONB_VERSION = b"\x01"  # what jsonb_recv expects first (src/backend/utils/adt/jsonb.c)
@@ -61,13 +60,8 @@ def storage(array: pa.Array) -> pa.Array:
 
 
 def json_wire(array: pa.Array) -> pa.Array:
-    """Write nested values as jsonb travels: maps as objects, decimals as numbers, times as ISO 8601 text."""
-    import pyarrow as pa
-
-    rows = array.to_pylist(maps_as_pydicts="strict")
-    return pa.array(
-        [None if row is None else _JSONB_VERSION + _JSON.encode(row) for row in rows], pa.binary()
-    )
+    """Write nested values as jsonb travels."""
+    return json_text_wire(json_texts(array))
 
 
 def json_text_wire(array: pa.Array) -> pa.Array:

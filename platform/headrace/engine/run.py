@@ -291,6 +291,7 @@ class _Run:
             progress=lambda rows: self._report("load", rows, self.extracted),
             before_commit=self._before_commit,
         )
+        pa.default_memory_pool().release_unused()  # what extracting took does not add to what loading takes
         self.job.progress(Progress(phase="load", rows=0, bytes=self.extracted))
         result: LoadResult = destination.load(request)
         reach("committed", self.job.pipeline_id)
