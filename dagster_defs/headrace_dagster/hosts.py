@@ -103,8 +103,13 @@ class Seen:
     """What a host keeps of a pipeline."""
 
     job: SeenJob
-    schedule: RemoteSchedule | None
+    plan: Callable[[], RemoteSchedule | None]
     enter: Callable[[], AssetNodeSnap | None]
+
+    @cached_property
+    def schedule(self) -> RemoteSchedule | None:
+        """The pipeline's schedule, made when somebody looks: no launch waits for that."""
+        return self.plan()
 
     @cached_property
     def entry(self) -> AssetNodeSnap | None:
@@ -181,12 +186,15 @@ class View:
         return RemoteExecutionPlan(self._snapshots.plan(job))
 
     def _see(self, card: JobCard, handle: RepositoryHandle) -> Seen:
-        schedule = self._define(card).schedule if card.schedule else None
         return Seen(
             job=SeenJob(card, handle, self._snapshot),
-            schedule=RemoteSchedule(_schedule_snapshot(schedule), handle) if schedule else None,
+            plan=lambda: self._schedule(card, handle),
             enter=lambda: self._enter(card) if self._enter else None,
         )
+
+    def _schedule(self, card: JobCard, handle: RepositoryHandle) -> RemoteSchedule | None:
+        schedule = self._define(card).schedule
+        return RemoteSchedule(_schedule_snapshot(schedule), handle) if schedule else None
 
     def _snapshot(self, card: JobCard) -> JobSnap:
         return self._snapshots.job(self._define(card).job, owners_of(card))

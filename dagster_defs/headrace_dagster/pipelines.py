@@ -37,10 +37,10 @@ _NOT_KIND = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def define(card: JobCard, *, graph: GraphDefinition, take_slot: TakeSlot, api_address: str) -> Definitions:
-    """Build a pipeline's job and, where it has one, its schedule; `api_address` is for the links."""
+    """Define a pipeline's job and, where it has one, its schedule; `api_address` is for the links."""
     return Definitions(
-        job=_job(card, graph, api_address),
-        schedule=_schedule(card, take_slot) if card.schedule else None,
+        build_job=lambda: _job(card, graph, api_address),
+        build_schedule=lambda: _schedule(card, take_slot) if card.schedule else None,
     )
 
 

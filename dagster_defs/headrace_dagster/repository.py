@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Protocol
 from uuid import UUID
 
@@ -40,10 +41,20 @@ class StoredJobs(Changes, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Definitions:
-    """What one revision of a pipeline is in Dagster."""
+    """What one revision of a pipeline is in Dagster; each part is built when somebody asks for it."""
 
-    job: JobDefinition
-    schedule: ScheduleDefinition | None
+    build_job: Callable[[], JobDefinition]
+    build_schedule: Callable[[], ScheduleDefinition | None]
+
+    @cached_property
+    def job(self) -> JobDefinition:
+        """The pipeline's job."""
+        return self.build_job()
+
+    @cached_property
+    def schedule(self) -> ScheduleDefinition | None:
+        """The pipeline's schedule; None where it has none."""
+        return self.build_schedule()
 
 
 class LiveRepository(RepositoryData):

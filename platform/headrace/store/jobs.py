@@ -45,7 +45,9 @@ class JobStore:
 
 
 def _cards() -> Select[Any]:
-    return select(pipelines, domains.c.name.label("domain_name")).outerjoin(
+    # Without the sealed configs, which are most of a row.
+    columns = [column for column in pipelines.columns if column is not pipelines.c.config]
+    return select(*columns, domains.c.name.label("domain_name")).outerjoin(
         domains, domains.c.id == pipelines.c.domain_id
     )
 
