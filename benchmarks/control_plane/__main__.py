@@ -8,6 +8,7 @@ All processes, the database and this client share the machine.
 import argparse
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 
+import httpx
 from benchmarks.control_plane.figures import Report
 from benchmarks.control_plane.peers import PEERS
 from benchmarks.control_plane.platform import run_platform
@@ -27,6 +29,7 @@ from benchmarks.control_plane.usage import usage
 from postgres_server import run_postgres
 
 PARTS = ("usage", "creates", "triggers", "load", "cancels", "schedules", "stored")
+_BACKENDS = {"sqlite": "sqlite", "postgres": "postgresql"}
 _AT_THE_LARGEST = ("schedules", "stored")
 
 
@@ -46,7 +49,11 @@ def main() -> None:
             if parts:
                 _measure(asked, report, backend, pipelines, parts)
     for name in asked.peers:
-        PEERS[name](asked, report)
+        try:
+            PEERS[name](asked, report)
+        except (SystemExit, OSError, httpx.HTTPError, subprocess.SubprocessError) as error:
+            # One that cannot be had or does not keep up must not take the others' figures away.
+            report.refuse(name, error)
 
 
 def _measure(
@@ -84,7 +91,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--backends", type=_list, default=["sqlite", "postgresql"])
+    parser.add_argument("--backends", type=_backends, default=list(_BACKENDS.values()), help=",".join(_BACKENDS))
     parser.add_argument("--pipelines", type=_numbers, default=[10, 1000], help="for example 10,1000,5000")
     parser.add_argument("--parts", type=_list, default=list(PARTS), help=",".join(PARTS))
     parser.add_argument("--creates", type=int, default=20, help="pipelines to create, one after another")
@@ -93,11 +100,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cancels", type=int, default=5, help="runs to cancel, one after another")
     parser.add_argument("--schedules", type=int, default=50, help="schedules due in one minute")
     parser.add_argument("--stored", type=int, default=100_000, help="runs to have stored")
-    parser.add_argument("--rest-seconds", type=float, default=30, help="how long to look at rest")
+    parser.add_argument("--rest-seconds", type=float, default=60, help="how long to look at rest")
     parser.add_argument("--peers", type=_list, default=list(PEERS), help=",".join(PEERS))
     parser.add_argument("--no-peers", dest="peers", action="store_const", const=[])
     parser.add_argument("--json", type=Path, help="file to write the tables to as well")
     return parser.parse_args()
+
+
+def _backends(text: str) -> list[str]:
+    asked = [_BACKENDS.get(name, name) for name in _list(text)]
+    if not set(asked) <= set(_BACKENDS.values()):
+        raise argparse.ArgumentTypeError(f"Choose from {', '.join(_BACKENDS)}.")
+    return asked
 
 
 def _list(text: str) -> list[str]:

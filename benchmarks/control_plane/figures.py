@@ -48,6 +48,15 @@ class Report:
         self._file = file
         self._tables: list[dict[str, object]] = []
 
+    def refuse(self, name: str, error: BaseException) -> None:
+        """Print that there are no more figures of a peer, and why."""
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            raise error  # a signal's
+        print(f"\n{name}: no further figures. {type(error).__name__}: {error}", flush=True)
+        self._tables.append({"title": f"{name}: no further figures", "figures": [], "reason": str(error)})
+        if self._file:
+            self._file.write_text(json.dumps(self._tables, indent=1))
+
     def add(self, title: str, figures: Sequence[Figure]) -> None:
         """Print a table, and write all tables so far."""
         print(f"\n{title}")

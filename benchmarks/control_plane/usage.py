@@ -13,7 +13,6 @@ _AT_REST = ("headrace_dagster.code_server", "headrace_dagster.daemon")
 
 def usage(platform: BenchPlatform, seconds: float) -> list[Figure]:
     """Measure each process's memory, and the processor time of the daemon and the code server together."""
-    time.sleep(5)
     processes = tree_usage(platform.process.pid)
     watched = [one.pid for one in processes if any(name in one.command for name in _AT_REST)]
     # What the code server forks its workers from is its child, and says so in no way of its own.
