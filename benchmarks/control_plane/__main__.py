@@ -91,7 +91,9 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--backends", type=_backends, default=list(_BACKENDS.values()), help=",".join(_BACKENDS))
+    parser.add_argument(
+        "--backends", type=_backends, default=list(_BACKENDS.values()), help=",".join(_BACKENDS)
+    )
     parser.add_argument("--pipelines", type=_numbers, default=[10, 1000], help="for example 10,1000,5000")
     parser.add_argument("--parts", type=_list, default=list(PARTS), help=",".join(PARTS))
     parser.add_argument("--creates", type=int, default=20, help="pipelines to create, one after another")

@@ -124,8 +124,8 @@ class BenchPlatform:
     def settle(self) -> None:
         """Wait until what was stored at once has been taken in.
 
-        Each host reads it, and at the start of a minute Dagster's daemon stores a state for each schedule that
-        is new to it, some 10 ms each: a platform has that once for each schedule, and not in this number.
+        Each host reads it, and at the start of a minute Dagster's daemon stores a state for each schedule
+        that is new to it, some 10 ms each: a platform has that once for each, and not for so many together.
         """
         time.sleep(max(0.0, 62 - time.time() % 60))
         deadline = time.monotonic() + _SETTLED_SECONDS

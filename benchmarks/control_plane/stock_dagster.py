@@ -53,6 +53,14 @@ _INSTANCE = """
 telemetry: {enabled: false}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 """
+_STORAGE = """
+import dagster
+
+instance = dagster.DagsterInstance.get()
+instance.get_runs_count()
+instance.all_instigator_state()
+instance.all_asset_keys()
+"""
 _RELOAD = """mutation { r: reloadRepositoryLocation(repositoryLocationName: "stock") { __typename
   ... on WorkspaceLocationEntry { locationOrLoadError { __typename } } } }"""
 _LAUNCH = """mutation ($job: String!) { r: launchRun(executionParams: { selector: {
@@ -168,13 +176,15 @@ def run_stock(jobs: int) -> Iterator[Stock]:
         dagster.set_count(jobs)
         module = [sys.executable, "-m"]
         workspace = ["-w", str(home / "workspace.yaml")]
-        code = ["code-server", "start", "-f", str(home / "stock.py"), "-H", "127.0.0.1", "-p", str(ports[1])]
+        code = ["code-server", "start", "-f", str(home / "stock.py"), "-h", "127.0.0.1", "-p", str(ports[1])]
         commands = [
             [*module, "dagster", *code],
             [*module, "dagster_webserver", *workspace, "-p", str(ports[0])],
-            [*module, "dagster", "daemon", "run", *workspace],
+            [*module, "dagster._daemon", "run", *workspace],
         ]
         environment = os.environ | {"DAGSTER_HOME": folder}
+        # Three processes that make the same SQLite files at once break them.
+        subprocess.run([sys.executable, "-c", _STORAGE], env=environment, check=True)
         with (home / "log").open("wb") as log:
             processes = [_start(command, environment, home, log) for command in commands]
             try:
