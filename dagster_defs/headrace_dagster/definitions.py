@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from collections.abc import Callable
 from functools import cache, partial
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from headrace.service.jobs import Jobs
 from headrace_dagster.execution import ExecutionOutcome, Stopped, extract_load_graph
 from headrace_dagster.installation import platform, settings
 from headrace_dagster.pipelines import define
+from headrace_dagster.progress import Progress
 from headrace_dagster.repository import LiveRepository
 
 
@@ -22,7 +24,12 @@ def _jobs() -> Jobs:
 
 
 def _execute(
-    *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
+    *,
+    pipeline_id: UUID,
+    run_id: UUID | None,
+    dagster_run_id: str,
+    log: logging.Logger,
+    progress: Callable[[Progress], None],
 ) -> ExecutionOutcome:
     # Here and not above: the code server, which loads this module too, has no use for the engine's weight.
     from headrace.service.execution import execute_run
@@ -35,6 +42,7 @@ def _execute(
             run_id=run_id,
             dagster_run_id=dagster_run_id,
             log=log,
+            progress=progress,
             end_process=partial(os.kill, os.getpid(), signal.SIGKILL),
         )
     except RunStopped as stopped:

@@ -7,7 +7,7 @@ errors crosses the op's boundary.
 import logging
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from dagster import (
 from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
 from headrace_dagster.failure_text import tell_by_text_alone
+from headrace_dagster.progress import Observations, Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +63,13 @@ class Execute(Protocol):
     """
 
     def __call__(
-        self, *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
+        self,
+        *,
+        pipeline_id: UUID,
+        run_id: UUID | None,
+        dagster_run_id: str,
+        log: logging.Logger,
+        progress: Callable[[Progress], None],
     ) -> ExecutionOutcome: ...
 
 
@@ -105,6 +112,7 @@ def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -
             run_id=launched_for(dict(context.run.tags)),
             dagster_run_id=context.run_id,
             log=context.log,
+            progress=Observations(context.log_event, _asset_key(context, pipeline_id)).see,
         )
     except DagsterExecutionInterruptedError:
         # Raised anew, without what it interrupted: that may have been the handling of an error with a secret.
@@ -155,12 +163,16 @@ def _table(rows: Sequence[Mapping[str, str | None]]) -> dagster.TableMetadataVal
 def _materialization(
     context: OpExecutionContext, pipeline_id: UUID, rows: int, facts: dict[str, Any]
 ) -> AssetMaterialization:
-    of = context.job_def.metadata
     return AssetMaterialization(
-        asset_key=asset_key(pipeline_id, str(of["source"].value), str(of["stream"].value)),
-        description=f"{of['name'].value}: {rows:,} rows",
+        asset_key=_asset_key(context, pipeline_id),
+        description=f"{context.job_def.metadata['name'].value}: {rows:,} rows",
         metadata=facts,
     )
+
+
+def _asset_key(context: OpExecutionContext, pipeline_id: UUID) -> Sequence[str]:
+    of = context.job_def.metadata
+    return asset_key(pipeline_id, str(of["source"].value), str(of["stream"].value))
 
 
 def _table_schema(schema: "pa.Schema") -> dagster.TableSchema:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from headrace.connectors.base import ConnectorError, SyncMode
 from headrace.connectors.config import PipelineConfig, resolve_config
-from headrace.engine.run import EngineJob, EngineResult, run_pipeline
+from headrace.engine.run import EngineJob, EngineResult, Progress, run_pipeline
 from headrace.errors import HeadraceError, Unavailable
 from headrace.failpoints import reach
 from headrace.records import Run, RunStatus
@@ -58,12 +58,13 @@ def execute_run(
     run_id: UUID | None,
     dagster_run_id: str,
     log: logging.Logger,
+    progress: Callable[[Progress], None] = lambda progress: None,
     end_process: Callable[[], None] = lambda: None,
 ) -> Execution:
     """Execute a pending run, or with `run_id` None a new one that Dagster started by itself.
 
-    `log` gets lines that the engine has masked. `end_process` is called when the run must stop and this
-    thread is stuck.
+    `log` gets lines that the engine has masked, `progress` how far it is after each batch. `end_process` is
+    called when the run must stop and this thread is stuck.
     Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
     """
     leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
@@ -82,7 +83,7 @@ def execute_run(
     )
     with lease.kept(), _failure_written(leases, claim.run):
         config = _config_of(platform, claim)
-        result = run_pipeline(config, _job(platform, claim.run, log, lease))
+        result = run_pipeline(config, _job(platform, claim.run, log, lease, progress))
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
         _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
         reach("ended", pipeline_id)
@@ -102,7 +103,13 @@ def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:
     return resolve_config(raw, platform.settings)
 
 
-def _job(platform: Platform, run: Run, log: logging.Logger, lease: Lease) -> EngineJob:
+def _job(
+    platform: Platform, run: Run, log: logging.Logger, lease: Lease, progress: Callable[[Progress], None]
+) -> EngineJob:
+    def report(now: Progress) -> None:
+        lease.report(now)
+        progress(now)
+
     folder = platform.settings.outputs / str(run.id)
     folder.mkdir(parents=True, exist_ok=True)
     return EngineJob(
@@ -111,7 +118,7 @@ def _job(platform: Platform, run: Run, log: logging.Logger, lease: Lease) -> Eng
         run_id=str(run.id),
         log=log,
         state=RunStates(platform.database).get(run.pipeline_id),
-        progress=lease.report,
+        progress=report,
         check=lease.check,
         before_commit=lease.check_with_database,
     )

@@ -1,10 +1,11 @@
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 import pyarrow as pa
+import pytest
 from dagster import (
     DagsterEventType,
     DagsterExecutionInterruptedError,
@@ -14,9 +15,11 @@ from dagster import (
 )
 from fakes.stored_jobs import FakeJobs, a_card
 
+from headrace.engine.run import Progress
 from headrace.errors import Invalid
-from headrace.naming import RUN_ID_TAG
+from headrace.naming import RUN_ID_TAG, asset_key
 from headrace.records import JobCard
+from headrace_dagster import progress
 from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
 
@@ -47,15 +50,26 @@ class Call:
 class Engine:
     """Takes note of its calls and then does what the test says."""
 
-    def __init__(self, act: Callable[[logging.Logger], None] = lambda _log: None) -> None:
+    def __init__(
+        self, act: Callable[[logging.Logger], None] = lambda _log: None, reached: Sequence[Progress] = ()
+    ) -> None:
         self.calls: list[Call] = []
+        self._reached = reached
         self._act = act
 
     def __call__(
-        self, *, pipeline_id: UUID, run_id: UUID | None, dagster_run_id: str, log: logging.Logger
+        self,
+        *,
+        pipeline_id: UUID,
+        run_id: UUID | None,
+        dagster_run_id: str,
+        log: logging.Logger,
+        progress: Callable[[Progress], None],
     ) -> Outcome:
         self.calls.append(Call(pipeline_id=pipeline_id, run_id=run_id, dagster_run_id=dagster_run_id))
         self._act(log)
+        for reached in self._reached:
+            progress(reached)
         return Outcome()
 
 
@@ -109,6 +123,29 @@ def test_a_re_execution_is_a_run_of_its_own() -> None:
     run(engine, tags={RUN_ID_TAG: str(uuid4()), "dagster/parent_run_id": str(uuid4())})
 
     assert engine.calls[0].run_id is None
+
+
+def test_a_long_runs_progress_is_recorded_while_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
+    card = a_card(source="postgres", stream="public.orders")
+
+    result, _ = run(Engine(reached=[Progress(phase="extract", rows=12_000, bytes=500)]), card)
+
+    [event] = [event for event in result.all_events if event.event_type is DagsterEventType.ASSET_OBSERVATION]
+    observed = event.asset_observation_data.asset_observation
+    assert tuple(observed.asset_key.path) == asset_key(card.pipeline_id, "postgres", "public.orders")
+    assert str(observed.description).startswith("12,000 rows read so far")
+    assert observed.metadata["rows read so far"].value == 12_000
+
+
+def test_a_short_runs_progress_is_not_recorded() -> None:
+    reached = [Progress(phase="extract", rows=rows, bytes=500) for rows in range(100)]
+
+    result, _ = run(Engine(reached=reached))
+
+    assert not [
+        event for event in result.all_events if event.event_type is DagsterEventType.ASSET_OBSERVATION
+    ]
 
 
 def test_success_is_recorded_as_a_materialization() -> None:
