@@ -45,6 +45,7 @@ from headrace.records import State, StateDemand
 
 Phase = Literal["extract", "load"]
 _LOG_SECONDS = 5.0
+_LOG_SHARE = 10  # lines of progress come the further apart the longer the run: ten hours write some 80
 _PREVIEW_ROWS = 10
 _PREVIEW_CHARACTERS = 200
 _RECORDS_AT_ONCE = 50_000
@@ -324,7 +325,7 @@ class _Run:
     def _report(self, phase: Phase, rows: int, size: int) -> None:
         self.job.progress(Progress(phase=phase, rows=rows, bytes=size))
         now = time.monotonic()
-        if now - self.reported >= _LOG_SECONDS:
+        if now - self.reported >= max(_LOG_SECONDS, (now - self.started) / _LOG_SHARE):
             self.reported = now
             done = "read" if phase == "extract" else "loaded"
             self.log.info("%s rows %s, %s a second since the start", f"{rows:,}", done, self._rate(rows))
