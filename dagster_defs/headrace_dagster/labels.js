@@ -9,6 +9,7 @@
   const SHORTENED = /p_\u200b?([0-9a-f]{4,31})…[0-9a-z_\u200b]*/g;
   const ASSET = /(pipelines \/ )([0-9a-f]{4,12})(?=…| \/)/g;
   const ASSET_STEP = /^[0-9a-f]{12}$/;
+  const SHORTENED_STEP = /^([0-9a-f]{2,9})…([0-9a-f]{2,9})$/;
   // Of a run's tags, those that only programs read: its page shows them all.
   const FOR_PROGRAMS = /^headrace\/(?:run_id|pipeline_id|attempt|pipeline|tags): /;
   const LISTED_TAG = "[class*=RunRowTags] [class*=BaseTag]";
@@ -19,8 +20,8 @@
   let version = "";
   const shown = new WeakMap(); // text node to what it said and says
 
-  const startingWith = (digits) => {
-    const found = [...names.keys()].filter((id) => id.startsWith(digits));
+  const startingWith = (digits, end = "") => {
+    const found = [...names.keys()].filter((id) => id.startsWith(digits) && id.slice(0, 12).endsWith(end));
     return found.length === 1 ? found[0] : null;
   };
 
@@ -29,6 +30,7 @@
       .replace(JOB, (job, id) => names.get(id) ?? job)
       .replace(SHORTENED, (job, digits) => names.get(startingWith(digits)) ?? job)
       .replace(ASSET, (asset, step, digits) => step + (names.get(startingWith(digits)) ?? digits))
+      .replace(SHORTENED_STEP, (step, digits, end) => names.get(startingWith(digits, end)) ?? step)
       .replace(ASSET_STEP, (digits) => names.get(startingWith(digits)) ?? digits);
 
   const hideFromLists = (element) => {

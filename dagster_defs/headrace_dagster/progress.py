@@ -53,7 +53,6 @@ class Observations:
             "phase": progress.phase,
             f"rows {done} so far": progress.rows,
             "bytes so far": progress.bytes,
-            "seconds so far": round(seconds, 1),
         }
         return AssetObservation(
             asset_key=self._asset_key,

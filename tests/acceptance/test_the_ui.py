@@ -68,9 +68,10 @@ def test_a_pipeline_is_found_run_and_looked_at_in_dagsters_ui(
     browser.open(f"{ui}/runs/{run_id}")
     browser.sees("RUN_SUCCESS", "Extracted 5 rows", f"{NAME}: 5 rows")
     browser.open("/".join((ui, "assets", *asset_key(pipeline, "dummy", "creatures"))))
-    browser.sees(NAME, "Row count", "family", "maria@example.com")
+    entry = browser.sees(NAME, "Row count", "family", "maria@example.com")
 
     assert job not in page
+    assert pipeline.hex[:4] not in entry
     assert browser.complaints == []
     assert browser.elsewhere(ui) == []
 
