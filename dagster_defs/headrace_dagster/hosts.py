@@ -6,11 +6,14 @@ full is made out when somebody looks. The code server still says when there is s
 everything.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from dagster import AssetKey, JobDefinition, ScheduleDefinition
 from dagster._api import snapshot_repository
@@ -33,10 +36,12 @@ from dagster._core.remote_representation.external_data import (
 from dagster._core.remote_representation.handle import RepositoryHandle
 from dagster._core.snap import ExecutionPlanSnapshot, JobSnap
 from dagster._core.snap.execution_plan_snapshot import snapshot_from_execution_plan
+from dagster_shared.check.functions import CheckError
 from dagster_shared.record import copy
 
 from headrace.naming import REPOSITORY, job_name, pipeline_id_of
 from headrace.records import JobCard
+from headrace.schedule import slots
 from headrace_dagster.catalogue import Changes, Followed
 from headrace_dagster.pipelines import owners_of
 from headrace_dagster.repository import Definitions
@@ -96,6 +101,26 @@ class SeenJob(RemoteJob):
 
 def _job_data(snapshot: JobSnap) -> JobDataSnap:
     return JobDataSnap(name=snapshot.name, job=snapshot, active_presets=[], parent_job=None)
+
+
+class SeenSchedule(RemoteSchedule):
+    """A schedule whose slots can be worked out on any day."""
+
+    def execution_time_iterator(self, start_timestamp: float, ascending: bool = True) -> Iterator[datetime]:
+        """Yield the slots from the time on, or back from it, as Dagster does.
+
+        In March of a leap year Dagster raises for a schedule of the 29th or later days, as it steps back over
+        a February of 28 days; one stored on such a day would never fire, in later months neither.
+        """
+        found = super().execution_time_iterator(start_timestamp, ascending)
+        try:
+            first = next(found)
+        except CheckError:
+            # Going back it never raises, so that these, which go forward, are what was asked for.
+            zone = ZoneInfo(self.execution_timezone or "UTC")
+            after = datetime.fromtimestamp(start_timestamp, UTC) - timedelta(microseconds=1)
+            return (slot.astimezone(zone) for slot in slots(str(self.cron_schedule), zone.key, after))
+        return chain([first], found)
 
 
 @dataclass
@@ -194,7 +219,7 @@ class View:
 
     def _schedule(self, card: JobCard, handle: RepositoryHandle) -> RemoteSchedule | None:
         schedule = self._define(card).schedule
-        return RemoteSchedule(_schedule_snapshot(schedule), handle) if schedule else None
+        return SeenSchedule(_schedule_snapshot(schedule), handle) if schedule else None
 
     def _snapshot(self, card: JobCard) -> JobSnap:
         return self._snapshots.job(self._define(card).job, owners_of(card))

@@ -117,7 +117,12 @@ def next_slots(cron: str, timezone: str, after: datetime, count: int) -> list[da
     one and four o'clock; where they change at midnight, or count winter as the exception as Ireland does, a
     daily schedule may start an hour off these slots on that day.
     """
-    return list(itertools.islice(_slots(cron, ZoneInfo(timezone), after), count))
+    return list(itertools.islice(slots(cron, timezone, after), count))
+
+
+def slots(cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
+    """Yield what `next_slots` returns, without an end."""
+    return _slots(cron, ZoneInfo(timezone), after)
 
 
 @functools.lru_cache(maxsize=10_000)  # those that share a schedule ask the same, all at once
