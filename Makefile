@@ -30,10 +30,10 @@ run: $(INSTALLED) ## Start the platform, run the sample pipeline and stay up; Ct
 	@$(BIN)/headrace up --sample
 
 test: $(INSTALLED) ## Run every test, the slow ones too
-	$(BIN)/pytest --durations=15
+	$(BIN)/pytest --numprocesses=auto --durations=15
 
 check: lint ## Lint, and run the fast tests
-	$(BIN)/pytest -m "not slow" --durations=5
+	$(BIN)/pytest -m "not slow" --numprocesses=auto --durations=5
 
 lint: $(INSTALLED) ## Check format, style, types and import layers
 	$(BIN)/ruff format --check .

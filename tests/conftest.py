@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from mariadb_server import MISSING, MariaDBServer, is_installed, run_mariadb
+from parallel import ByPlatform, number_of_processes
 from postgres_server import PostgresServer, run_postgres
 from s3_server import S3Server, run_s3
 
@@ -18,6 +20,12 @@ from headrace.store.migrations import migrate
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 1024**3
+
+# Of a machine that runs several tests at once a deadline measures the others.
+hypothesis.settings.register_profile(
+    "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("shared")
 
 
 def pytest_configure() -> None:
@@ -30,6 +38,16 @@ def pytest_configure() -> None:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
     # Children of a shell's background job ignore interrupts, and some tests interrupt theirs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Say how many processes `--numprocesses auto` starts."""
+    return number_of_processes()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlatform:
+    """Share the tests out by the servers that they need."""
+    return ByPlatform(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from headrace.service.platform import Platform
 from headrace.settings import Settings
 from headrace_dagster.processes import commands
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
 T = TypeVar("T")
 

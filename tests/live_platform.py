@@ -21,7 +21,7 @@ from headrace.cli.connection import Addresses
 from headrace.failpoints import Action, Point
 from headrace.settings import Settings
 
-READY_SECONDS = 60.0  # on a machine that is busy with other tests
+READY_SECONDS = 120.0  # on a machine that is busy with other tests
 STOP_SECONDS = 10.0  # what `headrace up` promises
 PARTS = {
     "api": "headrace_api",
@@ -35,14 +35,14 @@ T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def eventually(look: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Return the first true thing that `look` returns; fails after `seconds`."""
+def eventually(look: Callable[[], T | None], *, seconds: float, what: str, pause: float = 0.05) -> T:
+    """Return the first true thing that `look` returns, `pause` seconds apart; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         if found := look():
             return found
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s."
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 @dataclass(kw_only=True)
@@ -78,7 +78,7 @@ class LivePlatform:
 
     def wait_ready(self) -> None:
         """Wait until all parts say that they are ready."""
-        eventually(self.is_ready, seconds=READY_SECONDS, what="Readiness")
+        eventually(self.is_ready, seconds=READY_SECONDS, what="Readiness", pause=0.25)
 
     def is_ready(self) -> bool:
         """Whether all parts say that they are ready."""

@@ -29,7 +29,7 @@ from headrace_api.run_logs import follow, read, render
 QUICK, SLOW = UUID(int=1), UUID(int=2)  # as in small_jobs.py
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 40.0) -> bool:
+def eventually(holds: Callable[[], bool], seconds: float = 120.0) -> bool:
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.05)

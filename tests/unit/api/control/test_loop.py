@@ -26,7 +26,7 @@ def start() -> Iterator[Callable[..., Loop]]:
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.005)
     return holds()
