@@ -198,10 +198,9 @@ def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunOfAny]]:
 @routes("GET", "/api/pipelines/runs/{run_id:uuid}", role=Role.VIEWER, problems=(404,))
 def get_run(call: Call, run_id: UUID) -> Answer[RunView]:
     """Get a run's details."""
-    runs = _runs(call)
-    view = RunView.model_validate(runs.get(run_id))
-    earlier = [AttemptView.model_validate(attempt) for attempt in runs.attempts(run_id)]
-    return Answer(body=view.model_copy(update={"attempts": earlier}))
+    run, attempts = _runs(call).get_with_attempts(run_id)
+    earlier = [AttemptView.model_validate(attempt) for attempt in attempts]
+    return Answer(body=RunView.model_validate(run).model_copy(update={"attempts": earlier}))
 
 
 @routes(

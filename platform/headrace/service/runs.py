@@ -61,9 +61,9 @@ class Runs:
         """Return the run. Raises RunNotFound."""
         return self._store.get(run_id)
 
-    def attempts(self, run_id: UUID) -> Sequence[Attempt]:
-        """Return the run's earlier attempts, oldest first. Raises RunNotFound."""
-        return self._store.attempts(run_id)
+    def get_with_attempts(self, run_id: UUID) -> tuple[Run, Sequence[Attempt]]:
+        """Return the run and its earlier attempts, oldest first. Raises RunNotFound."""
+        return self._store.get_with_attempts(run_id)
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run; one that is cancelled already stays so. Raises RunNotFound, RunAlreadyEnded."""

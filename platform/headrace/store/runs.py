@@ -98,15 +98,22 @@ class RunStore(Scoped):
         with self._database.read() as connection:
             return self._get(connection, run_id)
 
-    def attempts(self, run_id: UUID) -> Sequence[Attempt]:
-        """Return the attempts of a run that failed and were followed by another, oldest first."""
+    def get_with_attempts(self, run_id: UUID) -> tuple[Run, Sequence[Attempt]]:
+        """Return the run, and its attempts that failed and were followed by another, oldest first.
+
+        Both are of one moment on SQLite. Raises RunNotFound.
+        """
         query = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.attempt)
         with self._database.read() as connection:
-            self._get(connection, run_id)
-            return [
+            run = self._get(connection, run_id)
+            if run.attempt == 1:
+                return run, ()
+            earlier = [
                 Attempt(**{name: row._mapping[name] for name in Attempt.__dataclass_fields__})
                 for row in connection.execute(query)
+                if row.attempt < run.attempt
             ]
+            return run, earlier
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run unless it has ended. Raises RunNotFound, RunAlreadyEnded (success or failed)."""
