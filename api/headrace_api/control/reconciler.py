@@ -20,7 +20,7 @@ class Unfinished(Protocol):
 
     def dagster_ended(self, run: Run, status: RunStatus, error_code: str, error: str) -> bool: ...
 
-    def launch_again(self, run: Run) -> None: ...
+    def launch_again(self, run: Run, launches: int) -> None: ...
 
 
 class Known(Protocol):
@@ -63,8 +63,9 @@ class Reconciler:
 
     def _start_again(self, run: Run) -> None:
         """Have a run launched anew whose process ended before its claim, as when a code server goes down."""
-        if len(self._dagster.find_by_run_tag(run.id, run.attempt)) < LAUNCHES:
-            self._upkeep.launch_again(run)
+        launches = len(self._dagster.find_by_run_tag(run.id, run.attempt))
+        if launches < LAUNCHES:
+            self._upkeep.launch_again(run, launches)
         else:
             self._fail(run, "run.not_started", "The run's process did not start; see the run in Dagster.")
 

@@ -22,6 +22,7 @@ from headrace.store.schema import pipelines, run_counts, runs
 LAUNCH_LEASE = timedelta(seconds=30)
 LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
 RELAUNCH_DELAY = timedelta(seconds=2)
+RELAUNCH_GROWTH = 5  # the second wait outlasts the start of a code server on a busy machine
 STOP_LEASE = timedelta(seconds=15)
 
 
@@ -108,10 +109,14 @@ class UpkeepStore:
                 .values(launch_at=due)
             )
 
-    def launch_again(self, run: Run) -> None:
-        """Let a run be launched anew whose Dagster run ended before its worker claimed it."""
+    def launch_again(self, run: Run, launches: int) -> None:
+        """Let a run be launched anew whose Dagster run ended before its worker claimed it, as `launches` did.
+
+        After two seconds at first, then after ten.
+        """
         with self._database.write() as connection:
-            due = self._database.now(connection) + RELAUNCH_DELAY
+            delay = RELAUNCH_DELAY * RELAUNCH_GROWTH ** (launches - 1)
+            due = self._database.now(connection) + delay
             connection.execute(
                 update(runs)
                 .where(

@@ -291,6 +291,19 @@ def test_only_a_run_that_still_waits_is_leased(
     assert upkeep.lease_launches(1) == []
 
 
+@pytest.mark.parametrize(("launches", "delay"), [(1, 2.0), (2, 10.0)])
+def test_a_run_whose_process_ended_before_its_claim_is_launched_anew_ever_later(
+    launches: int, delay: float, database: Database, store: RunStore, organization_id: UUID
+) -> None:
+    run = store.create(store_pipeline(database, organization_id).id)
+    upkeep = UpkeepStore(database, LIMITS)
+    upkeep.launched(run.id, "ended")
+
+    upkeep.launch_again(store.get(run.id), launches)
+
+    assert upkeep.seconds_to_launch() == pytest.approx(delay, abs=1.0)
+
+
 def test_a_launch_that_failed_says_when_it_is_due_again(
     database: Database, store: RunStore, organization_id: UUID
 ) -> None:
