@@ -1,7 +1,6 @@
 """Runs over HTTP."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -189,7 +188,7 @@ def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunOfAny]]:
     found, total = _runs(call).list(page, status=query.get("status"))
     names = _runs(call).pipeline_names(found)
     items = [
-        RunOfAny.model_validate({**asdict(run), "pipeline_name": names.get(run.pipeline_id, "")})
+        RunOfAny.model_validate({**vars(run), "pipeline_name": names.get(run.pipeline_id, "")})
         for run in found
     ]
     return paged(call.request, page, items, total)
