@@ -16,6 +16,8 @@ from headrace.connectors.base import ReadRequest, Source
 from headrace.connectors.config import PipelineConfig, parse_config
 from headrace.engine.run import EngineJob, run_pipeline
 
+imported = time.perf_counter()
+
 _RECORDS = 5_000
 
 
@@ -74,7 +76,8 @@ def main(job: dict[str, Any]) -> None:
         ),
     )
     seconds = time.perf_counter() - began
-    print(json.dumps({"rows": result.rows, "seconds": seconds, "load": seconds - phases["load"]}))
+    said = {"rows": result.rows, "seconds": seconds, "load": seconds - phases["load"]}
+    print(json.dumps(said | {"imports": imported - began}))
 
 
 if __name__ == "__main__":
