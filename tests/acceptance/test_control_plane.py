@@ -241,7 +241,8 @@ def test_dagster_shows_what_is_stored_after_each_of_many_random_changes(cluster:
     after = [platform.run_view(run_id) for run_id in long]
     same = ("status", "attempt", "dagster_run_id", "started_at")
     assert [[run[name] for name in same] for run in after] == [[run[name] for name in same] for run in before]
-    assert len(set(workers) & set(platform.workers())) >= ENDLESS_RUNS
+    alive = [worker for worker in workers if worker.is_running()]  # whatever became of their code server
+    assert len(alive) >= ENDLESS_RUNS
     tell(cluster, seconds)
     for run_id in long:
         platform.call("POST", f"/pipelines/runs/{run_id}/cancel")
