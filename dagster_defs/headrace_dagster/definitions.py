@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from functools import cache, partial
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from dagster import RepositoryDefinition
@@ -14,8 +15,10 @@ from headrace.service.jobs import Jobs
 from headrace_dagster.execution import ExecutionOutcome, Stopped, extract_load_graph
 from headrace_dagster.installation import platform, settings
 from headrace_dagster.pipelines import define
-from headrace_dagster.progress import Progress
 from headrace_dagster.repository import LiveRepository
+
+if TYPE_CHECKING:
+    from headrace.engine.run import Progress
 
 
 @cache
@@ -29,7 +32,7 @@ def _execute(
     run_id: UUID | None,
     dagster_run_id: str,
     log: logging.Logger,
-    progress: Callable[[Progress], None],
+    progress: Callable[["Progress"], None],
 ) -> ExecutionOutcome:
     # Here and not above: the code server, which loads this module too, has no use for the engine's weight.
     from headrace.service.execution import execute_run

@@ -25,10 +25,12 @@ from dagster import (
 from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
 from headrace_dagster.failure_text import tell_by_text_alone
-from headrace_dagster.progress import Observations, Progress
+from headrace_dagster.progress import Observations
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from headrace.engine.run import Progress
 
 _PARENT_RUN_TAG = "dagster/parent_run_id"
 
@@ -69,7 +71,7 @@ class Execute(Protocol):
         run_id: UUID | None,
         dagster_run_id: str,
         log: logging.Logger,
-        progress: Callable[[Progress], None],
+        progress: Callable[["Progress"], None],
     ) -> ExecutionOutcome: ...
 
 

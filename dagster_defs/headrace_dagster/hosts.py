@@ -227,7 +227,7 @@ class View:
 
 def _schedule_snapshot(schedule: ScheduleDefinition) -> ScheduleSnap:
     # The repository is asked for the assets of a schedule without a job only, and all of ours have one.
-    return ScheduleSnap.from_def(schedule, None)  # type: ignore[arg-type]
+    return ScheduleSnap.from_def(schedule, None)  # type: ignore[arg-type]  # never looked at
 
 
 class LiveLocation(GrpcServerCodeLocation):

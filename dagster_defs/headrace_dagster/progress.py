@@ -3,25 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dagster import AssetObservation
 
+if TYPE_CHECKING:
+    from headrace.engine.run import Progress
+
 FIRST_SECONDS = 15.0
 LONGEST_SECONDS = 300.0
-
-
-class Progress(Protocol):
-    """How far a run is."""
-
-    @property
-    def phase(self) -> str: ...
-
-    @property
-    def rows(self) -> int: ...
-
-    @property
-    def bytes(self) -> int: ...
 
 
 class Observations:
@@ -37,7 +27,7 @@ class Observations:
         self._started = time.monotonic()
         self._due = FIRST_SECONDS
 
-    def see(self, progress: Progress) -> None:
+    def see(self, progress: "Progress") -> None:
         """Take note of how far the run is; costs nothing mostly, and never ends the run."""
         seconds = time.monotonic() - self._started
         if seconds < self._due:
@@ -47,7 +37,7 @@ class Observations:
         with suppress(Exception):
             self._tell(self._observation(progress, seconds))
 
-    def _observation(self, progress: Progress, seconds: float) -> AssetObservation:
+    def _observation(self, progress: "Progress", seconds: float) -> AssetObservation:
         done = "read" if progress.phase == "extract" else "loaded"
         facts: dict[str, Any] = {
             "phase": progress.phase,

@@ -136,16 +136,16 @@ def has_slot(cron: str, timezone: str, time: datetime) -> bool:
     return next_slots(cron, timezone, time - timedelta(seconds=1), 1) == [time]
 
 
-@functools.lru_cache(maxsize=10_000)
+@functools.lru_cache(maxsize=100)  # those that share a schedule ask the same, all at once; each may be long
 def slots_between(
     cron: str, timezone: str, after: datetime, before: datetime, most: int
 ) -> tuple[datetime, ...]:
     """Return the newest `most` slots between two times, both left out, oldest first."""
-    zone, span = ZoneInfo(timezone), _FIRST_SPAN
+    span = _FIRST_SPAN
     while True:
         # From the end backwards in growing strides: a minute's schedule may have a year's slots.
         start = max(after, before - span)
-        found = tuple(itertools.takewhile(lambda slot: slot < before, _slots(cron, zone, start)))
+        found = tuple(itertools.takewhile(lambda slot: slot < before, slots(cron, timezone, start)))
         if start == after or len(found) >= most:
             return found[-most:]
         span *= 8

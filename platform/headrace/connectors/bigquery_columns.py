@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.connectors.base import Output, Rejected
-from headrace.connectors.rendering import json_texts
+from headrace.connectors.json_columns import json_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, overload
 
 import msgspec
@@ -22,31 +23,46 @@ class NotJSON(Unreadable):
     hint = "Check base_url and path: a web page answers where an API was expected."
 
 
+@dataclass(frozen=True, eq=False)
 class JsonRecords(Sequence[dict[str, Any]]):
     """The items of JSON lists, one list after the other; each look at one decodes it anew.
 
-    A plain value is a record of one field. A text that is no list raises ValueError here; one whose strings
-    are not UTF-8 may do so only when it is looked at, as NotJSON.
+    A plain value is a record of one field. A look at one whose strings are not UTF-8 raises NotJSON.
     """
 
-    def __init__(self, lists: Sequence[bytes]) -> None:
-        self.lists = lists
-        self.size = sum(map(len, lists))  # in bytes
-        self._items = [item for text in lists for item in _LIST.decode(text)]
+    lists: Sequence[bytes]
+    items: Sequence[msgspec.Raw]
+
+    @classmethod
+    def of(cls, text: bytes) -> JsonRecords:
+        """Return the items of one list. Raises ValueError where the text is none."""
+        return cls([text], _LIST.decode(text))
+
+    @classmethod
+    def joined(cls, pages: Sequence[JsonRecords]) -> JsonRecords:
+        """Return the items of several pages."""
+        lists = [text for page in pages for text in page.lists]
+        return cls(lists, [item for page in pages for item in page.items])
+
+    @property
+    def size(self) -> int:
+        """How long the text is, in bytes."""
+        return sum(map(len, self.lists))
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self.items)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return map(_record, self._items)
+        return map(_record, self.items)
 
     @overload
     def __getitem__(self, index: int) -> dict[str, Any]: ...
     @overload
     def __getitem__(self, index: slice) -> list[dict[str, Any]]: ...
     def __getitem__(self, index: int | slice) -> dict[str, Any] | list[dict[str, Any]]:
-        found = self._items[index]
-        return list(map(_record, found)) if isinstance(found, list) else _record(found)
+        if isinstance(index, slice):
+            return list(map(_record, self.items[index]))
+        return _record(self.items[index])
 
 
 def decoded(body: bytes) -> Any:
@@ -66,15 +82,15 @@ def decoded_around(body: bytes, key: str | None) -> Any:
     """
     try:
         if key is None:
-            return JsonRecords([body])
+            return JsonRecords.of(body)
         members = _OBJECT.decode(body)
-        records = JsonRecords([bytes(members.pop(key))])
+        records = JsonRecords.of(bytes(members.pop(key)))
         return {key: records, **{name: msgspec.json.decode(text) for name, text in members.items()}}
     except (msgspec.DecodeError, KeyError):
         return decoded(body)
 
 
-def _record(item: bytes) -> dict[str, Any]:
+def _record(item: msgspec.Raw) -> dict[str, Any]:
     try:
         found = decoded(bytes(item))
     except (ValueError, RecursionError):

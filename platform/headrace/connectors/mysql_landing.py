@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.connectors.base import Rejected
-from headrace.connectors.rendering import json_texts
+from headrace.connectors.json_columns import json_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -29,15 +29,6 @@ def flat(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def json_texts(array: pa.Array) -> pa.Array:
-    """Return a nested column as JSON text; decimals as numbers, bytes as base64."""
-    import pyarrow as pa
-
-    encode = msgspec.json.Encoder(decimal_format="number").encode
-    values = array.to_pylist(maps_as_pydicts="strict")
-    return pa.array([None if value is None else encode(value).decode() for value in values], pa.string())
-
-
 def _flat(value: Any) -> str | None:
     if value is None:
         return None

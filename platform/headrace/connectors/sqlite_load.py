@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from headrace.connectors.base import LoadRequest, Rejected, SchemaContract, cursor_text
+from headrace.connectors.json_columns import json_texts
 from headrace.connectors.sql_loads import LOADS, check_addable, check_columns, check_key, unfit
 from headrace.connectors.sql_names import listed, quoted
 from headrace.connectors.sqlite_read import columns
@@ -143,16 +144,11 @@ def _kind(data_type: pa.DataType) -> str:
 
 
 def _converter(data_type: pa.DataType) -> Callable[[pa.Array], list[Any]]:
-    import msgspec
     import pyarrow as pa
 
     is_a = pa.types
     if is_a.is_nested(data_type):
-        encode = msgspec.json.Encoder(decimal_format="number").encode
-        return lambda array: [
-            None if value is None else encode(value).decode()
-            for value in array.to_pylist(maps_as_pydicts="strict")
-        ]
+        return lambda array: json_texts(array).to_pylist()
     if is_a.is_uint64(data_type) or is_a.is_decimal(data_type) or is_a.is_temporal(data_type):
         return lambda array: array.cast(pa.string()).to_pylist()
     if is_a.is_floating(data_type):

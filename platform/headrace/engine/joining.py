@@ -46,5 +46,5 @@ def _one(pages: list[Any]) -> Any:
     if len(pages) == 1:
         return pages[0]
     if isinstance(pages[0], JsonRecords):
-        return JsonRecords([text for page in pages for text in page.lists])
+        return JsonRecords.joined(pages)
     return [record for page in pages for record in page]

@@ -100,3 +100,21 @@ def _encoded(secret: str) -> Iterator[str]:
 def _pattern(form: str) -> str:
     escaped = re.escape(form)
     return escaped if len(form) >= _SHORTEST_ANYWHERE else rf"(?<!\w){escaped}(?!\w)"
+
+
+def masked_logger(target: logging.Logger, masking: MaskingFilter) -> logging.Logger:
+    """Return a logger for the connectors whose masked messages go to `target`."""
+    logger = logging.Logger("headrace.run", logging.DEBUG)
+    handler = _Forward(target)
+    handler.addFilter(masking)
+    logger.addHandler(handler)
+    return logger
+
+
+class _Forward(logging.Handler):
+    def __init__(self, target: logging.Logger) -> None:
+        super().__init__()
+        self._target = target
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._target.log(record.levelno, "%s", record.getMessage())

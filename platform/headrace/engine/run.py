@@ -36,7 +36,7 @@ from headrace.engine.columns import renamed
 from headrace.engine.cursors import HighestCursor
 from headrace.engine.joining import joined
 from headrace.engine.json_arrow import JsonArrow
-from headrace.engine.masking import MaskingFilter
+from headrace.engine.masking import MaskingFilter, masked_logger
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.transforms import transformation
 from headrace.errors import HeadraceError
@@ -144,7 +144,7 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.masking = MaskingFilter(secret_values(self.config))
-        self.log = _masked_logger(self.job.log, self.masking)
+        self.log = masked_logger(self.job.log, self.masking)
         self.demand, self.state_version = self.job.state.demand or "", self.job.state.version
 
     def run(self) -> EngineResult:
@@ -384,21 +384,3 @@ def _short(value: pa.Scalar) -> str | None:
     except (OverflowError, ValueError):  # a time that Python's calendar does not reach
         plain = value.cast(pa.string()).as_py()
     return None if plain is None else str(plain)
-
-
-def _masked_logger(target: logging.Logger, masking: MaskingFilter) -> logging.Logger:
-    """Return a logger for the connectors whose masked messages go to `target`."""
-    logger = logging.Logger("headrace.run", logging.DEBUG)
-    handler = _Forward(target)
-    handler.addFilter(masking)
-    logger.addHandler(handler)
-    return logger
-
-
-class _Forward(logging.Handler):
-    def __init__(self, target: logging.Logger) -> None:
-        super().__init__()
-        self._target = target
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._target.log(record.levelno, "%s", record.getMessage())

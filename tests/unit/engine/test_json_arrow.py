@@ -45,7 +45,7 @@ def long_ways(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def page(*records: Any) -> JsonRecords:
-    return JsonRecords([json.dumps(records).encode()])
+    return JsonRecords.of(json.dumps(records).encode())
 
 
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
@@ -180,11 +180,11 @@ def test_bytes_that_are_not_utf_8_are_refused_on_the_quick_way_too() -> None:
     made.batch(page({"a": "x"}))
 
     with pytest.raises(NotJSON):
-        made.batch(JsonRecords([b'[{"a":"\xff"}]']))
+        made.batch(JsonRecords.of(b'[{"a":"\xff"}]'))
 
 
 def test_keys_that_are_twice_in_a_record_count_once_as_in_any_decoder() -> None:
     made = JsonArrow()
     made.batch(page({"a": 1}))
 
-    assert made.batch(JsonRecords([b'[{"a":1,"a":2}]'])).to_pylist() == [{"a": 2}]
+    assert made.batch(JsonRecords.of(b'[{"a":1,"a":2}]')).to_pylist() == [{"a": 2}]
