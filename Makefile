@@ -55,7 +55,7 @@ bench-engine: $(INSTALLED) ## Time the engine beside dlt, sling, bizon and the l
 	$(BIN)/python -m benchmarks.engine $(BENCH)
 
 screenshots: $(INSTALLED) ## Take the pictures of docs/images anew; needs a Chromium
-	$(BIN)/python tests/screenshots.py
+	$(BIN)/python tests/support/screenshots.py
 
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml

@@ -39,7 +39,7 @@ def test_a_hint_is_a_sentence(error: type[HeadraceError]):
 
 
 def test_the_page_lists_every_error_and_no_other():
-    assert PAGE.read_text() == page(), "write it anew with `python tests/error_catalogue.py`"
+    assert PAGE.read_text() == page(), "write it anew with `python tests/support/error_catalogue.py`"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

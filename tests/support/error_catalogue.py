@@ -8,7 +8,7 @@ from pathlib import Path
 from headrace.errors import HeadraceError, StartupError
 from headrace_api.problems import status_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 PACKAGES = ("headrace", "headrace_api", "headrace_dagster")
 _INTRODUCTION = (
     "Each error has a stable code: the `code` of a problem document, the `error_code` of a failed run, and "

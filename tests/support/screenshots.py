@@ -13,7 +13,7 @@ from live_platform import LivePlatform, running
 
 from headrace.naming import LOCATION, asset_key, job_name
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
 DUMMY = {"name": "dummy", "stream": "creatures"}
 PLANTS = {"name": "dummy", "stream": "plants", "records": 1200}
 SETTLE_SECONDS = 2.0  # what the UI draws after its last request
