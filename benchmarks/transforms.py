@@ -14,8 +14,8 @@ from collections.abc import Callable
 import duckdb
 import pyarrow as pa
 
-from headrace.connectors.transforms import Transform
 from headrace.engine.transforms import transformation
+from headrace.pipeline.transforms import Transform
 
 _CODE = "data['double'] = data['n'] * 2\ndata['name'] = data['name'].upper()"
 _QUERY = "SELECT * REPLACE (upper(name) AS name), n * 2 AS double FROM data"

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headrace.connectors.base import SyncMode
-from headrace.connectors.config import InvalidConfig
+from headrace.connectors import SyncMode
 from headrace.connectors.registry import Kind, UnknownConnector
 from headrace.errors import FieldError, NotFound
+from headrace.pipeline.faults import InvalidConfig
 from headrace.records import Role
 from headrace.service.connectors import LARGEST_PREVIEW, Connectors
 from headrace_api.payloads import Config, Name

@@ -10,7 +10,7 @@ from pathlib import Path
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from headrace.connectors.base import ConnectorError
+from headrace.connectors import ConnectorError
 from headrace.errors import HeadraceError, StartupError
 from headrace_api.openapi import openapi
 from headrace_api.problems import code_of, status_of

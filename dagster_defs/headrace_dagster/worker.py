@@ -27,7 +27,7 @@ _NEEDED = (
     "dagster._core.storage.root",
     "dagster._daemon",
     "dagster._grpc.impl",
-    "headrace.connectors.authentication",
+    "headrace.connectors.kit.http.authentication",
     "headrace.engine.run",
     "headrace.service.execution",
     "headrace_dagster.definitions",

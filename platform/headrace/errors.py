@@ -22,6 +22,11 @@ class FieldError:
     detail: str
 
 
+def json_pointer(path: Sequence[str | int]) -> str:
+    """Return the RFC 6901 pointer to a place in a JSON document, given its keys and indexes."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
 class HeadraceError(Exception):
     """Base of every error that Headrace foresees.
 

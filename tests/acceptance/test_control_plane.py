@@ -67,7 +67,7 @@ OF_RUN = """query ($tag: String!) {
 
 FLAKY = '''
 from pathlib import Path
-from headrace.connectors.base import Unreachable
+from headrace.connectors import Unreachable
 
 def flaky(calls, failures):
     """Fail so many times, then yield a record."""

@@ -11,26 +11,28 @@ import pytest
 from http_servers.server import Answer, Asked, serving
 from pydantic import BaseModel
 
-from headrace.connectors.base import Checkpoint, ReadRequest
-from headrace.connectors.bigquery import BigQueryStreamingDestination, ServiceAccount, TimePartitioning
-from headrace.connectors.config import parse_config
-from headrace.connectors.dlt import DltDestination, DltSource
-from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
-from headrace.connectors.file import FileDestination
-from headrace.connectors.files import FilesSource
-from headrace.connectors.gbif import GbifSource
-from headrace.connectors.http_limits import Limits
-from headrace.connectors.hubspot import HubspotSource, Properties
-from headrace.connectors.mysql import MySQLDestination, MySQLSource
-from headrace.connectors.notion import NotionSource
-from headrace.connectors.pokeapi import PokeapiSource
-from headrace.connectors.postgres import PostgresDestination, PostgresSource
-from headrace.connectors.python import PythonSource
-from headrace.connectors.rest import RestSource
-from headrace.connectors.rest_config import Incremental, Resource, ResponseAction
-from headrace.connectors.rest_paginators import Auto, Cursor, HeaderLink, JsonLink, Offset, PageNumber
-from headrace.connectors.sqlite import SQLiteDestination, SQLiteSource
-from headrace.connectors.storage import AzureStorage, GcsStorage, S3Storage
+from headrace.connectors import Checkpoint, ReadRequest
+from headrace.connectors.apis.gbif import GbifSource
+from headrace.connectors.apis.hubspot.config import Properties
+from headrace.connectors.apis.hubspot.connector import HubspotSource
+from headrace.connectors.apis.notion.connector import NotionSource
+from headrace.connectors.apis.pokeapi import PokeapiSource
+from headrace.connectors.bigquery.config import ServiceAccount, TimePartitioning
+from headrace.connectors.bigquery.connector import BigQueryStreamingDestination
+from headrace.connectors.dlt.connector import DltDestination, DltSource
+from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
+from headrace.connectors.file.connector import FileDestination
+from headrace.connectors.files.connector import FilesSource
+from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.stores.config import AzureStorage, GcsStorage, S3Storage
+from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
+from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
+from headrace.connectors.python.connector import PythonSource
+from headrace.connectors.rest.config import Incremental, Resource, ResponseAction
+from headrace.connectors.rest.connector import RestSource
+from headrace.connectors.rest.paginators import Auto, Cursor, HeaderLink, JsonLink, Offset, PageNumber
+from headrace.connectors.sqlite.connector import SQLiteDestination, SQLiteSource
+from headrace.pipeline.document import parse_config
 
 FOLDER = Path(__file__).parents[2] / "docs" / "connectors"
 PAGES = sorted(FOLDER.glob("*.md"))

@@ -34,24 +34,24 @@ from headrace.conformance import configuration
 from headrace.conformance.cases import Case, Check, DestinationCase, NotApplicable, SourceCase
 from headrace.conformance.destinations import DESTINATION_CHECKS
 from headrace.conformance.sources import SOURCE_CHECKS
-from headrace.connectors import local, object_store, registry
-from headrace.connectors.base import Connector
-from headrace.connectors.bigquery import BigQueryDestination
-from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
+from headrace.connectors import Connector, local, registry
+from headrace.connectors.apis.gbif import GbifSource
+from headrace.connectors.apis.hubspot.connector import HubspotSource
+from headrace.connectors.apis.notion.connector import NotionSource
+from headrace.connectors.apis.pokeapi import PokeapiSource
+from headrace.connectors.bigquery.connector import BigQueryDestination
+from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
 from headrace.connectors.dummy import DummySource
-from headrace.connectors.file import FileDestination
-from headrace.connectors.files import FilesSource
-from headrace.connectors.gbif import GbifSource
-from headrace.connectors.hubspot import HubspotSource
+from headrace.connectors.file.connector import FileDestination
+from headrace.connectors.files.connector import FilesSource
+from headrace.connectors.kit.stores import object_store
+from headrace.connectors.kit.stores.config import store_url
 from headrace.connectors.logger import LoggerDestination
-from headrace.connectors.mysql import MySQLDestination, MySQLSource
-from headrace.connectors.notion import NotionSource
-from headrace.connectors.pokeapi import PokeapiSource
-from headrace.connectors.postgres import PostgresDestination, PostgresSource
-from headrace.connectors.python import PythonSource
-from headrace.connectors.rest import RestSource
-from headrace.connectors.sqlite import SQLiteDestination, SQLiteSource
-from headrace.connectors.storage import store_url
+from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
+from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
+from headrace.connectors.python.connector import PythonSource
+from headrace.connectors.rest.connector import RestSource
+from headrace.connectors.sqlite.connector import SQLiteDestination, SQLiteSource
 
 ROWS = pa.table({"id": [1, 2, 3], "name": ["a", None, "c\u00e9"], "size": [1.5, None, -2.0]})
 _THINGS = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from headrace.connectors.config import parse_config
-from headrace.connectors.references import _BUILT_IN, ReferenceUnresolved
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.references.resolver import _BUILT_IN, ReferenceUnresolved
 from headrace.settings import Settings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "references.md").read_text()

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
-from headrace.connectors.config import parse_config
-from headrace.connectors.transforms import MODULES, Columns, Transform
 from headrace.engine.arrowize import arrowize
 from headrace.engine.transforms import transformation
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.transforms import MODULES, Columns, Transform
 
 PAGE = (Path(__file__).parents[2] / "docs" / "transforms.md").read_text()
 BLOCKS = re.findall(r"```(?:yaml|json)\n(.*?)```", PAGE, re.DOTALL)

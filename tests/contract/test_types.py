@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgres_server import PostgresServer
 
-from headrace.connectors.base import Destination, LoadRequest, Output
-from headrace.connectors.duckdb import DuckDBDestination
-from headrace.connectors.postgres import PostgresDestination
+from headrace.connectors import Destination, LoadRequest, Output
+from headrace.connectors.duckdb.connector import DuckDBDestination
+from headrace.connectors.postgres.connector import PostgresDestination
 from headrace.engine import output as output_module
 from headrace.engine.arrowize import arrowize
 from headrace.engine.output import OutputWriter

@@ -89,7 +89,10 @@ def _answer(error: type[HeadraceError]) -> str:
     if error.__module__.startswith("headrace.cli."):
         return "command line"
     status = status_of(error)
-    in_a_run = error.__module__.startswith(("headrace.connectors.", "headrace.engine.")) and status == 500
+    in_a_run = (
+        error.__module__.startswith(("headrace.connectors.", "headrace.engine.", "headrace.pipeline."))
+        and status == 500
+    )
     return "failed run" if in_a_run else str(status)
 
 

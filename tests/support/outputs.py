@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headrace.connectors.base import LoadRequest, Output
+from headrace.connectors import LoadRequest, Output
 
 
 def output_of(table: pa.Table, folder: Path) -> Output:

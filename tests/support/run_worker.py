@@ -15,10 +15,10 @@ FAILED = 3
 _SECONDS = 60
 _PRELOADED = [
     "headrace.service.execution",
-    "headrace.connectors.duckdb_load",
-    "headrace.connectors.postgres_load",
-    "headrace.connectors.sqlite_load",
-    "headrace.connectors.sqlite_read",
+    "headrace.connectors.duckdb.load",
+    "headrace.connectors.postgres.load",
+    "headrace.connectors.sqlite.load",
+    "headrace.connectors.sqlite.read",
     "adbc_driver_postgresql.dbapi",
     "duckdb",
     "pyarrow.parquet",

@@ -6,8 +6,8 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from headrace.engine.masking import MaskingFilter
 from headrace.errors import HeadraceError
+from headrace.masking import MaskingFilter
 
 _log = logging.getLogger(__name__)
 _mask = MaskingFilter(()).mask

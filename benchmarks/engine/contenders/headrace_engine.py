@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.base import ReadRequest, Source
-from headrace.connectors.config import PipelineConfig, parse_config
+from headrace.connectors import ReadRequest, Source
 from headrace.engine.run import EngineJob, run_pipeline
+from headrace.pipeline.document import PipelineConfig, parse_config
 
 imported = time.perf_counter()
 

@@ -142,8 +142,8 @@ def _case(name: str, kind: Kind, file: Path | None, folder: Path) -> "Iterator[C
 
 def _configured(name: str, kind: Kind, document: dict[str, Any]) -> "Case":
     from headrace.conformance.cases import DestinationCase, SourceCase
-    from headrace.connectors.base import Destination, Source
-    from headrace.connectors.config import parse_connector
+    from headrace.connectors import Destination, Source
+    from headrace.pipeline.document import parse_connector
 
     facts = {key: document.pop(key, None) for key in _CASE_KEYS} if kind is Kind.SOURCE else {}
     connector = parse_connector(kind.value, name, document)

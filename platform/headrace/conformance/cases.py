@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headrace.connectors.base import Destination, Source
+from headrace.connectors import Destination, Source
 
 
 @dataclass(frozen=True, kw_only=True)

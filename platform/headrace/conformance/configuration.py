@@ -10,8 +10,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, SecretStr
 
 from headrace.conformance.cases import Case, NotApplicable, require
-from headrace.connectors.base import Connector, Section, json_schema
-from headrace.connectors.secrets import secrets_within
+from headrace.connectors import Connector, Section, json_schema
+from headrace.connectors.contract.secrets import secrets_within
 from headrace.errors import HeadraceError
 
 _SECRET = re.compile(r"(?i)(token|passw|passphrase|secret|credential|dsn|cookie|api_?key|private_?key|_key$)")

@@ -1,4 +1,4 @@
-"""The suite for destinations: each check is one promise of `headrace.connectors.base.Destination`.
+"""The suite for destinations: each check is one promise of `headrace.connectors.contract.Destination`.
 
 Every check loads into a table of its own, so that a check that failed leaves nothing to the next.
 """
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from headrace.conformance import configuration
 from headrace.conformance.cases import Broken, Check, DestinationCase, NotApplicable, require
-from headrace.connectors.base import LoadRequest, LoadResult, Output, SchemaConflict, SchemaFrozen
+from headrace.connectors import LoadRequest, LoadResult, Output, SchemaConflict, SchemaFrozen
 
 _ROWS = pa.table({"id": [1, 2, 3], "name": ["a", None, "cé"], "size": [1.5, None, -2.0]})
 _ODD = pa.table({

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from pydantic import PrivateAttr
 
 from headrace.conformance.cases import NotApplicable, SourceCase
-from headrace.connectors.base import Cursor, Destination, LoadRequest, LoadResult, Stream, SyncMode
-from headrace.connectors.config import parse_config
+from headrace.connectors import Cursor, Destination, LoadRequest, LoadResult, Stream, SyncMode
 from headrace.engine.run import EngineJob, run_pipeline
+from headrace.pipeline.document import parse_config
 from headrace.records import State
 
 Row = Mapping[str, Any]

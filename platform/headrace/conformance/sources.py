@@ -1,4 +1,4 @@
-"""The suite for sources: each check is one promise of `headrace.connectors.base.Source`."""
+"""The suite for sources: each check is one promise of `headrace.connectors.contract.Source`."""
 
 import logging
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from headrace.conformance import configuration, runs
 from headrace.conformance.cases import Broken, Check, NotApplicable, SourceCase, require
-from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode
+from headrace.connectors import Checkpoint, ReadRequest, SyncMode
 from headrace.engine.arrowize import arrowize
 from headrace.engine.cursors import HighestCursor
 from headrace.errors import HeadraceError

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from headrace.conformance.cases import Broken, Case, Check, NotApplicable, SourceCase
 from headrace.conformance.destinations import DESTINATION_CHECKS
 from headrace.conformance.sources import SOURCE_CHECKS
-from headrace.connectors.secrets import secrets_within
-from headrace.engine.masking import MaskingFilter
+from headrace.connectors.contract.secrets import secrets_within
 from headrace.errors import HeadraceError
+from headrace.masking import MaskingFilter
 
 Outcome = Literal["passed", "failed", "skipped"]
 

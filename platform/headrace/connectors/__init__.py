@@ -1,1 +1,56 @@
-"""Sources and destinations, and the configuration that names them."""
+"""The public API for people who write connectors: what a source and a destination are.
+
+A connector is a class whose fields are its configuration; `headrace.connectors.kit` has what connectors of
+the same kind share. docs/adding-a-connector.md shows how to write one.
+Modules of connectors import their drivers and pyarrow inside the methods that connect: the REST service
+validates configurations with these classes and never moves a row.
+"""
+
+from headrace.connectors.contract.destination import (
+    Destination,
+    Loaded,
+    LoadRequest,
+    LoadResult,
+    Output,
+    SchemaContract,
+    WriteDisposition,
+)
+from headrace.connectors.contract.errors import (
+    ConnectorError,
+    Rejected,
+    SchemaConflict,
+    SchemaFrozen,
+    Unauthorized,
+    Unreachable,
+    Unreadable,
+)
+from headrace.connectors.contract.section import Connector, Section, json_schema
+from headrace.connectors.contract.source import Checkpoint, ReadRequest, Source
+from headrace.connectors.contract.streams import Cursor, Stream, SyncMode, cursor_text
+
+__all__ = [
+    "Checkpoint",
+    "Connector",
+    "ConnectorError",
+    "Cursor",
+    "Destination",
+    "LoadRequest",
+    "LoadResult",
+    "Loaded",
+    "Output",
+    "ReadRequest",
+    "Rejected",
+    "SchemaConflict",
+    "SchemaContract",
+    "SchemaFrozen",
+    "Section",
+    "Source",
+    "Stream",
+    "SyncMode",
+    "Unauthorized",
+    "Unreachable",
+    "Unreadable",
+    "WriteDisposition",
+    "cursor_text",
+    "json_schema",
+]

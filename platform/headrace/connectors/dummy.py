@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from headrace.connectors.authentication import Authentication
-from headrace.connectors.base import Cursor, ReadRequest, Source, Stream, SyncMode, Unreadable
+from headrace.connectors import Cursor, ReadRequest, Source, Stream, SyncMode, Unreadable
+from headrace.connectors.kit.http.authentication import Authentication
 
 _FIRST_CHANGE = datetime(2024, 1, 1, tzinfo=UTC)
 _PAGE = 100

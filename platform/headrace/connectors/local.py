@@ -17,7 +17,7 @@ from threading import RLock
 from types import CodeType, ModuleType
 from typing import TypeVar
 
-from headrace.connectors.base import Connector
+from headrace.connectors import Connector
 from headrace.errors import Invalid
 
 K = TypeVar("K", bound=Connector)

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from headrace.connectors.base import Destination, LoadRequest, LoadResult, WriteDisposition
-from headrace.connectors.rendering import json_lines
+from headrace.connectors import Destination, LoadRequest, LoadResult, WriteDisposition
+from headrace.connectors.kit.arrow.rendering import json_lines
 
 
 class LoggerDestination(Destination):

@@ -10,8 +10,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Literal, TypeVar
 
-from headrace.connectors import local
-from headrace.connectors.base import Connector, Destination, Source
+from headrace.connectors import Connector, Destination, Source, local
 from headrace.errors import Invalid
 
 Kind = Literal["source", "destination"]
@@ -19,31 +18,31 @@ K = TypeVar("K", bound=Connector)
 
 _BUILT_IN: dict[Kind, dict[str, str]] = {
     "source": {
-        "dlt": "headrace.connectors.dlt:DltSource",
+        "dlt": "headrace.connectors.dlt.connector:DltSource",
         "dummy": "headrace.connectors.dummy:DummySource",
-        "duckdb": "headrace.connectors.duckdb:DuckDBSource",
-        "files": "headrace.connectors.files:FilesSource",
-        "gbif": "headrace.connectors.gbif:GbifSource",
-        "hubspot": "headrace.connectors.hubspot:HubspotSource",
-        "mysql": "headrace.connectors.mysql:MySQLSource",
-        "notion": "headrace.connectors.notion:NotionSource",
-        "pokeapi": "headrace.connectors.pokeapi:PokeapiSource",
-        "postgres": "headrace.connectors.postgres:PostgresSource",
-        "rest": "headrace.connectors.rest:RestSource",
-        "python": "headrace.connectors.python:PythonSource",
-        "sqlite": "headrace.connectors.sqlite:SQLiteSource",
+        "duckdb": "headrace.connectors.duckdb.connector:DuckDBSource",
+        "files": "headrace.connectors.files.connector:FilesSource",
+        "gbif": "headrace.connectors.apis.gbif:GbifSource",
+        "hubspot": "headrace.connectors.apis.hubspot.connector:HubspotSource",
+        "mysql": "headrace.connectors.mysql.connector:MySQLSource",
+        "notion": "headrace.connectors.apis.notion.connector:NotionSource",
+        "pokeapi": "headrace.connectors.apis.pokeapi:PokeapiSource",
+        "postgres": "headrace.connectors.postgres.connector:PostgresSource",
+        "rest": "headrace.connectors.rest.connector:RestSource",
+        "python": "headrace.connectors.python.connector:PythonSource",
+        "sqlite": "headrace.connectors.sqlite.connector:SQLiteSource",
     },
     "destination": {
-        "bigquery": "headrace.connectors.bigquery:BigQueryDestination",
-        "bigquery_streaming": "headrace.connectors.bigquery:BigQueryStreamingDestination",
-        "bigquery_streaming_v2": "headrace.connectors.bigquery:BigQueryStreamingV2Destination",
-        "dlt": "headrace.connectors.dlt:DltDestination",
-        "duckdb": "headrace.connectors.duckdb:DuckDBDestination",
-        "file": "headrace.connectors.file:FileDestination",
+        "bigquery": "headrace.connectors.bigquery.connector:BigQueryDestination",
+        "bigquery_streaming": "headrace.connectors.bigquery.connector:BigQueryStreamingDestination",
+        "bigquery_streaming_v2": "headrace.connectors.bigquery.connector:BigQueryStreamingV2Destination",
+        "dlt": "headrace.connectors.dlt.connector:DltDestination",
+        "duckdb": "headrace.connectors.duckdb.connector:DuckDBDestination",
+        "file": "headrace.connectors.file.connector:FileDestination",
         "logger": "headrace.connectors.logger:LoggerDestination",
-        "mysql": "headrace.connectors.mysql:MySQLDestination",
-        "postgres": "headrace.connectors.postgres:PostgresDestination",
-        "sqlite": "headrace.connectors.sqlite:SQLiteDestination",
+        "mysql": "headrace.connectors.mysql.connector:MySQLDestination",
+        "postgres": "headrace.connectors.postgres.connector:PostgresDestination",
+        "sqlite": "headrace.connectors.sqlite.connector:SQLiteDestination",
     },
 }
 

@@ -15,7 +15,8 @@ from uuid import UUID
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.connectors.base import Unreadable
+from headrace.connectors import Unreadable
+from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _CERTAIN = {pa.int64().id, pa.string().id, pa.bool_().id, pa.null().id}
@@ -27,7 +28,6 @@ _HOLDS: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
     (pa.types.is_binary, {bytes}),
     (pa.types.is_duration, {timedelta}),
 )
-_LARGEST_DECIMAL = 38  # digits that every destination can hold
 
 
 class NotRecords(Unreadable):
@@ -112,7 +112,7 @@ def _is_exact(values: Iterable[Any], kind: pa.DataType) -> bool:
         return types <= {datetime} and len({value.tzinfo is None for value in present}) <= 1
     if pa.types.is_time(kind):
         return types <= {time} and all(value.tzinfo is None for value in present)
-    if pa.types.is_decimal(kind) and kind.precision > _LARGEST_DECIMAL:
+    if pa.types.is_decimal(kind) and kind.precision > DECIMAL_DIGITS:
         return False
     return any(test(kind) and types <= allowed for test, allowed in _HOLDS)
 

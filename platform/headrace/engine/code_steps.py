@@ -16,8 +16,8 @@ from typing import Self
 import msgspec
 import pyarrow as pa
 
-from headrace.connectors.transforms import Transform
 from headrace.errors import HeadraceError
+from headrace.pipeline.transforms import Transform
 
 _ROWS = 10_000  # at once, at most: the process holds each of them as Python objects
 _BYTES = 32 * 1024**2  # at once, about

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from headrace.connectors.transforms import Columns, Hashing, Transform
 from headrace.engine.arrowize import texts
 from headrace.engine.code_steps import TransformFailed
+from headrace.pipeline.transforms import Columns, Hashing, Transform
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
 

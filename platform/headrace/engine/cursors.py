@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.connectors.base import Cursor, Unreadable
+from headrace.connectors import Cursor, Unreadable
 
 
 class NoCursor(Unreadable):

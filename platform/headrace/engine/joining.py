@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from headrace.connectors.json_text import JsonRecords
+from headrace.connectors.kit.arrow.json_text import JsonRecords
 
 _QUICK_SECONDS = (
     0.02  # a wait for the next item: a source that takes longer is not waited for with rows in hand

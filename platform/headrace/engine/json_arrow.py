@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from headrace.connectors.json_text import JsonRecords
+from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.engine.arrowize import arrowize
 from headrace.engine.widening import widen
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from headrace.connectors.base import Output
+from headrace.connectors import Output
 from headrace.engine.widening import Inexact, conform, storable, widen, with_text
 from headrace.errors import HeadraceError
 

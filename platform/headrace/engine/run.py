@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from headrace.connectors.base import (
+from headrace.connectors import (
     Checkpoint,
     Cursor,
     LoadRequest,
@@ -29,18 +29,19 @@ from headrace.connectors.base import (
     WriteDisposition,
     cursor_text,
 )
-from headrace.connectors.config import PipelineConfig, secret_values
-from headrace.connectors.json_text import JsonRecords
+from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.engine.arrowize import arrowize
 from headrace.engine.columns import renamed
 from headrace.engine.cursors import HighestCursor
 from headrace.engine.joining import joined
 from headrace.engine.json_arrow import JsonArrow
-from headrace.engine.masking import MaskingFilter, masked_logger
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.transforms import transformation
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
+from headrace.masking import MaskingFilter, masked_logger
+from headrace.pipeline.document import PipelineConfig
+from headrace.pipeline.secrets import secret_values
 from headrace.records import State, StateDemand
 
 Phase = Literal["extract", "load"]

@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from headrace.connectors.transforms import MODULES
 from headrace.engine.arrowize import NotRecords, arrowize
 from headrace.engine.sandbox import NotConfined, confine
+from headrace.pipeline.transforms import MODULES
 
 _FILE = "<transform>"
 _NOT_OFFERED = {

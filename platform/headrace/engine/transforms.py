@@ -8,9 +8,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from headrace.connectors.transforms import Transform
 from headrace.engine.code_steps import CodeSteps
 from headrace.engine.columns import ColumnsStep
+from headrace.pipeline.transforms import Transform
 
 Transformation = Callable[[pa.RecordBatch], Iterator[pa.RecordBatch]]
 

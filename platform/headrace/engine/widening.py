@@ -3,10 +3,10 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.connectors.base import Unreadable
+from headrace.connectors import Unreadable
+from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS
 from headrace.engine.arrowize import texts
 
-_LARGEST_DECIMAL = 38
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}
 _UNITS = ("s", "ms", "us", "ns")
 
@@ -137,7 +137,7 @@ def _wider_number(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return None
     scale = max(kind.scale for kind in decimals)
     whole = max(_whole_digits(one), _whole_digits(other))
-    return pa.decimal128(whole + scale, scale) if whole + scale <= _LARGEST_DECIMAL else None
+    return pa.decimal128(whole + scale, scale) if whole + scale <= DECIMAL_DIGITS else None
 
 
 def _whole_digits(kind: pa.DataType) -> int:

@@ -5,11 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.connectors import registry
-from headrace.connectors.base import Connector, Source, Stream, json_schema
-from headrace.connectors.config import parse_connector
+from headrace.connectors import Connector, Source, Stream, json_schema, registry
 from headrace.connectors.registry import Kind
 from headrace.errors import FieldError, HeadraceError, Invalid
+from headrace.pipeline.document import parse_connector
 from headrace.service.probe import ConnectorRefused, ProbeTimedOut, Task, probe
 from headrace.settings import Settings
 

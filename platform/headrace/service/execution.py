@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from headrace.connectors.base import ConnectorError, SyncMode
-from headrace.connectors.config import PipelineConfig, resolve_config
+from headrace.connectors import ConnectorError, SyncMode
 from headrace.engine.run import EngineJob, EngineResult, Progress, run_pipeline
 from headrace.errors import HeadraceError, Unavailable
 from headrace.failpoints import reach
+from headrace.pipeline.document import PipelineConfig
+from headrace.pipeline.resolution import resolve_config
 from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
 from headrace.service.lease import Lease, RunStopped, TimedOut, until_written

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar
 from uuid import UUID, uuid4
 
-from headrace.connectors.config import PipelineConfig, mask_secrets, parse_config, restore_secrets
 from headrace.errors import FieldError, Invalid
+from headrace.pipeline.document import PipelineConfig, parse_config
+from headrace.pipeline.secrets import mask_secrets, restore_secrets
 from headrace.records import Page, Pipeline, Policy, Principal
 from headrace.schedule import check_timezone, normalize_schedule
 from headrace.service.configs import open_config, seal_config

@@ -9,7 +9,8 @@ from uuid import UUID
 from sqlalchemy import inspect
 
 from headrace import failpoints
-from headrace.connectors import addresses, local
+from headrace.connectors import local
+from headrace.connectors.kit.network import addresses
 from headrace.encryption.envelope import Envelope
 from headrace.encryption.keyring import (
     FollowedKeyring,

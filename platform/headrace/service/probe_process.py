@@ -14,14 +14,14 @@ from typing import Any, BinaryIO
 import msgspec
 import pyarrow as pa
 
-from headrace.connectors import addresses, local
-from headrace.connectors.base import Checkpoint, Connector, ReadRequest, Source
-from headrace.connectors.config import parse_connector
-from headrace.connectors.secrets import secrets_within
+from headrace.connectors import Checkpoint, Connector, ReadRequest, Source, local
+from headrace.connectors.contract.secrets import secrets_within
+from headrace.connectors.kit.network import addresses
 from headrace.engine.arrowize import arrowize
-from headrace.engine.masking import MaskingFilter
 from headrace.engine.output import OutputWriter
 from headrace.errors import HeadraceError
+from headrace.masking import MaskingFilter
+from headrace.pipeline.document import parse_connector
 
 _CHARACTERS = 1_000
 """How much of a text a preview shows."""

@@ -13,11 +13,12 @@ import pytest
 from fakes.bigquery import FakeBigQuery, run_bigquery
 from outputs import request_for
 
-from headrace.connectors import addresses
-from headrace.connectors.addresses import ForbiddenAddress
-from headrace.connectors.base import ConnectorError, Loaded, Rejected, Unauthorized, Unreachable
-from headrace.connectors.bigquery import BigQueryDestination
-from headrace.connectors.config import mask_secrets, parse_config
+from headrace.connectors import ConnectorError, Loaded, Rejected, Unauthorized, Unreachable
+from headrace.connectors.bigquery.connector import BigQueryDestination
+from headrace.connectors.kit.network import addresses
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.secrets import mask_secrets
 
 ITEMS = pa.table({"id": [1, 2, 3], "name": ["a", None, "c"]})
 
@@ -243,7 +244,7 @@ def test_a_key_that_google_does_not_know_is_refused(bigquery):
 
 
 def test_a_server_that_is_away_is_unreachable(bigquery, monkeypatch):
-    monkeypatch.setattr("headrace.connectors.bigquery_connection._RETRY_SECONDS", 0.5)
+    monkeypatch.setattr("headrace.connectors.bigquery.connection._RETRY_SECONDS", 0.5)
     config = bigquery.config(api_endpoint="http://127.0.0.1:9")
 
     with pytest.raises(Unreachable):

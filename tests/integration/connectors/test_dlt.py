@@ -16,10 +16,10 @@ import pytest
 
 from headrace.conformance.cases import DestinationCase, SourceCase
 from headrace.conformance.suite import assert_conforms
-from headrace.connectors.base import ReadRequest, SyncMode, Unreadable
-from headrace.connectors.dlt import DltDestination, DltSource
-from headrace.connectors.dlt_load import DltDestinationFailed
-from headrace.connectors.dlt_read import DltSourceFailed, DltSourceUnusable
+from headrace.connectors import ReadRequest, SyncMode, Unreadable
+from headrace.connectors.dlt.connector import DltDestination, DltSource
+from headrace.connectors.dlt.load import DltDestinationFailed
+from headrace.connectors.dlt.read import DltSourceFailed, DltSourceUnusable
 from headrace.engine.arrowize import arrowize
 from headrace.engine.cursors import HighestCursor
 
@@ -158,7 +158,7 @@ def test_a_folder_of_files_through_dlt_takes_all_rows(tmp_path: Path):
 _PROGRAM = """
 import logging, sys
 from pathlib import Path
-from headrace.connectors.config import parse_config
+from headrace.pipeline.document import parse_config
 from headrace.engine.run import EngineJob, run_pipeline
 from headrace.records import State
 
@@ -211,7 +211,7 @@ def test_only_dlts_own_destinations_are_made():
 
 
 def test_a_secret_goes_where_its_dots_lead():
-    from headrace.connectors.dlt import arguments
+    from headrace.connectors.dlt.connector import arguments
 
     source = DltSource(
         source="a:b", params={"client": {"base": "x"}}, secrets={"client.auth.token": "hunter2-hunter2"}

@@ -15,9 +15,9 @@ from outputs import request_for
 from pydantic import ValidationError
 from s3_server import S3Server
 
-from headrace.connectors import object_store
-from headrace.connectors.base import Rejected, SchemaConflict
-from headrace.connectors.file import FileDestination
+from headrace.connectors import Rejected, SchemaConflict
+from headrace.connectors.file.connector import FileDestination
+from headrace.connectors.kit.stores import object_store
 
 ITEMS = pa.table({
     "id": [1, 2, 3, 4, 5],
@@ -29,8 +29,8 @@ import json, os, sys
 from pathlib import Path
 import pyarrow as pa
 from outputs import request_for
-from headrace.connectors import file_folder
-from headrace.connectors.file import FileDestination
+from headrace.connectors.file import folder as file_folder
+from headrace.connectors.file.connector import FileDestination
 
 config, stage, load_id, disposition, folder = json.loads(sys.argv[1])
 calls = []

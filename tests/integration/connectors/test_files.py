@@ -14,12 +14,13 @@ import pytest
 from pyarrow import feather
 from pydantic import ValidationError
 
-from headrace.connectors import addresses, file_csv
-from headrace.connectors.addresses import ForbiddenAddress
-from headrace.connectors.base import ReadRequest, Unauthorized, Unreachable, Unreadable
-from headrace.connectors.file_formats import NotWhole
-from headrace.connectors.files import FilesSource
-from headrace.connectors.files_found import FileChanged
+from headrace.connectors import ReadRequest, Unauthorized, Unreachable, Unreadable
+from headrace.connectors.files import csv as file_csv
+from headrace.connectors.files.connector import FilesSource
+from headrace.connectors.files.formats import NotWhole
+from headrace.connectors.files.found import FileChanged
+from headrace.connectors.kit.network import addresses
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
 
 
 def read(*paths: Path | str, **config: Any) -> list[dict[str, Any]]:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from http_servers.server import Answer, serving
 
-from headrace.connectors.base import Checkpoint, Cursor, ReadRequest, SyncMode
-from headrace.connectors.config import InvalidConfig, parse_config
-from headrace.connectors.files import FilesSource
-from headrace.connectors.files_found import FileChanged, NoModificationTime
-from headrace.connectors.files_position import NoPosition
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode
+from headrace.connectors.files.connector import FilesSource
+from headrace.connectors.files.found import FileChanged, NoModificationTime
+from headrace.connectors.files.position import NoPosition
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.faults import InvalidConfig
 
 NOON = 1_706_702_400  # 2024-01-31T12:00:00Z
 

@@ -8,11 +8,11 @@ import pytest
 from http_servers.server import Answer, Asked, Server, serving
 from pydantic import TypeAdapter
 
-from headrace.connectors.authentication import Authentication
-from headrace.connectors.base import Unauthorized
-from headrace.connectors.http_authentication import TokenNotGiven, authenticated_client
-from headrace.connectors.http_limits import Limits
-from headrace.connectors.http_messages import Request
+from headrace.connectors import Unauthorized
+from headrace.connectors.kit.http.authentication import Authentication
+from headrace.connectors.kit.http.authorization import TokenNotGiven, authenticated_client
+from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.http.messages import Request
 
 READ = TypeAdapter(Authentication)
 SECRET = "the-client-secret"

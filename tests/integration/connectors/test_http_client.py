@@ -11,10 +11,8 @@ from email.utils import format_datetime
 import pytest
 from http_servers.server import Answer, Asked, serving
 
-from headrace.connectors import addresses
-from headrace.connectors.addresses import ForbiddenAddress
-from headrace.connectors.base import ConnectorError, Unauthorized, Unreachable, Unreadable
-from headrace.connectors.http_client import (
+from headrace.connectors import ConnectorError, Unauthorized, Unreachable, Unreadable
+from headrace.connectors.kit.http.client import (
     Authorization,
     HttpClient,
     RateLimited,
@@ -22,15 +20,17 @@ from headrace.connectors.http_client import (
     ResponseTooLarge,
     Stopped,
 )
-from headrace.connectors.http_limits import Limits
-from headrace.connectors.http_messages import NotJSON, Request, Response
+from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.http.messages import NotJSON, Request, Response
+from headrace.connectors.kit.network import addresses
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
 
 SECRET = "s3cr3t-of-the-tests"
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr("headrace.connectors.http_client._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("headrace.connectors.kit.http.client._FIRST_WAIT", 0.01)
 
 
 def answers(*given: Answer):

@@ -7,8 +7,8 @@ import pytest
 from http_servers.hubspot import FIRST_CHANGE, Portal, portal_server, text
 from http_servers.server import Answer, Asked, serving
 
-from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unauthorized
-from headrace.connectors.hubspot import HubspotSource
+from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unauthorized
+from headrace.connectors.apis.hubspot.connector import HubspotSource
 
 
 def source(url: str, portal: Portal, **keys: Any) -> HubspotSource:

@@ -12,10 +12,11 @@ import pytest
 from mariadb_server import MariaDBServer
 from outputs import request_for
 
-from headrace.connectors import mysql_connection, mysql_load
-from headrace.connectors.base import Loaded, ReadRequest, Rejected, SchemaConflict, SchemaFrozen, Unauthorized
-from headrace.connectors.mysql import MySQLDestination, MySQLSource
-from headrace.connectors.sql_loads import Busy
+from headrace.connectors import Loaded, ReadRequest, Rejected, SchemaConflict, SchemaFrozen, Unauthorized
+from headrace.connectors.kit.sql.loads import Busy
+from headrace.connectors.mysql import connection as mysql_connection
+from headrace.connectors.mysql import load as mysql_load
+from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
 
 
 class Loader:

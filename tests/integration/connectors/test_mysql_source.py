@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from mariadb_server import PASSWORD, MariaDBServer
 
-from headrace.connectors import addresses
-from headrace.connectors.addresses import ForbiddenAddress
-from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unauthorized, Unreachable, Unreadable
-from headrace.connectors.mysql import MySQLSource
-from headrace.connectors.mysql_connection import connected, execute, fetch
+from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unauthorized, Unreachable, Unreadable
+from headrace.connectors.kit.network import addresses
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.mysql.connection import connected, execute, fetch
+from headrace.connectors.mysql.connector import MySQLSource
 
 Config = dict[str, Any]
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from http_servers.notion import TOKEN, Workspace, workspace_server
 
-from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unauthorized
-from headrace.connectors.notion import NotionSource
+from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unauthorized
+from headrace.connectors.apis.notion.connector import NotionSource
 
 
 def source(url: str, token: str = TOKEN, **keys: Any) -> NotionSource:

@@ -12,13 +12,14 @@ from fakes.blob_stores import BUCKET, azure_storage, gcs_storage, run_azure, run
 from pydantic import TypeAdapter, ValidationError
 from s3_server import S3Server
 
-from headrace.connectors import addresses, object_store
-from headrace.connectors.addresses import ForbiddenAddress
-from headrace.connectors.base import ReadRequest, Unauthorized, Unreachable, Unreadable
-from headrace.connectors.files import FilesSource
-from headrace.connectors.files_found import FileChanged
-from headrace.connectors.object_store import NoSuchBucket, NoSuchObject, ObjectChanged, ObjectStore
-from headrace.connectors.storage import Storage
+from headrace.connectors import ReadRequest, Unauthorized, Unreachable, Unreadable
+from headrace.connectors.files.connector import FilesSource
+from headrace.connectors.files.found import FileChanged
+from headrace.connectors.kit.network import addresses
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.kit.stores import object_store
+from headrace.connectors.kit.stores.config import Storage
+from headrace.connectors.kit.stores.object_store import NoSuchBucket, NoSuchObject, ObjectChanged, ObjectStore
 
 _MEGABYTE = 1024 * 1024
 

@@ -14,7 +14,7 @@ import pytest
 from outputs import request_for
 from postgres_server import PASSWORD
 
-from headrace.connectors.base import (
+from headrace.connectors import (
     ConnectorError,
     Loaded,
     Rejected,
@@ -22,8 +22,8 @@ from headrace.connectors.base import (
     SchemaFrozen,
     Unauthorized,
 )
-from headrace.connectors.postgres import PostgresDestination
-from headrace.connectors.sql_loads import Busy
+from headrace.connectors.kit.sql.loads import Busy
+from headrace.connectors.postgres.connector import PostgresDestination
 
 
 def rows(url: str, query: str) -> list[tuple[Any, ...]]:
@@ -542,7 +542,7 @@ def test_a_table_that_something_hangs_on_is_refilled_where_it_is(load: Loader, s
 def test_a_table_that_stays_locked_is_a_temporary_failure(
     load: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.connectors.postgres_load._LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr("headrace.connectors.postgres.load._LOCK_TIMEOUT", "50ms")
     load({"a": [1]})
 
     with psycopg.connect(load.url) as reader:

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.connectors.config import parse_config
 from headrace.engine.run import EngineJob, run_pipeline
+from headrace.pipeline.document import parse_config
 
 VALUES = {
     "smallint": "-32768",
@@ -128,7 +128,7 @@ def test_an_incremental_pipeline_merges_what_changed_since(postgres_url: str, tm
 _MEASURED = """
 import logging, sys
 from pathlib import Path
-from headrace.connectors.config import parse_config
+from headrace.pipeline.document import parse_config
 from headrace.engine.run import EngineJob, run_pipeline
 url, folder = sys.argv[1:]
 config = parse_config({"name": "copy", "source": {"name": "postgres", "url": url, "stream": "public.origin"},

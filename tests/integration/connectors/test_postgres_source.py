@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from postgres_server import PASSWORD
 
-from headrace.connectors.base import (
+from headrace.connectors import (
     Checkpoint,
     ConnectorError,
     ReadRequest,
@@ -20,7 +20,7 @@ from headrace.connectors.base import (
     Unreachable,
     Unreadable,
 )
-from headrace.connectors.postgres import PostgresSource
+from headrace.connectors.postgres.connector import PostgresSource
 
 
 def run_sql(url: str, *statements: str) -> None:

@@ -6,9 +6,9 @@ import pytest
 from http_servers.public_apis import gbif, pokeapi
 from http_servers.server import serving
 
-from headrace.connectors.base import ReadRequest, Source
-from headrace.connectors.gbif import GbifSource, TooManyRecords
-from headrace.connectors.pokeapi import PokeapiSource
+from headrace.connectors import ReadRequest, Source
+from headrace.connectors.apis.gbif import GbifSource, TooManyRecords
+from headrace.connectors.apis.pokeapi import PokeapiSource
 
 
 def records(source: Source, stream: str) -> list[dict[str, Any]]:

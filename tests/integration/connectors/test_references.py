@@ -8,8 +8,8 @@ import pytest
 from http_servers.secret_keepers import Google, vault
 from http_servers.server import Answer, Asked, Server, serving
 
-from headrace.connectors.references import ReferenceUnreachable, ReferenceUnresolved, Resolver
-from headrace.connectors.references_google import GoogleProvider
+from headrace.pipeline.references.google import GoogleProvider
+from headrace.pipeline.references.resolver import ReferenceUnreachable, ReferenceUnresolved, Resolver
 from headrace.settings import Settings
 
 TOKEN = "hvs.s3cret-token"

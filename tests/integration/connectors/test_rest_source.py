@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from http_servers.server import Answer, Asked, serving
 
-from headrace.connectors.addresses import ForbiddenAddress
-from headrace.connectors.base import Checkpoint, ReadRequest, SyncMode, Unreadable
-from headrace.connectors.http_client import HttpClient, RequestRefused
-from headrace.connectors.http_messages import Request
-from headrace.connectors.rest import RestSource
-from headrace.connectors.rest_read import ForeignAddress, NoRecords, RestReader
+from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.http.client import HttpClient, RequestRefused
+from headrace.connectors.kit.http.messages import Request
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.rest.connector import RestSource
+from headrace.connectors.rest.read import ForeignAddress, NoRecords, RestReader
 
 RECORDS = [{"id": number, "name": f"n{number}"} for number in range(25)]
 Keys = dict[str, Any]

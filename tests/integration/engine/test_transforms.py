@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import Field
 
-from headrace.connectors.base import (
+from headrace.connectors import (
     Destination,
     LoadRequest,
     LoadResult,
@@ -24,13 +24,13 @@ from headrace.connectors.base import (
     Stream,
     SyncMode,
 )
-from headrace.connectors.config import PipelineConfig
-from headrace.connectors.transforms import Transform
 from headrace.engine import code_steps
 from headrace.engine.arrowize import arrowize
 from headrace.engine.code_steps import NoSandbox, TransformFailed
 from headrace.engine.run import EngineJob, EngineResult, NoPrimaryKey, run_pipeline
 from headrace.engine.transforms import transformation
+from headrace.pipeline.document import PipelineConfig
+from headrace.pipeline.transforms import Transform
 
 pytestmark = [
     pytest.mark.slow,
@@ -274,7 +274,7 @@ def test_a_step_that_eats_memory_fails_and_the_worker_s_stays_small(tmp_path):
 _WORKER = """
 import logging, sys, threading, time
 import psutil
-from headrace.connectors.transforms import Transform
+from headrace.pipeline.transforms import Transform
 from headrace.engine.arrowize import arrowize
 from headrace.engine.transforms import transformation
 

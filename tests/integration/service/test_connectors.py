@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from headrace.connectors import local
-from headrace.connectors.config import InvalidConfig
 from headrace.connectors.registry import UnknownConnector
+from headrace.pipeline.faults import InvalidConfig
 from headrace.service import probe as probes
 from headrace.service.connectors import Connectors, UnknownStream
 from headrace.service.probe import ConnectorRefused, ProbeTimedOut, Task, TooManyProbes, probe
@@ -22,7 +22,7 @@ SOURCE = """
 import os, sys, time
 from typing import ClassVar
 from pydantic import SecretStr
-from headrace.connectors.base import Source, Stream, Unauthorized
+from headrace.connectors import Source, Stream, Unauthorized
 
 class Mine(Source):
     name: ClassVar[str] = "mine"

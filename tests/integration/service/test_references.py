@@ -18,7 +18,7 @@ TALKATIVE = """
 def things(token, folder, log):
     log.info("using %s in %s", token, folder)
     if token == "refused-s3cret":
-        from headrace.connectors.base import Unauthorized
+        from headrace.connectors import Unauthorized
         raise Unauthorized(f"{token} is not known")
     yield {"id": 1, "length": len(token)}
 """

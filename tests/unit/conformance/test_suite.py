@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from headrace.conformance.cases import Broken, DestinationCase, SourceCase
 from headrace.conformance.suite import assert_conforms, examine
-from headrace.connectors.base import (
+from headrace.connectors import (
     Checkpoint,
     ConnectorError,
     Destination,

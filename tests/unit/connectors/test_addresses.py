@@ -5,7 +5,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from headrace.connectors.addresses import allow_private_networks, is_allowed
+from headrace.connectors.kit.network.addresses import allow_private_networks, is_allowed
 
 PRIVATE = [
     "10.0.0.1", "127.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1", "::1", "fd12::1",

@@ -6,15 +6,11 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.base import SyncMode
-from headrace.connectors.config import (
-    MASK,
-    InvalidConfig,
-    mask_secrets,
-    parse_config,
-    restore_secrets,
-    secret_values,
-)
+from headrace.connectors import SyncMode
+from headrace.masking import MASK
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.faults import InvalidConfig
+from headrace.pipeline.secrets import mask_secrets, restore_secrets, secret_values
 
 PAGE_EXAMPLE = json.loads("""
 { "name": "hubspot-contacts",

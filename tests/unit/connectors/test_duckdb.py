@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from outputs import request_for
 
-from headrace.connectors.base import (
+from headrace.connectors import (
     Checkpoint,
     Loaded,
     ReadRequest,
@@ -22,9 +22,9 @@ from headrace.connectors.base import (
     Unreachable,
     Unreadable,
 )
-from headrace.connectors.duckdb import DuckDBDestination, DuckDBSource
-from headrace.connectors.postgres_projection import TYPE_KEY
-from headrace.connectors.sql_loads import Busy
+from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
+from headrace.connectors.kit.sql.loads import Busy
+from headrace.connectors.postgres.projection import TYPE_KEY
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.json_columns import json_texts
+from headrace.connectors.kit.arrow.json_columns import json_texts
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from headrace.connectors import local, registry
-from headrace.connectors.base import Destination, Source
+from headrace.connectors import Destination, Source, local, registry
 from headrace.connectors.dummy import DummySource
 from headrace.connectors.local import BrokenFile
 
 SOURCE = """
 from typing import ClassVar
-from headrace.connectors.base import Source
+from headrace.connectors import Source
 
 class Tickets(Source):
     name: ClassVar[str] = "tickets"
@@ -141,7 +140,7 @@ def test_no_byte_code_is_left_in_the_folder(folder):
 
 def test_one_file_may_bring_a_source_and_a_destination_of_one_name(folder):
     both = SOURCE + (
-        "\nfrom headrace.connectors.base import Destination, LoadResult\n"
+        "\nfrom headrace.connectors import Destination, LoadResult\n"
         "class Sink(Destination):\n"
         "    name: ClassVar[str] = 'tickets'\n"
         "    title: ClassVar[str] = 'Sink'\n"

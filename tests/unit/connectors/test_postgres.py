@@ -8,10 +8,11 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 from pydantic import ValidationError
 
-from headrace.connectors.config import mask_secrets, parse_config, restore_secrets
-from headrace.connectors.postgres import PostgresDestination, PostgresSource
-from headrace.connectors.postgres_projection import numeric_type
+from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
+from headrace.connectors.postgres.projection import numeric_type
 from headrace.errors import Invalid
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.secrets import mask_secrets, restore_secrets
 
 
 def test_validating_configurations_loads_no_driver() -> None:

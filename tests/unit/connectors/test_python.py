@@ -6,10 +6,12 @@ from types import ModuleType
 import pyarrow as pa
 import pytest
 
-from headrace.connectors import local
-from headrace.connectors.base import Checkpoint, ReadRequest, Unauthorized
-from headrace.connectors.config import InvalidConfig, mask_secrets, parse_config, parse_connector
-from headrace.connectors.python import FunctionFailed, FunctionUnusable, PythonSource, stream
+from headrace.connectors import Checkpoint, ReadRequest, Unauthorized, local
+from headrace.connectors.python import stream
+from headrace.connectors.python.connector import FunctionFailed, FunctionUnusable, PythonSource
+from headrace.pipeline.document import parse_config, parse_connector
+from headrace.pipeline.faults import InvalidConfig
+from headrace.pipeline.secrets import mask_secrets
 
 REQUEST = ReadRequest(stream="tickets", cursor=3)
 
@@ -42,7 +44,7 @@ def test_records_are_gathered_into_lists(define):
 def test_lists_batches_tables_and_checkpoints_keep_their_order(define):
     source = define(
         "import pyarrow as pa\n"
-        "from headrace.connectors.base import Checkpoint\n"
+        "from headrace.connectors import Checkpoint\n"
         "def tickets():\n"
         "    yield {'id': 1}\n"
         "    yield Checkpoint(cursor=1)\n"
@@ -139,7 +141,7 @@ def test_a_failure_names_the_functions_line_and_not_the_value(define):
 
 def test_a_connector_error_of_the_functions_own_passes(define):
     source = define(
-        "from headrace.connectors.base import Unauthorized\n"
+        "from headrace.connectors import Unauthorized\n"
         "def tickets():\n    raise Unauthorized('The token has expired.')\n    yield\n"
     )
 

@@ -6,19 +6,21 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors import references
-from headrace.connectors.config import (
-    MASK,
-    InvalidConfig,
-    mask_secrets,
-    parse_config,
-    parse_connector,
-    resolve_config,
-    restore_secrets,
-    secret_values,
-)
-from headrace.connectors.references import ReferenceUnresolved, Resolver
+from headrace.connectors.contract.references import schemes
+from headrace.masking import MASK
+from headrace.pipeline.document import parse_config, parse_connector
+from headrace.pipeline.faults import InvalidConfig
+from headrace.pipeline.references import resolver as resolving
+from headrace.pipeline.references.resolver import ReferenceUnresolved, Resolver
+from headrace.pipeline.resolution import resolve_config
+from headrace.pipeline.secrets import mask_secrets, restore_secrets, secret_values
 from headrace.settings import Settings
+
+
+def forget_packages() -> None:
+    """Look up anew which packages bring providers."""
+    schemes.cache_clear()
+    resolving._providers.cache_clear()
 
 
 @pytest.fixture
@@ -166,7 +168,7 @@ def test_a_file_s_address_that_is_no_secret_is_left_alone(settings):
 
 def test_a_package_brings_its_own_kind(settings, tmp_path, monkeypatch):
     (tmp_path / "acme_vault.py").write_text(
-        "from headrace.connectors.references import Provider\n"
+        "from headrace.pipeline.references.resolver import Provider\n"
         "class Acme(Provider):\n"
         "    def value(self, reference):\n"
         "        if 'bad' in reference: raise ValueError('s3cret')\n"
@@ -180,7 +182,7 @@ def test_a_package_brings_its_own_kind(settings, tmp_path, monkeypatch):
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setenv("PIPELINE_X", "from the environment")
-    references._schemes.cache_clear()
+    forget_packages()
     try:
         resolver = Resolver(settings)
 
@@ -194,7 +196,7 @@ def test_a_package_brings_its_own_kind(settings, tmp_path, monkeypatch):
             lambda text: resolver.resolve(text, is_secret=True), "gone://x"
         )
     finally:
-        references._schemes.cache_clear()
+        forget_packages()
         sys.modules.pop("acme_vault", None)
 
 
@@ -296,10 +298,10 @@ def test_a_resolved_value_is_checked_as_one_that_was_given_and_not_told(settings
 def test_each_reference_is_asked_for_once(settings, monkeypatch):
     asked = []
     provider = type(
-        "Counting", (references.Provider,), {"value": lambda self, text: asked.append(text) or "v"}
+        "Counting", (resolving.Provider,), {"value": lambda self, text: asked.append(text) or "v"}
     )
     monkeypatch.setitem(sys.modules, "counting", type("M", (), {"Counting": provider}))
-    monkeypatch.setattr(references, "_schemes", lambda: {"env": "counting:Counting"})
+    monkeypatch.setattr(resolving, "_providers", lambda: {"env": "counting:Counting"})
     resolver = Resolver(settings)
 
     for _ in range(3):

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.base import SyncMode
-from headrace.connectors.config import InvalidConfig, mask_secrets, parse_config, restore_secrets
-from headrace.connectors.rest import RestSource
-from headrace.connectors.rest_config import looks_secret
+from headrace.connectors import SyncMode
+from headrace.connectors.rest.config import looks_secret
+from headrace.connectors.rest.connector import RestSource
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.faults import InvalidConfig
+from headrace.pipeline.secrets import mask_secrets, restore_secrets
 
 MASK = "**********"
 

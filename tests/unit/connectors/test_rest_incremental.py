@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.base import Checkpoint, Unreadable
-from headrace.connectors.rest_config import Incremental
-from headrace.connectors.rest_incremental import Window, formatted
+from headrace.connectors import Checkpoint, Unreadable
+from headrace.connectors.rest.config import Incremental
+from headrace.connectors.rest.incremental import Window, formatted
 
 MOMENT = "2024-03-01T12:00:00.5Z"
 

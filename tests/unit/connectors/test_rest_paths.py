@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.rest_paths import MISSING, select, steps
+from headrace.connectors.rest.paths import MISSING, select, steps
 
 DOCUMENT = {
     "data": {"items": [{"id": 1}, {"id": 2}]},

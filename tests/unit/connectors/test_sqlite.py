@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 from outputs import request_for
 
-from headrace.connectors import sqlite_connection
-from headrace.connectors.base import (
+from headrace.connectors import (
     Checkpoint,
     Loaded,
     ReadRequest,
@@ -21,8 +20,9 @@ from headrace.connectors.base import (
     Unreachable,
     Unreadable,
 )
-from headrace.connectors.sql_loads import Busy
-from headrace.connectors.sqlite import SQLiteDestination, SQLiteSource
+from headrace.connectors.kit.sql.loads import Busy
+from headrace.connectors.sqlite import connection as sqlite_connection
+from headrace.connectors.sqlite.connector import SQLiteDestination, SQLiteSource
 
 
 @pytest.fixture

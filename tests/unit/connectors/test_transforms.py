@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.config import InvalidConfig, mask_secrets, parse_config, secret_values
-from headrace.connectors.transforms import MODULES
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.faults import InvalidConfig
+from headrace.pipeline.secrets import mask_secrets, secret_values
+from headrace.pipeline.transforms import MODULES
 
 SALT = "a salt of the company's own"
 

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from headrace.connectors.transforms import Transform
 from headrace.engine.arrowize import arrowize
 from headrace.engine.code_steps import TransformFailed
 from headrace.engine.columns import ColumnsStep, renamed
+from headrace.pipeline.transforms import Transform
 
 SALT = "a salt of the company's own"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headrace.connectors.base import Checkpoint
+from headrace.connectors import Checkpoint
 from headrace.engine import joining
 from headrace.engine.joining import joined
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.json_text import JsonRecords, NotJSON, decoded_around
+from headrace.connectors.kit.arrow.json_text import JsonRecords, NotJSON, decoded_around
 from headrace.engine import json_arrow
 from headrace.engine.arrowize import arrowize
 from headrace.engine.json_arrow import JsonArrow

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import pytest
 
-from headrace.engine.masking import MASK, MaskingFilter
+from headrace.masking import MASK, MaskingFilter
 
 SECRET = 'p@ss "w\u00f6rd"/+\\1'
 

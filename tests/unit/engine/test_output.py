@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from headrace.connectors.base import Output
+from headrace.connectors import Output
 from headrace.engine import output as output_module
 from headrace.engine.arrowize import arrowize
 from headrace.engine.output import DiskFull, OutputWriter, open_output

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import Field, SecretStr
 
-from headrace.connectors.base import (
+from headrace.connectors import (
     Checkpoint,
     Destination,
     Loaded,
@@ -20,9 +20,9 @@ from headrace.connectors.base import (
     Stream,
     SyncMode,
 )
-from headrace.connectors.config import PipelineConfig
 from headrace.engine.run import ConnectorCrashed, EngineJob, run_pipeline
 from headrace.errors import HeadraceError
+from headrace.pipeline.document import PipelineConfig
 
 SECRET = "hunter2-hunter2"
 

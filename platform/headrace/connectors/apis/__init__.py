@@ -1,0 +1,1 @@
+"""Sources of well-known APIs, built on `rest`."""

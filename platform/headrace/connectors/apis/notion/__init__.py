@@ -1,0 +1,1 @@
+"""Notion's workspaces."""

@@ -1,0 +1,160 @@
+"""How to reach BigQuery with Google's client, and what its failures mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from headrace.connectors import ConnectorError, Rejected, Unauthorized, Unreachable
+from headrace.connectors.kit.network import connections
+from headrace.connectors.kit.sql.loads import Busy
+
+if TYPE_CHECKING:
+    import google.auth.credentials
+    import requests
+    from google.api_core.retry import Retry
+    from google.cloud.bigquery import Client, Dataset, TableReference
+
+    from headrace.connectors.bigquery.config import BigQueryConfig
+
+_SCOPE = "https://www.googleapis.com/auth/bigquery"
+_RETRY_SECONDS = 60.0
+# https://cloud.google.com/bigquery/docs/error-messages
+_LATER = {"backendError", "internalError", "rateLimitExceeded", "jobBackendError", "jobInternalError",
+          "jobRateLimitExceeded", "tableUnavailable", "timeout", "stopped"}  # fmt: skip
+_DENIED = {"accessDenied", "authError", "billingNotEnabled", "required"}
+
+
+class ClientMissing(ConnectorError):
+    """Google's client is not installed."""
+
+    code = "connector.bigquery_client_missing"
+    title = "BigQuery client not installed"
+    hint = "Install it with `pip install 'headrace[bigquery]'` where runs are executed."
+
+
+@contextmanager
+def connected(config: BigQueryConfig) -> Iterator[Client]:
+    """Hold a client; what it raises, inside the block too, becomes a ConnectorError."""
+    try:
+        from google.cloud import bigquery
+    except ImportError:
+        raise ClientMissing("The package google-cloud-bigquery is not installed.") from None
+    with _errors():
+        session = _session(config)
+        client = bigquery.Client(
+            project=config.project_id,
+            location=config.dataset_location,
+            client_options={"api_endpoint": config.api_endpoint.rstrip("/")},
+            _http=session,
+        )
+        try:
+            yield client
+        finally:
+            session.close()
+
+
+def retry() -> Retry:
+    """How requests are repeated: what may pass, for a minute at most."""
+    from google.cloud.bigquery.retry import DEFAULT_RETRY
+
+    return DEFAULT_RETRY.with_timeout(_RETRY_SECONDS)
+
+
+def find_dataset(client: Client, config: BigQueryConfig) -> Dataset | None:
+    """Return the dataset; None when there is none."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return client.get_dataset(f"{config.project_id}.{config.dataset_id}", retry=retry())
+    except NotFound:
+        return None
+
+
+def table_reference(config: BigQueryConfig, table: str) -> TableReference:
+    """Name a table of the configured dataset."""
+    from google.cloud.bigquery import DatasetReference
+
+    return DatasetReference(config.project_id, config.dataset_id).table(table)
+
+
+def _session(config: BigQueryConfig) -> requests.Session:
+    """Return a session that is authorized, and whose connections go to allowed addresses only."""
+    from google.auth.transport.requests import AuthorizedSession, Request
+
+    session: Any = AuthorizedSession  # untyped
+    return _guarded(session(_credentials(config), auth_request=Request(_guarded())))
+
+
+def _guarded(session: requests.Session | None = None) -> requests.Session:
+    """Let a session connect to checked addresses: a key file names its own token endpoint."""
+    import requests
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            connections.guard(self.poolmanager)
+
+    session = session or requests.Session()
+    session.trust_env = False  # no proxy and no .netrc of this machine's user
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, Adapter())
+    return session
+
+
+def _credentials(config: BigQueryConfig) -> google.auth.credentials.Credentials:
+    import google.auth
+    from google.oauth2 import service_account
+
+    account: Any = service_account.Credentials  # untyped
+    found: google.auth.credentials.Credentials
+    if config.authentication is None:
+        found, _ = google.auth.default(scopes=[_SCOPE])
+        return found
+    key = json.loads(config.authentication.service_account_key.get_secret_value())
+    try:
+        found = account.from_service_account_info(key, scopes=[_SCOPE])
+        return found
+    except (ValueError, google.auth.exceptions.GoogleAuthError):
+        raise Unauthorized(
+            "The service account's key file is incomplete, or its key cannot be read."
+        ) from None
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    import google.auth.exceptions as auth
+    import requests
+    from google.api_core import exceptions as api
+
+    try:
+        yield
+    except auth.TransportError:
+        raise Unreachable("Google's token endpoint cannot be reached.") from None
+    except auth.DefaultCredentialsError:
+        raise Unauthorized("This machine has no Google identity: give a service account's key.") from None
+    except auth.GoogleAuthError:
+        raise Unauthorized("Google refused the service account's key.") from None
+    except api.GoogleAPICallError as error:
+        raise _translated(error) from None
+    except (api.RetryError, requests.RequestException):
+        raise Unreachable("The BigQuery API cannot be reached.") from None
+
+
+def _translated(error: Any) -> ConnectorError:
+    """Keep the API's own sentence: the exception's text holds the URL as well."""
+    first = error.errors[0] if error.errors else {}
+    reason, message = str(first.get("reason", "")), str(first.get("message") or error.message)
+    return _kind(int(error.code or 0), reason)(f"BigQuery: {message.partition(chr(10))[0]}")
+
+
+def _kind(status: int, reason: str) -> type[ConnectorError]:
+    if status == 401 or reason in _DENIED:
+        return Unauthorized
+    if status == 429 or status >= 500 or reason in _LATER:
+        return Unreachable
+    if reason == "quotaExceeded":
+        return Busy
+    return Unauthorized if status == 403 else Rejected

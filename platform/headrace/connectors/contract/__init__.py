@@ -1,0 +1,1 @@
+"""The contract between Headrace and a connector; import it from `headrace.connectors`."""

@@ -1,0 +1,96 @@
+"""What a destination is: where a run's records go."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from headrace.connectors.contract.section import Connector
+from headrace.connectors.contract.streams import Cursor
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pyarrow as pa
+
+WriteDisposition = Literal["replace", "append", "merge"]
+SchemaContract = Literal["evolve", "freeze"]
+_BATCH_BYTES = 16 * 1024 * 1024  # before compression, as Parquet encodes them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """A run's finished Parquet file: immutable, and read as often as a load needs."""
+
+    path: Path
+    schema: pa.Schema
+    rows: int
+    size: int  # of the file, in bytes
+
+    def batches(self, rows: int = 65_536) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order, at most `rows` and about 16 MB at a time; never of two row groups."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.path) as file:
+            for index in range(file.num_row_groups):
+                group = file.metadata.row_group(index)
+                fitting = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
+                yield from file.iter_batches(batch_size=max(min(rows, fitting), 1), row_groups=[index])
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRequest:
+    """What a run asks of a destination."""
+
+    output: Output
+    table: str  # the table's name when the destination's configuration gives none
+    disposition: WriteDisposition = "replace"
+    incremental: bool = False  # later loads add to this one, whatever its disposition
+    primary_key: tuple[str, ...] = ()
+    pipeline_id: str
+    load_id: str  # the run's id
+    cursor: Cursor | None = None  # stored with the data, in the same transaction
+    schema_contract: SchemaContract = "evolve"  # freeze: a table that is there keeps its columns and types
+    log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
+    progress: Callable[[int], None] = lambda rows: None  # rows loaded so far
+    before_commit: Callable[[], None] = lambda: None  # raises when the run is no longer this worker's
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadResult:
+    """What a load did."""
+
+    rows: int
+    location: str  # where the data is now, for people: "postgres: analytics.public.contacts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaded:
+    """What the destination says was last loaded for a pipeline."""
+
+    load_id: str
+    cursor: Cursor | None
+
+
+class Destination(Connector, ABC):
+    """Where records go."""
+
+    dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace", "append", "merge")
+
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve",)
+    """What the destination can promise of a table's schema; `freeze` needs a table to hold the data to."""
+
+    @abstractmethod
+    def load(self, request: LoadRequest) -> LoadResult:
+        """Publish the output as one: readers see all of it or none, whatever happens in between.
+
+        The load id and the cursor are stored with the data in one transaction where the system has them, and
+        `request.before_commit` is called right before it commits. Raises ConnectorError.
+        """
+
+    def last_load(self, pipeline_id: str) -> Loaded | None:
+        """Return what the destination holds of the pipeline; None when it keeps no such record."""
+        return None

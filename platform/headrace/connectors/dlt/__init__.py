@@ -1,0 +1,1 @@
+"""dlt's sources and destinations."""

@@ -1,0 +1,174 @@
+"""Loading a run's output by dlt. Imports dlt, which takes 1.4 s: only what connects imports it."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+# Set before dlt reads it: what a platform moves is nobody else's business.
+os.environ.setdefault("RUNTIME__DLTHUB_TELEMETRY", "false")
+
+import dlt
+import dlt.destinations
+from dlt.common.destination import Destination as DltFactory
+from dlt.common.destination import DestinationCapabilitiesContext
+from dlt.common.libs.pyarrow import get_column_type_from_py_arrow
+
+from headrace.connectors import (
+    ConnectorError,
+    Loaded,
+    LoadRequest,
+    LoadResult,
+    Rejected,
+    SchemaConflict,
+    cursor_text,
+)
+from headrace.connectors.dlt.config import arguments
+from headrace.connectors.dlt.log import relayed
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from headrace.connectors.dlt.config import DltDestinationConfig
+
+_STATE = "headrace"
+_TAKEN_BY = {"bigint": ("double", "decimal", "wei"), "date": ("timestamp",)}
+"""What types of dlt's keep the values of another; text keeps those of all."""
+
+
+class DltDestinationFailed(Rejected):
+    """dlt did not load the data; its error's text may hold a secret and is withheld."""
+
+    code = "dlt.destination_failed"
+    title = "dlt could not load"
+    hint = "Try the destination with dlt itself to see the whole error."
+
+
+def check(destination: "DltDestinationConfig") -> str:
+    """Connect, and say so."""
+    with _pipeline(destination, "check") as pipeline, pipeline.destination_client() as client:
+        client.is_storage_initialized()
+    return f"dlt reaches {destination.destination}."
+
+
+def load(destination: "DltDestinationConfig", request: LoadRequest) -> LoadResult:
+    """Load the output and its state; a load that was committed before is not done again."""
+    table = destination.table or request.table
+    result = LoadResult(
+        rows=request.output.rows,
+        location=f"{destination.destination}: {destination.dataset_name}.{table}",
+    )
+    with relayed(request.log), _pipeline(destination, request.pipeline_id) as pipeline:
+        pipeline.sync_destination()
+        last = _loaded(pipeline)
+        if last is not None and last.load_id == request.load_id:
+            request.log.info("This load was committed before; nothing is loaded twice.")
+            return result
+        if request.disposition != "replace":
+            _require_fitting(pipeline, table, request.output.schema)
+        pipeline.extract(_rows(request, table))
+        pipeline.normalize()
+        request.before_commit()
+        pipeline.load(raise_on_failed_jobs=True)
+    return result
+
+
+def last_load(destination: "DltDestinationConfig", pipeline_id: str) -> Loaded | None:
+    """Return what the state in the destination says of the pipeline."""
+    with _pipeline(destination, pipeline_id) as pipeline:
+        pipeline.sync_destination()
+        return _loaded(pipeline)
+
+
+def _require_fitting(pipeline: Any, table: str, schema: "pa.Schema") -> None:
+    """Raise SchemaConflict for a column that dlt's table cannot take: dlt would convert it, with a loss."""
+    for name in pipeline.schemas:
+        naming = pipeline.schemas[name].naming
+        tables = pipeline.schemas[name].tables
+        columns = tables.get(naming.normalize_table_identifier(table), {}).get("columns", {})
+        for field in schema:
+            held = columns.get(naming.normalize_identifier(field.name), {}).get("data_type")
+            given = get_column_type_from_py_arrow(field.type).get("data_type")
+            if held and given and held not in (given, *_TAKEN_BY.get(given, ()), "text"):
+                raise SchemaConflict(field.name, f"holds {held} in dlt's table, and the data has {given}.")
+
+
+def _rows(request: LoadRequest, table: str) -> Any:
+    def rows() -> "Iterator[pa.Table]":
+        import pyarrow as pa
+
+        dlt.current.source_state()[_STATE] = {
+            "load_id": request.load_id,
+            "cursor": cursor_text(request.cursor),
+        }
+        schema = pa.schema([field.with_type(_widest(field.type)) for field in request.output.schema])
+        yield schema.empty_table()
+        for batch in request.output.batches():
+            yield pa.Table.from_batches([batch]).cast(schema)
+
+    key = list(request.primary_key)
+    return dlt.resource(rows, name=table, write_disposition=request.disposition, primary_key=key)
+
+
+def _widest(kind: "pa.DataType") -> "pa.DataType":
+    """The widest type of a number's kind: dlt makes no column wider that is there."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+        return pa.int64()
+    return pa.float64() if pa.types.is_floating(kind) else kind
+
+
+def _loaded(pipeline: Any) -> Loaded | None:
+    for state in pipeline.state.get("sources", {}).values():
+        if _STATE in state:
+            return Loaded(load_id=state[_STATE]["load_id"], cursor=json.loads(state[_STATE]["cursor"]))
+    return None
+
+
+@contextmanager
+def _pipeline(destination: "DltDestinationConfig", pipeline_id: str) -> Iterator[Any]:
+    """A pipeline of dlt's whose working folder goes with it: all that lasts is in the destination."""
+    with tempfile.TemporaryDirectory(prefix="headrace-dlt-") as folder, _errors():
+        yield dlt.pipeline(
+            pipeline_name=f"headrace_{pipeline_id.replace('-', '')}",
+            pipelines_dir=folder,
+            destination=_factory(destination),
+            dataset_name=destination.dataset_name,
+        )
+
+
+def _factory(destination: "DltDestinationConfig") -> Any:
+    found = getattr(dlt.destinations, destination.destination, None)
+    if not (isinstance(found, type) and issubclass(found, DltFactory)):
+        raise DltDestinationFailed(f"dlt has no destination {destination.destination!r}.")
+    given = arguments(destination.params, destination.secrets)
+    factory = found(**given)
+    if "insert-from-staging" in _replace_strategies(factory.capabilities()):
+        given.setdefault("replace_strategy", "insert-from-staging")  # one statement, for readers
+        factory = found(**given)
+    return factory
+
+
+def _replace_strategies(capabilities: DestinationCapabilitiesContext) -> Sequence[str]:
+    """What the destination offers for a plain table: a folder of files, for one, replaces less well."""
+    offered = capabilities.supported_replace_strategies or ()
+    select = capabilities.replace_strategies_selector
+    return select(offered, table_schema={}) if select and offered else offered
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    try:
+        yield
+    except ConnectorError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith(("dlt.", "builtins")):
+            raise
+        cause = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__  # type: ignore[assignment]
+        raise DltDestinationFailed(f"dlt stopped with {type(cause).__name__}.") from None

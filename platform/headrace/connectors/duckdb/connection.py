@@ -1,0 +1,67 @@
+"""How to open a DuckDB file, and what its failures mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from headrace.connectors import ConnectorError, Section, Unreachable
+from headrace.connectors.kit.sql.loads import Busy
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+_SETTINGS = {
+    "autoinstall_known_extensions": "false",  # nothing is fetched from the network
+    "memory_limit": "1GB",  # of what DuckDB would take, four fifths of the machine; more goes to the disk
+}
+
+
+class DuckDBConnection(Section):
+    """Where the database is."""
+
+    path: str = Field(min_length=1, description="The database's file on the worker's machine.")
+
+    def file(self) -> Path:
+        """Return the file's whole path: no word before a colon in it can mean another kind of database."""
+        return Path(self.path).expanduser().absolute()
+
+
+@contextmanager
+def opened(
+    config: DuckDBConnection, failure: type[ConnectorError], *, read_only: bool
+) -> Iterator[DuckDBPyConnection]:
+    """Hold the database open in a transaction, which ends undone unless it was committed.
+
+    DuckDB lets one process write, or several read. What it raises becomes a ConnectorError.
+    """
+    import duckdb
+
+    try:
+        connection = duckdb.connect(str(config.file()), read_only=read_only, config=dict(_SETTINGS))
+    except duckdb.Error as error:
+        raise _not_opened(error, config) from None
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("BEGIN")
+        yield connection
+    except duckdb.Error as error:
+        raise failure(f"DuckDB: {_first_line(error)}") from None
+    finally:
+        connection.close()
+
+
+def _not_opened(error: Exception, config: DuckDBConnection) -> ConnectorError:
+    if "Could not set lock" in str(error) or "already open" in str(error):
+        return Busy(f"Another process has {config.path!r} open, and DuckDB takes one writer at a time.")
+    return Unreachable(f"{config.path!r} could not be opened: {_first_line(error)}")
+
+
+def _first_line(error: Exception) -> str:
+    """Leave out the statement, which follows after an empty line."""
+    return str(error).partition("\n")[0].strip()

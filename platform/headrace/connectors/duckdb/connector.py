@@ -1,0 +1,122 @@
+"""DuckDB files, as a source and as a destination."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from headrace.connectors import (
+    Checkpoint,
+    Destination,
+    Loaded,
+    LoadRequest,
+    LoadResult,
+    ReadRequest,
+    Rejected,
+    SchemaContract,
+    Source,
+    Stream,
+    SyncMode,
+    Unreachable,
+    Unreadable,
+)
+from headrace.connectors.duckdb.connection import DuckDBConnection, opened
+from headrace.connectors.kit.sql.loads import LOADS, table_name
+from headrace.connectors.kit.sql.names import quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_MODES = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
+
+
+class DuckDBSource(DuckDBConnection, Source):
+    """Tables and views of one file; streams are named `schema.table`."""
+
+    name: ClassVar[str] = "duckdb"
+    title: ClassVar[str] = "DuckDB"
+    summary: ClassVar[str] = "Tables and views of a DuckDB file, whole or from a cursor column on."
+    dynamic_streams: ClassVar[bool] = True
+    dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = _MODES
+
+    def check(self) -> str:
+        """Open the file and count what can be read."""
+        return f"{self.path} with {len(self.streams())} tables and views."
+
+    def streams(self) -> Sequence[Stream]:
+        """List every table and view of the file."""
+        from headrace.connectors.duckdb.read import relations
+
+        with opened(self, Unreadable, read_only=True) as connection:
+            return [
+                Stream(name=f"{relation.schema}.{relation.name}", sync_modes=_MODES, primary_key=relation.key)
+                for relation in relations(connection)
+            ]
+
+    def describe(self, stream: str) -> Stream:
+        """Return one table's key; without a schema it is looked for in `main`."""
+        from headrace.connectors.duckdb.read import find_relation
+
+        with opened(self, Unreadable, read_only=True) as connection:
+            relation = find_relation(connection, stream)
+        return Stream(name=f"{relation.schema}.{relation.name}", sync_modes=_MODES, primary_key=relation.key)
+
+    def read(self, request: ReadRequest) -> Iterator[pa.RecordBatch | Checkpoint]:
+        """Yield the table from one snapshot; see `duckdb_read.read_table`."""
+        from headrace.connectors.duckdb.read import read_table
+
+        with opened(self, Unreadable, read_only=True) as connection:
+            yield from read_table(connection, request)
+
+
+class DuckDBDestination(DuckDBConnection, Destination):
+    """Tables of one schema of a file, loaded by DuckDB itself from the output."""
+
+    name: ClassVar[str] = "duckdb"
+    title: ClassVar[str] = "DuckDB"
+    summary: ClassVar[str] = "A table of a DuckDB file: replaced as one, appended to, or merged into."
+    schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve", "freeze")
+
+    schema_name: str = Field("main", alias="schema", min_length=1)
+    table: str | None = Field(None, min_length=1, description="The stream's own name where none is given.")
+    table_prefix: str = ""
+
+    def check(self) -> str:
+        """Open the file, or see that it can be made."""
+        if not self.file().exists():
+            folder = self.file().parent
+            if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+                raise Unreachable(f"The folder {folder} is missing or cannot be written to.")
+            return f"{self.path} will be made."
+        with opened(self, Rejected, read_only=False) as connection:
+            version = connection.execute("SELECT version()").fetchall()[0][0]
+        return f"{self.path} can be written to by DuckDB {version}."
+
+    def load(self, request: LoadRequest) -> LoadResult:
+        """Publish the output in one transaction; see `duckdb_load.load`."""
+        from headrace.connectors.duckdb.load import load
+
+        table = table_name(self.table_prefix, self.table, request)
+        with opened(self, Rejected, read_only=False) as connection:
+            load(connection, self.schema_name, table, request)
+        location = f"duckdb: {self.path}: {self.schema_name}.{table}"
+        return LoadResult(rows=request.output.rows, location=location)
+
+    def last_load(self, pipeline_id: str) -> Loaded | None:
+        """Return what was last committed for the pipeline to this schema."""
+        from headrace.connectors.duckdb.load import columns
+
+        if not self.file().exists():
+            return None
+        with opened(self, Rejected, read_only=True) as connection:
+            if not columns(connection, self.schema_name, LOADS):
+                return None
+            rows = connection.execute(
+                f"SELECT load_id, cursor FROM {quoted(self.schema_name, LOADS)} WHERE pipeline_id = ?",  # noqa: S608
+                [pipeline_id],
+            ).fetchall()
+        return next((Loaded(load_id=row[0], cursor=json.loads(row[1] or "null")) for row in rows), None)

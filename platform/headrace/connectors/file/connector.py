@@ -1,0 +1,42 @@
+"""Files as a destination: on the worker's machine or in an object store."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition
+from headrace.connectors.file.config import FileConfig
+from headrace.connectors.kit.stores.config import storage_for
+
+
+class FileDestination(FileConfig, Destination):
+    """Parquet, JSON lines or CSV: one file for a stream that is replaced, a folder for one that grows."""
+
+    name: ClassVar[str] = "file"
+    title: ClassVar[str] = "File"
+    summary: ClassVar[str] = "Parquet, JSON lines or CSV files: local, in S3, GCS and Azure; partitioned."
+    dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace", "append")
+
+    def check(self) -> str:
+        """Say where files will be written. Raises ConnectorError when the folder or bucket cannot be used."""
+        from headrace.connectors.file.folder import opened
+
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            folder.check()
+            return f"Files are written into {folder.location('').rstrip('/')}."
+
+    def load(self, request: LoadRequest) -> LoadResult:
+        """Replace the stream's file, or add to its folder; see `file_load`."""
+        from headrace.connectors.file.folder import opened
+        from headrace.connectors.file.load import load
+
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            return load(folder, self, request)
+
+    def last_load(self, pipeline_id: str) -> Loaded | None:
+        """Return what the record of the pipeline's folder holds; a single file has none."""
+        from headrace.connectors.file.folder import opened
+        from headrace.connectors.file.load import last_load
+
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            return last_load(folder, pipeline_id)

@@ -1,0 +1,1 @@
+"""Arrow and JSON: columns as JSON text, records as batches, reading ahead."""

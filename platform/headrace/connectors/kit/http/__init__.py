@@ -1,0 +1,1 @@
+"""HTTP APIs: a client with retries and limits, authentication, messages."""

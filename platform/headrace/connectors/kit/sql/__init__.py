@@ -1,0 +1,1 @@
+"""SQL systems: names, loads, batches with cursors, and what fits a column."""

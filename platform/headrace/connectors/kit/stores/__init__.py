@@ -1,0 +1,1 @@
+"""Object stores: locations, credentials and a client."""

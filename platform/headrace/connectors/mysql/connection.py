@@ -1,0 +1,202 @@
+"""How to reach a MySQL or MariaDB server, and what its failures mean."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from headrace.connectors import ConnectorError, Section, Unauthorized, Unreachable
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.kit.sql.loads import Busy
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+LOCK_SECONDS = 60
+_CONNECT_SECONDS = 10
+# Standard quotes, no backslash escapes, and no value that is cut or replaced in silence.
+_SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+# https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+_REFUSED = {1044, 1045, 1142, 1143, 1227, 1370, 1698}
+_LOST = {2006, 2013, 1053, 1927}  # gone away, lost, shutting down, killed
+_BUSY = {1205, 1213, 3572}  # lock wait, deadlock, nowait
+
+
+class DriverMissing(ConnectorError):
+    """The database's driver is not installed beside Headrace."""
+
+    code = "connector.driver_missing"
+    title = "Driver is not installed"
+    hint = "Install headrace[mysql]."
+
+
+class MySQLConnection(Section):
+    """Where the server is and who asks."""
+
+    address_fields: ClassVar[tuple[str, ...]] = ("host", "port", "socket", "tls", "tls_ca")
+
+    host: str | None = Field(None, min_length=1)
+    port: int = Field(3306, ge=1, le=65535)
+    socket: str | None = Field(
+        None, min_length=1, description="A Unix socket's path on the worker's machine, instead of a host."
+    )
+    database: str = Field(min_length=1, max_length=64)
+    user: str = Field(min_length=1)
+    password: SecretStr | None = None
+    tls: Literal["disable", "prefer", "require", "verify-ca", "verify-identity"] = Field(
+        "prefer", description="As MySQL's ssl-mode: `prefer` and `require` do not look at the certificate."
+    )
+    tls_ca: str | None = Field(
+        None, min_length=1, description="Authorities to trust, a PEM file; the machine's own when absent."
+    )
+
+    @model_validator(mode="after")
+    def _one_place(self) -> MySQLConnection:
+        if (self.host is None) == (self.socket is None):
+            raise PydanticCustomError("connection_incomplete", "Give either host or socket.")
+        if self.tls_ca is not None and not self.tls.startswith("verify"):
+            raise PydanticCustomError("tls_ca_unused", "tls_ca needs tls: verify-ca or verify-identity.")
+        return self
+
+
+@contextmanager
+def connected(config: MySQLConnection, failure: type[ConnectorError]) -> Iterator[Connection]:
+    """Hold a session in UTC and utf8mb4 that commits nothing by itself; what is open at the end is undone.
+
+    What the driver raises, inside the block too, becomes a ConnectorError: `failure` where the server did
+    not like what was asked.
+    """
+    try:
+        import pymysql
+    except ImportError:
+        raise DriverMissing("This connector needs PyMySQL.") from None
+
+    connection = _opened(config)
+    try:
+        execute(connection, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
+        execute(connection, f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+        execute(connection, "SET SESSION net_write_timeout = 600")  # while the engine writes what it read
+        yield connection
+    except pymysql.Error as error:
+        raise _translated(error, failure) from None
+    finally:
+        if connection.open:
+            connection.close()
+
+
+def fetch(connection: Connection, query: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a small query: all of them are held in memory."""
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return list(cursor.fetchall())
+
+
+def execute(connection: Connection, statement: str) -> int:
+    """Run a statement that returns no rows, and return how many it changed."""
+    with connection.cursor() as cursor:
+        return int(cursor.execute(statement))
+
+
+def _opened(config: MySQLConnection) -> Connection:
+    import pymysql
+
+    from headrace.connectors.kit.network import connections
+
+    connection = pymysql.connect(
+        host=config.host,
+        port=config.port,
+        unix_socket=config.socket,
+        user=config.user,
+        password=config.password.get_secret_value() if config.password else "",
+        database=config.database,
+        charset="utf8mb4",
+        sql_mode=_SQL_MODE,
+        init_command="SET SESSION time_zone = '+00:00'",
+        connect_timeout=_CONNECT_SECONDS,
+        program_name="headrace",
+        # The server names the file that LOAD DATA LOCAL sends: none of this machine's is its business.
+        local_infile=False,
+        defer_connect=True,
+        **_tls(config),
+    )
+    try:
+        # The guard resolves, checks and connects: the driver gets a socket to an allowed address.
+        connection.connect(
+            connections.connect(config.host, config.port, _CONNECT_SECONDS) if config.host else _local(config)
+        )
+    except ForbiddenAddress:
+        raise
+    except pymysql.Error as error:
+        raise _not_connected(error) from None
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise Unreachable(f"MySQL could not be connected to: {reason}.") from None
+    return connection
+
+
+def _local(config: MySQLConnection) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX)
+    try:
+        opened.settimeout(_CONNECT_SECONDS)
+        opened.connect(config.socket or "")
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _tls(config: MySQLConnection) -> dict[str, Any]:
+    if config.tls == "disable":
+        return {"ssl_disabled": True}
+    if config.tls == "prefer":
+        return {}
+    try:
+        context = ssl.create_default_context(cafile=config.tls_ca)
+    except (OSError, ssl.SSLError):
+        raise Unreachable("tls_ca is not a readable PEM file.") from None
+    context.check_hostname = config.tls == "verify-identity"
+    if config.tls == "require":
+        context.verify_mode = ssl.CERT_NONE
+    return {"ssl": context}
+
+
+def _not_connected(error: Any) -> ConnectorError:
+    code, message = _facts(error)
+    kind = Unauthorized if code in _REFUSED else Unreachable
+    return kind(f"MySQL could not be connected to: {message}.")
+
+
+def _translated(error: Any, failure: type[ConnectorError]) -> ConnectorError:
+    """Keep the number and the kind of the error alone where its text may quote a row."""
+    code, message = _facts(error)
+    kind: type[ConnectorError] = failure
+    if code in _REFUSED:
+        kind = Unauthorized
+    elif code in _LOST:
+        kind = Unreachable
+    elif code in _BUSY:
+        kind = Busy
+    return kind(f"MySQL: {message}.", context={"errno": str(code)} if code else None)
+
+
+# Errors whose text quotes a value: duplicate keys, incorrect, truncated and out-of-range values.
+_QUOTING = {
+    1062: "two rows have one value in a unique key",
+    1292: "a value is not one of its column's type",
+    1366: "a value is not one of its column's type",
+    1411: "a value is not one of its column's type",
+    1586: "two rows have one value in a unique key",
+    1064: "a statement is not understood by this server",
+}
+
+
+def _facts(error: Any) -> tuple[int, str]:
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    text = str(error.args[1]) if len(error.args) > 1 else type(error).__name__
+    return code, _QUOTING.get(code, text.rstrip("."))

@@ -1,0 +1,157 @@
+"""Reading a MySQL table in one snapshot, row by row from the server, as batches of a known schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from pymysql.cursors import SSCursor
+
+from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
+from headrace.connectors.kit.sql.names import literal, quoted
+from headrace.connectors.mysql.catalog import Column, Table, columns, tables
+from headrace.connectors.mysql.connection import execute
+from headrace.connectors.mysql.projection import Projected, projected
+
+if TYPE_CHECKING:
+    from pymysql.connections import Connection
+
+_FETCHED = 500  # rows that are held as Python's values
+_ROWS, _BYTES = 20_000, 16 * 1024 * 1024  # of a batch: whichever it reaches first
+_NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "year", "decimal"})
+_MOMENTS = frozenset({"date", "datetime", "timestamp"})
+_TEXTS = frozenset({"char", "varchar", "tinytext", "text", "uuid"})
+_NUMBER = re.compile(r"-?\d{1,65}(\.\d{1,38})?")
+
+
+class _Rows(SSCursor):  # type: ignore[misc]
+    """A query's rows as they come, undecoded but for text."""
+
+    connection: Any
+
+    def abandon(self) -> None:
+        """Give up the rows that are still to come, and with them the connection: they cannot be stopped."""
+        if self._result is not None:
+            self._result.unbuffered_active = False
+        self.connection.close()
+        self.connection = None
+
+
+def find_table(connection: Connection, stream: str) -> Table:
+    """Return the table or view of that name. Raises Unreadable."""
+    found = tables(connection, stream)
+    if not found:
+        raise Unreadable(f"There is no readable table or view {stream!r}.")
+    return found[0]
+
+
+def read_table(connection: Connection, request: ReadRequest) -> Iterator[pa.RecordBatch | Checkpoint]:
+    """Yield the table's batches after the cursor, in its order where the run is incremental.
+
+    All comes from one snapshot where the engine has them (InnoDB). An empty table yields one batch without
+    rows. Rows whose cursor is null are read by the first run alone; a transaction that commits late, with a
+    cursor below one that was already read, is missed, as with every cursor that is not a log position.
+    """
+    execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+    execute(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+    table = find_table(connection, request.stream)
+    found = columns(connection, table.name)
+    source = f"{quoted(table.name)}{_position(found, request)}"
+    batches = _batches(connection, [projected(column) for column in found], source, request)
+    if request.sync_mode is SyncMode.INCREMENTAL:
+        yield from with_checkpoint(batches, _cursor_column(found, request).name, request)
+    else:
+        yield from first_batches(batches, request.max_iterations)
+
+
+def _position(found: list[Column], request: ReadRequest) -> str:
+    """Return the WHERE and ORDER BY of the request. Text is ordered by its bytes, whatever its collation."""
+    if request.sync_mode is not SyncMode.INCREMENTAL:
+        return ""
+    column = _cursor_column(found, request)
+    name, is_text = quoted(column.name), column.type in _TEXTS
+    value = f"CAST(CONVERT({name} USING utf8mb4) AS BINARY)" if is_text else name
+    if request.cursor is None:
+        return f" ORDER BY {value}"
+    return f" WHERE {value} > {_constant(column, request)} ORDER BY {value}"
+
+
+def _constant(column: Column, request: ReadRequest) -> str:
+    cursor = request.cursor
+    text = "" if isinstance(cursor, bool) or not isinstance(cursor, int | float | str) else str(cursor)
+    if column.type in _NUMBERS and _NUMBER.fullmatch(text):
+        return text  # bare: a quoted one would be compared as a double
+    if column.type in _MOMENTS and text and "\0" not in text:
+        return literal(text.removesuffix("Z").removesuffix("+00:00"))
+    if column.type in _TEXTS and isinstance(cursor, str):
+        return f"CAST(CONVERT({literal(text)} USING utf8mb4) AS BINARY)"
+    raise Unreadable(f"The stored cursor of {request.stream!r} is not a value of column {column.name!r}.")
+
+
+def _cursor_column(found: list[Column], request: ReadRequest) -> Column:
+    if request.cursor_field is None:
+        raise Unreadable("An incremental run needs cursor_field: the column that grows with every change.")
+    column = next((column for column in found if column.name == request.cursor_field), None)
+    if column is None:
+        raise Unreadable(f"{request.stream!r} has no column {request.cursor_field!r} to use as its cursor.")
+    if column.type not in _NUMBERS | _MOMENTS | _TEXTS:
+        raise Unreadable(f"Column {column.name!r} is {column.declared}, which cannot serve as a cursor.")
+    return column
+
+
+def _batches(
+    connection: Connection, readers: list[Projected], source: str, request: ReadRequest
+) -> Iterator[pa.RecordBatch]:
+    """Yield typed batches; the last column of what is read says whether a row holds a special value."""
+    schema = pa.schema([reader.field for reader in readers])
+    specials = " OR ".join(reader.special for reader in readers if reader.special) or "FALSE"
+    expressions = ", ".join([*(reader.expression for reader in readers), f"({specials})"])
+    special = 0
+    held: list[pa.RecordBatch] = []
+    yielded = False
+    for rows in _pages(connection, f"SELECT {expressions} FROM {source}"):  # noqa: S608 - quoted names
+        *values, flags = zip(*rows, strict=True)
+        special += sum(flag == "1" for flag in flags)
+        held.append(_typed(values, readers, schema))
+        if sum(batch.num_rows for batch in held) >= _ROWS or sum(batch.nbytes for batch in held) >= _BYTES:
+            yield pa.concat_batches(held)
+            held, yielded = [], True
+    if held or not yielded:
+        yield pa.concat_batches(held) if held else pa.RecordBatch.from_pylist([], schema=schema)
+    if special:
+        names = ", ".join(repr(reader.field.name) for reader in readers if reader.special)
+        request.log.warning("%d rows hold a date that does not exist in %s: null there", special, names)
+
+
+def _pages(connection: Connection, query: str) -> Iterator[tuple[tuple[Any, ...], ...]]:
+    connection.decoders = {}  # values stay the text that the server sends: Arrow casts whole columns
+    cursor = connection.cursor(_Rows)
+    ended = False
+    try:
+        cursor.execute(query)
+        while rows := cursor.fetchmany(_FETCHED):
+            yield tuple(rows)
+        ended = True
+    finally:
+        if not ended:
+            cursor.abandon()
+
+
+def _typed(values: list[tuple[Any, ...]], readers: list[Projected], schema: pa.Schema) -> pa.RecordBatch:
+    arrays = [_array(given, reader) for given, reader in zip(values, readers, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _array(values: tuple[Any, ...], reader: Projected) -> pa.Array:
+    """Return a column of the promised type. Raises Unreadable naming the column."""
+    field = reader.field
+    try:
+        if pa.types.is_binary(field.type):
+            return pa.array(values, pa.binary())
+        array = pa.array(values, pa.string())
+        return (array.cast(reader.via) if reader.via else array).cast(field.type, safe=reader.via is None)
+    except (pa.ArrowException, TypeError, UnicodeError):
+        raise Unreadable(f"Column {field.name!r} holds a value that is no {field.type}.") from None

@@ -1,0 +1,188 @@
+"""How to reach a PostgreSQL server, and what its failures mean."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import quote, urlencode
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_core import PydanticCustomError
+
+from headrace.connectors import ConnectorError, Section, Unauthorized, Unreachable
+from headrace.connectors.kit.sql.loads import Busy
+from headrace.masking import MASK
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from adbc_driver_manager.dbapi import Connection
+
+_LOST = "server closed the connection"
+_MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
+_TRIED = re.compile(r"connection to server|could not translate host name|FATAL:")
+_PLAIN_VALUE = re.compile(r"[\w./-]+")
+_REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does not exist|permission denied")
+# Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
+_REFUSED_STATES = ("28", "42501")
+_UNREACHABLE_STATES = ("08", "53", "57P")
+_BUSY_STATES = ("40001", "40P01", "55P03")
+
+
+class PostgresConnection(Section):
+    """Where the server is and who asks: either `url`, or `host` with `database` and what else is needed."""
+
+    address_fields: ClassVar[tuple[str, ...]] = ("host", "port", "sslmode", "url")
+
+    url: SecretStr | None = Field(None, description="postgresql://user:password@host:5432/database")
+    host: str | None = Field(None, min_length=1, description="A name, an address, or a socket's folder.")
+    port: int = Field(5432, ge=1, le=65535)
+    database: str | None = Field(None, min_length=1)
+    user: str | None = Field(None, min_length=1)
+    password: SecretStr | None = None
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+
+    @model_validator(mode="after")
+    def _url_or_fields(self) -> "PostgresConnection":
+        if self.url is None and (self.host is None or self.database is None):
+            raise PydanticCustomError("connection_incomplete", "Give either url, or host and database.")
+        if self.url is not None and (self.host or self.database or self.user):
+            raise PydanticCustomError("connection_twice", "Give either url, or host, database and user.")
+        return self
+
+    def conninfo(self) -> str:
+        """Return libpq's connection string, secrets included. What is wrong with `url`, connecting shows."""
+        given: dict[str, str | int | None] = {
+            "host": self.host, "port": self.port if self.url is None else None, "dbname": self.database,
+            "user": self.user, "password": self._password(), "sslmode": self.sslmode,
+        }  # fmt: skip
+        fixed: dict[str, str | int | None] = {
+            "application_name": "headrace",
+            "client_encoding": "UTF8",
+            "connect_timeout": 10,
+            "keepalives_idle": 30,
+            "passfile": "/dev/null",  # never send a password of this machine's user to a configured address
+        }
+        return _with_values(
+            self._url(), {key: str(value) for key, value in (given | fixed).items() if value is not None}
+        )
+
+    def masked(self, text: str) -> str:
+        """Return a server's message without this configuration's secrets."""
+        for secret in (self._url(), self._password()):
+            text = text.replace(secret, MASK) if secret else text
+        return text
+
+    def _url(self) -> str:
+        return self.url.get_secret_value() if self.url else ""
+
+    def _password(self) -> str | None:
+        return self.password.get_secret_value() if self.password else None
+
+
+@contextmanager
+def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Iterator[Connection]":
+    """Hold a connection in a transaction, which ends undone unless it was committed.
+
+    What the driver raises, inside the block too, becomes a ConnectorError: `failure` where the server did
+    not like what was asked.
+    """
+    import adbc_driver_manager
+    from adbc_driver_postgresql import dbapi
+
+    try:
+        connection = dbapi.connect(config.conninfo())
+    except adbc_driver_manager.Error as error:
+        raise _not_connected(config.masked(str(error))) from None
+    try:
+        yield connection
+    except adbc_driver_manager.Error as error:
+        raise _translated(error, failure, config) from None
+    finally:
+        connection.close()
+
+
+def fetch(connection: "Connection", query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    """Return the rows of a small query: all of them are held in memory."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return list(cursor.fetchall())
+
+
+def execute(connection: "Connection", statement: str, *parameters: object) -> int:
+    """Run a statement that returns no rows, and return how many it changed (-1: not known)."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        return int(cursor.rowcount)
+
+
+def stream(connection: "Connection", query: str, failure: type[ConnectorError]) -> "Iterator[pa.RecordBatch]":
+    """Yield a query's rows as they come, some megabytes at a time. Raises `failure` or Unreachable."""
+    import pyarrow as pa
+
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        batches = cursor.fetch_record_batch()
+        while True:
+            try:
+                batch = batches.read_next_batch()
+            except StopIteration:
+                return
+            except (OSError, pa.ArrowException) as error:  # once rows flow, the driver's errors are Arrow's
+                raise _broken_off(str(error), failure) from None
+            yield batch
+
+
+def _with_values(url: str, values: Mapping[str, str]) -> str:
+    """Add values to a connection string of either form; of a value that is there twice libpq takes the last.
+
+    By hand, since importing psycopg takes as long as loading a small table.
+    """
+    if url.startswith(("postgresql://", "postgres://")):
+        rest = url.partition("://")[2]
+        user, at, place = rest.partition("@")
+        if not at or "/" in user:  # libpq's rule for where the password ends: it may hold a question mark
+            place = rest
+        return f"{url}{'&' if '?' in place else '?'}{urlencode(values, quote_via=quote)}"
+    return " ".join([url, *(f"{key}={_quoted_value(value)}" for key, value in values.items())]).strip()
+
+
+def _quoted_value(value: str) -> str:
+    if _PLAIN_VALUE.fullmatch(value):
+        return value
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
+    reason = _MESSAGE.search(message)
+    detail = reason[1] if reason else message.partition("\n")[0]
+    return _kind("", failure, lost=_LOST in message)(f"PostgreSQL: {detail.strip()}")
+
+
+def _not_connected(message: str) -> ConnectorError:
+    if not _TRIED.search(message):  # libpq could not read the string, and quotes it
+        return Unreachable("The url or a setting beside it is not one that PostgreSQL's library understands.")
+    reason = _MESSAGE.search(message)
+    detail = reason[1] if reason else message.partition("\n")[0].rpartition("failed: ")[2]
+    kind = Unauthorized if _REFUSED.search(message) else Unreachable
+    return kind(f"PostgreSQL could not be connected to: {detail.strip()}")
+
+
+def _translated(error: Any, failure: type[ConnectorError], config: PostgresConnection) -> ConnectorError:
+    """Keep the server's primary message alone: its DETAIL and CONTEXT quote rows."""
+    facts = {key: str(value) for key, value in error.details if isinstance(value, str)}
+    reason = _MESSAGE.search(str(error))
+    message = facts.get("PG_DIAG_MESSAGE_PRIMARY") or (reason[1] if reason else str(error).partition("\n")[0])
+    state = error.sqlstate or ""
+    kind = _kind(state, failure, lost=_LOST in str(error))
+    return kind(
+        f"PostgreSQL: {config.masked(message.strip())}", context={"sqlstate": state} if state else None
+    )
+
+
+def _kind(state: str, failure: type[ConnectorError], *, lost: bool) -> type[ConnectorError]:
+    if state.startswith(_REFUSED_STATES):
+        return Unauthorized
+    if lost or (state.startswith(_UNREACHABLE_STATES) and state != "08P01"):  # a malformed COPY is ours
+        return Unreachable
+    return Busy if state in _BUSY_STATES else failure

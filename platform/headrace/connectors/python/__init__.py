@@ -1,0 +1,5 @@
+"""Python functions as a source; `stream` marks those of installed packages."""
+
+from headrace.connectors.python.mark import stream
+
+__all__ = ["stream"]

@@ -1,0 +1,114 @@
+"""What of a stream an incremental run asks for, and what of the answers is new."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace.connectors import Checkpoint, Cursor, Unreadable
+from headrace.connectors.rest.config import Incremental
+
+_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """The part of a stream after a cursor, or all of it.
+
+    A record that is as old as the cursor is read again where records are merged on a key: it may be another
+    one of the same moment. Without a key it would be stored twice, so it is left out.
+    """
+
+    spec: Incremental = field(default_factory=Incremental)
+    cursor_field: str | None = None
+    after: Cursor | None = None
+    merges: bool = False
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def start(self) -> str | int | float | None:
+        """The cursor or, before there is one, the initial value, in the form that the API takes."""
+        value = self.spec.initial_value if self.after is None else self.after
+        return None if value is None else formatted(value, self.spec.format)
+
+    @property
+    def end(self) -> str | int | float:
+        """The end value or the present moment, in the form that the API takes."""
+        value = self.now.isoformat() if self.spec.end_value is None else self.spec.end_value
+        return formatted(value, self.spec.format)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The parameters that bound the window."""
+        bounds = {self.spec.start_param: self.start, self.spec.end_param: self.end}
+        return {name: value for name, value in bounds.items() if name is not None and value is not None}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the placeholders of the window stand for."""
+        return {"incremental.start_value": self.start, "incremental.end_value": self.end}
+
+    def new(self, records: Sequence[dict[str, Any]]) -> Sequence[dict[str, Any]]:
+        """Return the records that an earlier run has not read; one whose age cannot be told is among them."""
+        name = self.cursor_field
+        if self.after is None or name is None:
+            return records
+        return [record for record in records if not self._is_old(record.get(name))]
+
+    def is_behind(self, records: Sequence[dict[str, Any]]) -> bool:
+        """Whether what follows these records is old for sure, where an API sends the newest first."""
+        if not records or self.cursor_field is None:
+            return False
+        return self.after is not None and self._is_old(records[-1].get(self.cursor_field))
+
+    def checkpoint(self, records: Sequence[dict[str, Any]]) -> Checkpoint | None:
+        """Return the place after these records of an API that promises that later ones are newer."""
+        if not records or self.cursor_field is None:
+            return None
+        value = records[-1].get(self.cursor_field)
+        return None if value is None else Checkpoint(cursor=value)
+
+    def _is_old(self, value: Any) -> bool:
+        kind, place = sortable(value)
+        cursor_kind, cursor = sortable(self.after)
+        if kind is None or kind != cursor_kind:
+            return False
+        return bool(place < cursor) if self.merges else bool(place <= cursor)
+
+
+def sortable(value: Any) -> tuple[str | None, Any]:
+    """Return what to order a cursor value by, and its kind; values of two kinds have no order.
+
+    Times are parsed: as texts, "...:00.5Z" would come before "...:00Z".
+    """
+    if isinstance(value, bool) or value is None:
+        return None, None
+    if isinstance(value, int | float):
+        return "number", value
+    if not isinstance(value, str):
+        return None, None
+    moment = moment_of(value)
+    return ("text", value) if moment is None else ("time", moment)
+
+
+def formatted(value: Cursor, form: str) -> str | int | float:
+    """Write a cursor in the form that a parameter takes. Raises Unreadable when it is not a time."""
+    if form == "iso" or (isinstance(value, int | float) and form.startswith("unix")):
+        return value if isinstance(value, str | int | float) else str(value)
+    moment = moment_of(str(value))
+    if moment is None:
+        raise Unreadable("The cursor is not an ISO 8601 time, so it cannot be formatted as one.")
+    if form == "unix":
+        return int(moment.timestamp())
+    if form == "unix_ms":
+        return int(moment.timestamp() * _MILLISECONDS)
+    return moment.strftime("%Y-%m-%d" if form == "date" else form)
+
+
+def moment_of(text: str) -> datetime | None:
+    """Return an ISO 8601 time, in UTC where it names no zone; None where the text is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,0 +1,261 @@
+"""Reading a stream of a REST API: page after page, for each record of the parent stream where it has one."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+from pydantic import SecretStr
+
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.contract.secrets import secrets_within
+from headrace.connectors.kit.arrow.json_text import JsonRecords
+from headrace.connectors.kit.arrow.prefetch import ahead
+from headrace.connectors.kit.http.authorization import authenticated_client
+from headrace.connectors.kit.http.client import HttpClient
+from headrace.connectors.kit.http.messages import Request, Response, origin
+from headrace.connectors.rest.api import RestApi
+from headrace.connectors.rest.config import Endpoint, Incremental, Resource
+from headrace.connectors.rest.incremental import Window
+from headrace.connectors.rest.paginators import Auto, Page
+from headrace.connectors.rest.paths import MISSING, select, steps
+from headrace.connectors.rest.templates import filled, filled_path
+
+Records = Sequence[dict[str, Any]]
+_USUAL_SELECTORS = ("data", "items", "results", "records", "entries", "value", "objects")
+
+
+class ForeignAddress(Unreadable):
+    """A page's link leads to a host that the configuration does not name; credentials would go there."""
+
+    code = "source.foreign_address"
+    title = "Link to another host"
+    hint = "Name the host in allowed_hosts if the API's pages lie there."
+
+
+class NoRecords(Unreadable):
+    """The answer has nothing where its records should lie."""
+
+    code = "source.no_records"
+    title = "No records in the answer"
+    hint = "Point data_selector to the list of records in the answer."
+
+
+def read(api: RestApi, request: ReadRequest) -> Iterator[Records | Checkpoint]:
+    """Yield the pages of a stream, the next one being fetched meanwhile. Raises ConnectorError."""
+    with client_of(api, request.log) as client:
+        yield from ahead(_items(RestReader(api=api, client=client, log=request.log), request), request.check)
+
+
+def first_page(api: RestApi, stream: str) -> Records:
+    """Return the first page of a stream. Raises ConnectorError."""
+    log = logging.getLogger("headrace.connector")
+    with client_of(api, log) as client:
+        reader = RestReader(api=api, client=client, log=log)
+        return next(reader.pages(stream, reader.whole(stream)), [])
+
+
+def client_of(api: RestApi, log: logging.Logger) -> HttpClient:
+    """Return a client with the API's credentials and limits."""
+    return authenticated_client(api.authentication, limits=api.limits, secrets=secrets_within(api), log=log)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestReader:
+    """Reads the streams of one API."""
+
+    api: RestApi
+    client: HttpClient
+    log: logging.Logger
+
+    def pages(self, stream: str, window: Window) -> Iterator[Records]:
+        """Yield the pages of a stream, of all its parent's records in turn. Raises ConnectorError."""
+        resource = self.api.resource(stream)
+        parent = resource.parent
+        if parent is None:
+            yield from self.endpoint_pages(resource.endpoint, window, {})
+            return
+        fields = resource.endpoint.parents[parent]
+        for page in self.pages(parent, self.whole(parent)):
+            for record in page:
+                values = {f"resources.{parent}.{name}": _field(record, name) for name in fields}
+                added = {f"_{parent}_{name}": record.get(name) for name in resource.include_from_parent}
+                for records in self.endpoint_pages(resource.endpoint, window, values):
+                    yield [{**record, **added} for record in records] if added else records
+
+    def whole(self, stream: str) -> Window:
+        """Return the window of all of a stream, from its initial value on."""
+        return Window(spec=self.api.resource(stream).endpoint.incremental or Incremental())
+
+    def endpoint_pages(
+        self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]
+    ) -> Iterator[Records]:
+        """Yield the pages of one list; `values` are what placeholders stand for. Raises ConnectorError."""
+        paginator, selector = endpoint.paginator, endpoint.data_selector
+        credentials = _secret_params(endpoint)
+        following: Request | None = paginator.first(self._request(endpoint, window, values))
+        for number in count(1):
+            assert following is not None
+            request = _with_missing(following, credentials)
+            answer = self.client.send(request, accept=endpoint.ignored_statuses)
+            if answer.status in endpoint.ignored_statuses:
+                return
+            document = _document(answer, selector)
+            selector = guess(document) if selector is None else selector
+            found = _selected(document, selector, answer.label)
+            page = Page(request=following, response=answer, document=document, records=found)
+            yield _records(found)
+            if isinstance(paginator, Auto):
+                paginator = paginator.detected(page)
+                self.log.info("%s: pages by %s, records at %r", answer.label, paginator.type, selector or "$")
+            following = paginator.following(page)
+            if following is None or number == endpoint.max_pages:
+                return
+            following = self._checked(following, page.request)
+
+    def _request(self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]) -> Request:
+        values = {**values, **window.values}
+        base, path = self.api.base_url.rstrip("/"), filled_path(endpoint.path, values).lstrip("/")
+        return Request(
+            url=f"{base}/{path}" if path else self.api.base_url,
+            method=endpoint.method,
+            params={**filled(endpoint.params, values), **window.params},
+            headers=filled(endpoint.headers, {}),
+            json=None if endpoint.json_body is None else filled(endpoint.json_body, values),
+        )
+
+    def _checked(self, following: Request, last: Request) -> Request:
+        """Return the next request, where it leads forward and to a host that may see the credentials."""
+        if following == last:
+            raise Unreadable("The API names a page as the one after itself.")
+        if origin(following.url) == origin(last.url):
+            return following
+        scheme, host, _ = origin(following.url)
+        base_scheme, base_host, _ = origin(self.api.base_url)
+        loses_tls = scheme == "http" and base_scheme == "https"
+        if loses_tls and host == base_host:
+            # Servers behind a proxy that ends TLS write such links.
+            return replace(following, url=urljoin(self.api.base_url, _without_host(following.url)))
+        is_known = origin(following.url) == origin(self.api.base_url) or host in self.api.allowed_hosts
+        if loses_tls or not is_known:
+            raise ForeignAddress(f"The link to the next page leads to {host}.")
+        return following
+
+
+def resumable(
+    pages: Iterator[Records], request: ReadRequest, place: Cursor | None = None
+) -> Iterator[Records | Checkpoint]:
+    """Yield pages that come in no order or the newest first, and then where the next run has to go on.
+
+    That is `place`, or the highest cursor that was read where it is None; but where `max_iterations` ended
+    the reading it is the old cursor: what was left out may be of any age.
+    """
+    read = 0
+    for records in islice(pages, request.max_iterations):
+        yield records
+        read += 1
+    if request.sync_mode is SyncMode.INCREMENTAL and read == request.max_iterations:
+        yield Checkpoint(cursor=request.cursor)
+    elif place is not None:
+        yield Checkpoint(cursor=place)
+
+
+def _items(reader: RestReader, request: ReadRequest) -> Iterator[Records | Checkpoint]:
+    resource = reader.api.resource(request.stream)
+    window = _window(resource, request)
+    # An order holds among one parent's records only.
+    order = window.spec.row_order if resource.parent is None else None
+    pages = reader.pages(request.stream, window)
+    if order == "asc":
+        yield from _ascending(islice(pages, request.max_iterations), window)
+    else:
+        yield from resumable(_new(pages, window, stops=order == "desc"), request)
+
+
+def _ascending(pages: Iterator[Records], window: Window) -> Iterator[Records | Checkpoint]:
+    for records in pages:
+        yield window.new(records)
+        checkpoint = window.checkpoint(records)
+        if checkpoint is not None:
+            yield checkpoint
+
+
+def _new(pages: Iterator[Records], window: Window, *, stops: bool) -> Iterator[Records]:
+    for records in pages:
+        yield window.new(records)
+        if stops and window.is_behind(records):
+            return
+
+
+def _window(resource: Resource, request: ReadRequest) -> Window:
+    is_incremental = request.sync_mode is SyncMode.INCREMENTAL
+    return Window(
+        spec=resource.endpoint.incremental or Incremental(),
+        cursor_field=request.cursor_field if is_incremental else None,
+        after=request.cursor if is_incremental else None,
+        merges=bool(resource.primary_key),
+    )
+
+
+def guess(document: Any) -> str:
+    """Return the path of the records in an answer: a usual name, the only list, or the answer itself."""
+    if not isinstance(document, dict):
+        return ""
+    lists = [key for key, value in document.items() if isinstance(value, list)]
+    usual = [key for key in _USUAL_SELECTORS if key in lists]
+    if usual or len(lists) == 1:
+        return f"['{(usual or lists)[0]}']"
+    return ""
+
+
+def _document(answer: Response, selector: str | None) -> Any:
+    """Return the answer's value; its records stay text where they are the list at a key, or the answer."""
+    path = None if selector is None else steps(selector)
+    match path:
+        case ():
+            return answer.json_around(None)
+        case (str(key),) if key != "*":
+            return answer.json_around(key)
+    return answer.json()
+
+
+def _selected(document: Any, selector: str, label: str) -> Sequence[Any]:
+    found = select(document, selector)
+    if found is MISSING:
+        keys = ", ".join(map(repr, list(document)[:10])) if isinstance(document, dict) else "no keys"
+        raise NoRecords(f"{label}: the answer has nothing at {selector!r}; it has {keys}.")
+    if found is None:
+        return []
+    return found if isinstance(found, list | JsonRecords) else [found]
+
+
+def _records(found: Sequence[Any]) -> Records:
+    """Plain values become records of one field."""
+    if isinstance(found, JsonRecords) or all(type(record) is dict for record in found):
+        return found
+    return [record if isinstance(record, dict) else {"value": record} for record in found]
+
+
+def _field(record: Mapping[str, Any], path: str) -> Any:
+    found = select(record, path)
+    return None if found is MISSING else found
+
+
+def _secret_params(endpoint: Endpoint) -> dict[str, str]:
+    return {n: v.get_secret_value() for n, v in endpoint.params.items() if isinstance(v, SecretStr)}
+
+
+def _with_missing(request: Request, credentials: Mapping[str, str]) -> Request:
+    """Add the credentials among the parameters: links to next pages come without them."""
+    if not credentials or credentials.keys() <= request.params.keys():
+        return request
+    linked = parse_qs(urlsplit(request.url).query)
+    missing = {name: value for name, value in credentials.items() if name not in linked}
+    return replace(request, params={**missing, **request.params})
+
+
+def _without_host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path

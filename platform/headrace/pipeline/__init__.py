@@ -1,0 +1,1 @@
+"""What describes a pipeline: its document, references and transforms."""

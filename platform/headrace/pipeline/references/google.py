@@ -1,0 +1,115 @@
+"""References to Google's Secret Manager: `gsm://secret`, with a version as `gsm://secret/versions/3`.
+
+Over REST with urllib3: Google's own client would bring gRPC, for one request. The account is a service
+account's key file, or the machine's own account as Google Cloud's metadata server tells it.
+Sources: cloud.google.com/secret-manager/docs/reference/rest, RFC 7523,
+cloud.google.com/compute/docs/metadata.
+"""
+
+import base64
+import binascii
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+from headrace.pipeline.references.http import ask
+from headrace.pipeline.references.resolver import Provider, ReferenceUnresolved
+
+_FORM = re.compile(r"gsm://(?:projects/([\w.:-]+)/secrets/)?([\w-]+)(?:/versions/(\d+|latest))?")
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_METADATA_HEADERS = {"Metadata-Flavor": "Google"}
+_HOUR = 3600
+
+
+class GoogleProvider(Provider):
+    """Reads secrets with one access token for the whole of a run's start."""
+
+    scheme: ClassVar[str] = "gsm"
+    secret_manager: ClassVar[str] = "https://secretmanager.googleapis.com"
+    metadata: ClassVar[str] = "http://metadata.google.internal"
+
+    _token: str | None = None
+
+    def value(self, reference: str) -> str:
+        """Return a version's payload as text; the newest one where none is named."""
+        form = _FORM.fullmatch(reference)
+        if form is None:
+            raise ReferenceUnresolved(reference, "write it as gsm://secret or gsm://secret/versions/1.")
+        project, secret, version = form.groups()
+        account = self._account(reference)
+        project = project or self.settings.google_project or account.get("project_id")
+        project = project or self._own_project(reference)
+        url = f"{self.secret_manager}/v1/projects/{project}/secrets/{secret}/versions/{version or 'latest'}"
+        headers = {"Authorization": f"Bearer {self._access_token(reference, account)}"}
+        answer = ask(reference, f"{url}:access", headers=headers)
+        try:
+            return base64.b64decode(answer["payload"]["data"], validate=True).decode()
+        except (KeyError, TypeError, ValueError, binascii.Error):
+            raise ReferenceUnresolved(reference, "the version holds no text.") from None
+
+    def _account(self, reference: str) -> dict[str, Any]:
+        """The service account's key file; empty where the machine's own account is to be used."""
+        path = self.settings.google_credentials_file
+        if path is None:
+            return {}
+        try:
+            account: dict[str, Any] = json.loads(Path(path).read_bytes())
+            return {name: account[name] for name in ("client_email", "private_key", "token_uri")} | account
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ReferenceUnresolved(
+                reference, "HEADRACE_GOOGLE_CREDENTIALS_FILE is no readable key file."
+            ) from None
+
+    def _own_project(self, reference: str) -> str:
+        url = f"{self.metadata}/computeMetadata/v1/?recursive=true&alt=json"
+        return str(ask(reference, url, headers=_METADATA_HEADERS)["project"]["projectId"])
+
+    def _access_token(self, reference: str, account: dict[str, Any]) -> str:
+        if self._token is None:
+            if account:
+                form = {
+                    "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+                    "assertion": _assertion(reference, account),
+                }
+                answer = ask(reference, account["token_uri"], headers={}, form=form)
+            else:
+                url = f"{self.metadata}/computeMetadata/v1/instance/service-accounts/default/token"
+                answer = ask(reference, url, headers=_METADATA_HEADERS)
+            if not isinstance(answer.get("access_token"), str):
+                raise ReferenceUnresolved(reference, "Google gave no access token.")
+            self._token = answer["access_token"]
+        return self._token
+
+
+def _assertion(reference: str, account: dict[str, Any]) -> str:
+    """A JSON web token, signed with the account's key, that asks for an access token."""
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+    now = int(time.time())
+    claims = {
+        "iss": account["client_email"],
+        "scope": _SCOPE,
+        "aud": account["token_uri"],
+        "iat": now,
+        "exp": now + _HOUR,
+    }
+    signed = b".".join(map(_segment, ({"alg": "RS256", "typ": "JWT"}, claims)))
+    try:
+        key = serialization.load_pem_private_key(account["private_key"].encode(), password=None)
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise ReferenceUnresolved(reference, "the key file's key is no RSA key.")
+    signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
+    return (signed + b"." + _base64(signature)).decode()
+
+
+def _segment(value: dict[str, Any]) -> bytes:
+    return _base64(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")

@@ -1,0 +1,56 @@
+"""References to what the worker's own machine keeps: variables and files, of those that are set free."""
+
+import os
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import unquote
+
+from headrace.pipeline.references.resolver import Provider, ReferenceUnresolved
+
+_OWN = "HEADRACE_"
+_LARGEST = 64 * 1024  # bytes of a file
+
+
+class EnvironmentProvider(Provider):
+    """`env://NAME`: a variable that the settings set free, and never one of Headrace's own."""
+
+    scheme: ClassVar[str] = "env"
+
+    def value(self, reference: str) -> str:
+        """Return the variable's value as the worker was started with it."""
+        name, allowed = reference.removeprefix("env://"), self.settings.reference_variables
+        if name.startswith(_OWN) or not any(fnmatchcase(name, pattern) for pattern in allowed):
+            listed = ", ".join(allowed) or "none"
+            raise ReferenceUnresolved(
+                reference, f"pipelines may read {listed} (setting HEADRACE_REFERENCE_VARIABLES)."
+            )
+        value = os.environ.get(name)
+        if not value:
+            raise ReferenceUnresolved(reference, "the variable is not set where the platform was started.")
+        return value
+
+
+class FileProvider(Provider):
+    """`file:///path`, or `file://path` below the folder: a text file of the folder that is set free."""
+
+    scheme: ClassVar[str] = "file"
+
+    def value(self, reference: str) -> str:
+        """Return the file's text without the line ends at its end."""
+        folder = self.settings.references
+        name = unquote(reference.removeprefix("file://")).replace("\0", "\ufffd")
+        path = Path(os.path.realpath(folder / name))
+        if not path.is_relative_to(folder):  # also where a link in the folder leads out of it
+            raise ReferenceUnresolved(reference, f"pipelines may read files in {folder} only.")
+        try:
+            with path.open("rb") as file:
+                content = file.read(_LARGEST + 1)
+            text = content.decode().rstrip("\r\n")
+        except OSError as error:
+            raise ReferenceUnresolved(reference, f"{error.strerror}.") from None
+        except ValueError:
+            raise ReferenceUnresolved(reference, "the file is not UTF-8 text.") from None
+        if not text or len(content) > _LARGEST:
+            raise ReferenceUnresolved(reference, f"the file is empty or has over {_LARGEST:,} bytes.")
+        return text
