@@ -1,8 +1,6 @@
 """The kit's public part, for people who write connectors: HTTP, SQL names and loads, batches, JSON.
 
-Importing this module imports urllib3 and pyarrow. What only describes a configuration (authentication, limits,
-where an object store is) is light, and is
-imported here all the same: one door for all of it.
+Importing this module imports urllib3 and pyarrow, also for what only describes a configuration.
 """
 
 from headrace.connectors.kit.arrow.batching import gathered
