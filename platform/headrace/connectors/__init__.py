@@ -12,14 +12,17 @@ from headrace.connectors.contract.destination import (
     LoadRequest,
     LoadResult,
     Output,
+    SchemaChange,
     SchemaContract,
     WriteDisposition,
 )
 from headrace.connectors.contract.errors import (
     ConnectorError,
+    MovedOn,
     Rejected,
     SchemaConflict,
     SchemaFrozen,
+    TableOwned,
     Unauthorized,
     Unreachable,
     Unreadable,
@@ -27,6 +30,7 @@ from headrace.connectors.contract.errors import (
 from headrace.connectors.contract.section import Connector, Section, json_schema
 from headrace.connectors.contract.source import Checkpoint, ReadRequest, Source
 from headrace.connectors.contract.streams import Cursor, Stream, SyncMode, cursor_text
+from headrace.connectors.contract.warnings import RunWarning
 
 __all__ = [
     "Checkpoint",
@@ -37,9 +41,12 @@ __all__ = [
     "LoadRequest",
     "LoadResult",
     "Loaded",
+    "MovedOn",
     "Output",
     "ReadRequest",
     "Rejected",
+    "RunWarning",
+    "SchemaChange",
     "SchemaConflict",
     "SchemaContract",
     "SchemaFrozen",
@@ -47,6 +54,7 @@ __all__ = [
     "Source",
     "Stream",
     "SyncMode",
+    "TableOwned",
     "Unauthorized",
     "Unreachable",
     "Unreadable",

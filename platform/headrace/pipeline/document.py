@@ -37,6 +37,8 @@ class PipelineConfig:
     destination_name: str
     transforms: tuple[Transform, ...] = ()
     schema_contract: SchemaContract = "evolve"
+    shared: bool = False  # other pipelines may fill the destination's table, too
+    adopt: bool = False  # the destination's table may be one that Headrace did not make
     unused: tuple[str, ...] = ()  # keys that other tools read, and that mean nothing here
     resolved: tuple[str, ...] = ()  # what references stand for: masked as secrets are
 
@@ -71,6 +73,8 @@ class _DestinationKeys(Section):
 
     name: str = Field(min_length=1)
     config: dict[str, Any] = Field({})
+    shared: bool = Field(False, description="Other pipelines may fill the table, too.")
+    adopt: bool = Field(False, description="Take over a table that Headrace did not make, or another's.")
 
 
 class _Document(Section):
@@ -117,6 +121,8 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
         destination_name=destination_keys.name,
         transforms=document.transforms,
         schema_contract=document.schema_contract,
+        shared=destination_keys.shared,
+        adopt=destination_keys.adopt,
         unused=tuple(key for key in UNUSED if raw.get(key)),
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from headrace.connectors.contract.section import Connector
 from headrace.connectors.contract.streams import Cursor
+from headrace.connectors.contract.warnings import Warn, log_warning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,16 @@ class LoadRequest:
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
     progress: Callable[[int], None] = lambda rows: None  # rows loaded so far
     before_commit: Callable[[], None] = lambda: None  # raises when the run is no longer this worker's
+    warn: Warn = log_warning  # what the destination leaves out, changes or cannot promise
+    previous_load: str | None = None
+    """The load id of the destination's own record that `cursor` goes on from; None: it held no record."""
+    continues: bool = False
+    """Whether the rows go on from `previous_load`: the load then checks, inside its transaction, that the
+    record is still that one, and raises `MovedOn` where another load has come between."""
+    identity: str = ""
+    """What the cursor belongs to (source, stream, cursor field), as an opaque text kept with it."""
+    shared: bool = False  # other pipelines may fill the table, too: append and merge only
+    adopt: bool = False  # take over a table that Headrace did not make, or another pipeline's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +76,20 @@ class LoadResult:
 
     rows: int
     location: str  # where the data is now, for people: "postgres: analytics.public.contacts"
+    inserted: int | None = None  # rows that are new in the table; None where the system does not tell
+    updated: int | None = None  # rows that a merge has replaced
+    deleted: int | None = None  # rows that were there before and are not any more
+    total: int | None = None  # rows in the table after the load, counted by the destination
+    schema_changes: tuple[SchemaChange, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaChange:
+    """What a load did to a column of a table that was there before."""
+
+    column: str
+    before: str | None  # the destination's own name of the type; None: the column is new
+    after: str | None  # None: the column is gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +98,9 @@ class Loaded:
 
     load_id: str
     cursor: Cursor | None
+    identity: str = ""  # what the cursor belongs to; empty where an older release wrote the record
+    table: str | None = None  # the table's name in the destination; None where it keeps none
+    table_exists: bool = True  # False: the record is there, and the table that it is of is gone
 
 
 class Destination(Connector, ABC):

@@ -65,3 +65,23 @@ class SchemaFrozen(SchemaConflict):
     code = "destination.schema_frozen"
     title = "Schema is frozen"
     hint = "Change the table yourself, leave the column out with a transform, or let the schema evolve."
+
+
+class MovedOn(ConnectorError):
+    """Another load of the same pipeline was committed after this run had read its cursor."""
+
+    code = "destination.moved_on"
+    title = "Another load came between"
+    hint = "Nothing was loaded. The next attempt goes on from the cursor that the other load has stored."
+    temporary = True
+
+
+class TableOwned(Rejected):
+    """The table belongs to another pipeline, or to somebody who is not Headrace."""
+
+    code = "destination.table_owned"
+    title = "Table belongs to another"
+    hint = (
+        "Load into another table. In `destination`, set `shared: true` where several pipelines append to one "
+        "table or merge into it, or `adopt: true` to take the table over."
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from headrace.connectors.contract.errors import Unreadable
 from headrace.connectors.contract.section import Connector
 from headrace.connectors.contract.streams import Cursor, Stream, SyncMode
+from headrace.connectors.contract.warnings import Warn, log_warning
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +28,7 @@ class ReadRequest:
     max_iterations: int | None = None  # pages or batches at most, for trials
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
     check: Callable[[], None] = lambda: None  # raises when the run must end: for sources that wait
+    warn: Warn = log_warning  # what the source leaves out, changes or cannot promise
 
 
 @dataclass(frozen=True, kw_only=True)
