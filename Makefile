@@ -57,6 +57,9 @@ bench-engine: $(INSTALLED) ## Time the engine beside dlt, sling, bizon and the l
 screenshots: $(INSTALLED) ## Take the pictures of docs/images anew; needs a Chromium
 	$(BIN)/python tests/support/screenshots.py
 
+structure: $(INSTALLED) ## Print modules, circles, imports between connectors and lengths of functions
+	@$(BIN)/python tests/support/structure.py
+
 lock: $(INSTALLED) ## Resolve the dependencies anew
 	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml
 	echo uv | $(BIN)/$(LOCK) --output-file requirements-uv.lock -
