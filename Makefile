@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lint format bench bench-control bench-engine lock clean
+.PHONY: help setup run test exact structure check lint format bench bench-control bench-engine lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -31,6 +31,9 @@ run: $(INSTALLED) ## Start the platform, run the sample pipeline and stay up; Ct
 
 test: $(INSTALLED) ## Run every test, the slow ones too
 	$(BIN)/pytest --numprocesses=auto --durations=15
+
+exact: $(INSTALLED) ## Play 10,000 random histories through every pair of source and destination; options in EXACT
+	$(BIN)/python tests/exact/run.py $(EXACT)
 
 check: lint ## Lint, and run the fast tests
 	$(BIN)/pytest -m "not slow" --numprocesses=auto --durations=5

@@ -26,9 +26,19 @@ _PRELOADED = [
 
 
 def run_until(
-    platform: Platform, pipeline_id: UUID, run_id: UUID, point: Point, action: Action, faults: Path
+    platform: Platform,
+    pipeline_id: UUID,
+    run_id: UUID,
+    point: Point,
+    action: Action,
+    faults: Path,
+    *,
+    must: bool = True,
 ) -> int | None:
-    """Execute a run in a process in which `action` happens at `point`; return its exit code."""
+    """Execute a run in a process in which `action` happens at `point`; return its exit code.
+
+    A run that `must` come to the point and does not fails the test.
+    """
     faults.mkdir(exist_ok=True)
     fault = faults / f"{point}.{pipeline_id}"
     fault.write_text(action)
@@ -42,7 +52,8 @@ def run_until(
     if worker.is_alive():
         worker.kill()
         worker.join()
-    assert not fault.exists(), f"The run never came to {point}."
+    assert not (must and fault.exists()), f"The run never came to {point}."
+    fault.unlink(missing_ok=True)
     return worker.exitcode
 
 
