@@ -148,8 +148,8 @@ class PostgresSource(_Sql):
     lacks: ClassVar[frozenset[str]] = frozenset()
     mark: ClassVar[str] = "%s"
     types: ClassVar[dict[str, str]] = {
-        "integer": "bigint", "boolean": "boolean", "double": "float8", "decimal": "numeric(30,6)", "text": "text",
-        "date": "date", "timestamp": "timestamp", "moment": "timestamptz", "json": "jsonb", "bytes": "bytea",
+        "integer": "bigint", "boolean": "boolean", "double": "float8", "decimal": "numeric(30,6)",
+        "text": "text", "date": "date", "timestamp": "timestamp", "moment": "timestamptz", "json": "jsonb", "bytes": "bytea",
     }  # fmt: skip
 
     def __init__(self, folder: Path, servers: Servers) -> None:
@@ -345,7 +345,8 @@ def _csv(value: Any) -> str:
 SOURCES = {
     source.name: source
     for source in (
-        SqliteSource, DuckdbSource, PostgresSource, MysqlSource, FilesSource, CsvSource, ParquetSource, RestSource,
+        SqliteSource, DuckdbSource, PostgresSource, MysqlSource,
+        FilesSource, CsvSource, ParquetSource, RestSource,
     )
 }  # fmt: skip
 
