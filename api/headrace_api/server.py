@@ -17,7 +17,7 @@ from headrace.service.platform import Platform
 from headrace.settings import Settings, load_settings
 from headrace_api.app import create_app
 from headrace_api.control.control import Control
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.dagster.client import DagsterClient
 
 SHUTDOWN_SECONDS = 3
 """How long answers that are under way, such as followed logs, may take once the process is to stop."""

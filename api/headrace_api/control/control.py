@@ -13,7 +13,7 @@ from headrace_api.control.reconciler import Reconciler
 from headrace_api.control.reloader import Reloader
 from headrace_api.control.retainer import Retainer
 from headrace_api.control.terminator import Terminator
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.dagster.client import DagsterClient
 
 STOP_SECONDS = 4.5
 DISPATCHERS = 4

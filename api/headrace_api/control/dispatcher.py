@@ -15,7 +15,7 @@ from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.store.upkeep import PendingLaunch
 from headrace_api.control.loop import describe
-from headrace_api.dagster_client import DagsterRun, JobNotFound
+from headrace_api.dagster.client import DagsterRun, JobNotFound
 
 _log = logging.getLogger(__name__)
 ROOM_SECONDS = 0.2

@@ -23,8 +23,8 @@ from headrace.store.runs import RunStore
 from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.control import Control
 from headrace_api.control.dispatcher import Dispatcher
-from headrace_api.dagster_client import DagsterClient
-from headrace_api.run_logs import follow, read, render
+from headrace_api.dagster.client import DagsterClient
+from headrace_api.resources.run_logs import follow, read, render
 
 QUICK, SLOW = UUID(int=1), UUID(int=2)  # as in small_jobs.py
 

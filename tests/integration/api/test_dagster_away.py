@@ -11,8 +11,8 @@ import pytest
 from dagster_server import free_port
 
 from headrace.errors import Invalid
-from headrace_api import dagster_client
-from headrace_api.dagster_client import DagsterClient, DagsterFailed, DagsterUnavailable
+from headrace_api.dagster import client as dagster_client
+from headrace_api.dagster.client import DagsterClient, DagsterFailed, DagsterUnavailable
 
 Serve = Callable[[int, str], DagsterClient]
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from headrace.records import RunStatus
-from headrace_api import dagster_client
-from headrace_api.dagster_client import DagsterClient, DagsterRun, DagsterRunNotFound, JobNotFound
+from headrace_api.dagster import client as dagster_client
+from headrace_api.dagster.client import DagsterClient, DagsterRun, DagsterRunNotFound, JobNotFound
 
 pytestmark = pytest.mark.slow
 

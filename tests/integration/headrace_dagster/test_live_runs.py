@@ -16,7 +16,7 @@ from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.runs import Runs
 from headrace.store.retention import Keep, RetentionStore
 from headrace_api.control.retainer import Retainer
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.dagster.client import DagsterClient
 
 pytestmark = pytest.mark.slow
 

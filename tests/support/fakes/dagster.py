@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from headrace.records import RunStatus
-from headrace_api.dagster_client import DagsterRun, DagsterRunNotFound, DagsterUnavailable, JobNotFound
-from headrace_api.dagster_log import LogLine, LogPage
+from headrace_api.dagster.client import DagsterRun, DagsterRunNotFound, DagsterUnavailable, JobNotFound
+from headrace_api.dagster.log import LogLine, LogPage
 
 PAGE_LINES = 3
 

@@ -1,0 +1,84 @@
+"""What every request passes through: the last net under errors, then the count and the access log."""
+
+import logging
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace_api.control.loop import describe
+from headrace_api.http.problems import answer_unforeseen
+from headrace_api.http.routing import ROUTE
+from headrace_api.metrics import Metrics
+
+_errors = logging.getLogger("headrace_api.errors")
+_access = logging.getLogger("headrace_api.access")
+_UNMATCHED = "unmatched"
+_CLOSED_BY_CLIENT = 499
+"""What nginx logs where the client left before the answer."""
+
+
+class LastNet:
+    """Turn exceptions that nobody foresaw into a 500 that says nothing; the log has them, masked."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except ClientDisconnect:
+            return
+        except Exception as error:
+            if scope["type"] != "http":
+                raise
+            _errors.error("%s %s: %s", scope["method"], scope["path"], describe(error))
+            if started:
+                # The server cuts the connection, so that nobody takes what came for the whole.
+                raise BrokenAnswer from None
+            await answer_unforeseen(Request(scope))(scope, receive, send)
+
+
+class BrokenAnswer(Exception):
+    """An answer that had begun could not be completed; why is in the log."""
+
+
+class Observation:
+    """Count and time each request, and log it without its query string, which may hold what is private."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        started, status = time.perf_counter(), _CLOSED_BY_CLIENT
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        finally:
+            seconds = time.perf_counter() - started
+            method, route = _bounded(scope["method"]), scope.get(ROUTE, _UNMATCHED)
+            self._metrics.observe(method, route, status, seconds)
+            _access.info("%s %s %d %.0f ms", method, scope["path"], status, seconds * 1000)
+
+
+def _bounded(method: str) -> str:
+    """Clients may invent methods: one series is enough for all of those."""
+    return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH") else "OTHER"
