@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.service.platform import Platform
-from headrace_api.dagster.client import DagsterStatus
+from headrace_api.dagster.health import DagsterStatus
 from headrace_api.dagster.log import LogPage
 from headrace_api.metrics import Metrics
 

@@ -1,7 +1,6 @@
 """The REST service as a process."""
 
 import contextlib
-import logging
 import signal
 import sys
 import threading
@@ -18,6 +17,7 @@ from headrace.settings import Settings, load_settings
 from headrace_api.app import create_app
 from headrace_api.control.control import Control
 from headrace_api.dagster.client import DagsterClient
+from headrace_api.service_log import log_to_stderr
 
 SHUTDOWN_SECONDS = 3
 """How long answers that are under way, such as followed logs, may take once the process is to stop."""
@@ -30,7 +30,7 @@ def main() -> None:
         platform = Platform.open(settings)
     except StartupError as error:
         sys.exit(_refusal(error))
-    _log_to_stderr(settings)
+    log_to_stderr(settings.log_level)
     # uvicorn raises the signal again once it has shut down: this end closes what is open.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     dagster = DagsterClient(settings.dagster_address, lambda: internal_token(settings))
@@ -69,12 +69,3 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
 def _refusal(error: StartupError) -> int:
     sys.stderr.write(f"{error.title}: {error.detail}\n{error.hint}\n")
     return error.exit_code
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(MaskingFilter(()))
-    logging.basicConfig(level=settings.log_level, handlers=[handler])
-    # The HTTP client under the Dagster client logs a line for each look.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -14,8 +14,9 @@ from uuid import UUID
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.store.upkeep import PendingLaunch
-from headrace_api.control.loop import describe
-from headrace_api.dagster.client import DagsterRun, JobNotFound
+from headrace_api.dagster.client import JobNotFound
+from headrace_api.dagster.runs import DagsterRun
+from headrace_api.service_log import describe
 
 _log = logging.getLogger(__name__)
 ROOM_SECONDS = 0.2

@@ -3,14 +3,11 @@
 import logging
 import random
 import threading
-import traceback
 from collections.abc import Callable
 
-from headrace.errors import HeadraceError
-from headrace.masking import MaskingFilter
+from headrace_api.service_log import describe
 
 _log = logging.getLogger(__name__)
-_mask = MaskingFilter(()).mask
 
 SHORTEST_BACKOFF = 0.5
 LONGEST_BACKOFF = 10.0
@@ -74,11 +71,3 @@ def backoff(failures: int) -> float:
     """Return how many seconds to wait after so many failures in a row, with jitter."""
     longest = min(SHORTEST_BACKOFF * 2.0 ** min(failures - 1, 10), LONGEST_BACKOFF)
     return random.uniform(longest / 2, longest)  # noqa: S311  # spreads, hides nothing
-
-
-def describe(error: Exception) -> str:
-    """Return what the log says of an error, masked: a foreseen one in a line, another with its traceback."""
-    if isinstance(error, HeadraceError):
-        notes = getattr(error, "__notes__", [])
-        return _mask(" ".join([f"{error.code}: {error.detail}", *notes]))
-    return _mask("".join(traceback.format_exception(error)))

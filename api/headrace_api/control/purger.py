@@ -11,7 +11,8 @@ from uuid import UUID
 
 from headrace.store.upkeep import DeletedPipeline
 from headrace_api.control.outputs import remove_output
-from headrace_api.dagster.client import RUNS_AT_ONCE, DagsterRun
+from headrace_api.dagster.client import RUNS_AT_ONCE
+from headrace_api.dagster.runs import DagsterRun
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from headrace.records import Run, RunStatus
 from headrace_api.control.dispatcher import LAUNCHES
-from headrace_api.dagster.client import DagsterRun
+from headrace_api.dagster.runs import DagsterRun
 
 
 class Unfinished(Protocol):

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from headrace.store.retention import ExpiredRun
 from headrace_api.control.outputs import remove_output
-from headrace_api.dagster.client import DagsterRun
+from headrace_api.dagster.runs import DagsterRun
 
 _log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from headrace.records import Run
-from headrace_api.dagster.client import DagsterRun
+from headrace_api.dagster.runs import DagsterRun
 
 RUNS_A_ROUND = 10
 

@@ -7,10 +7,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headrace_api.control.loop import describe
 from headrace_api.http.problems import answer_unforeseen
 from headrace_api.http.routing import ROUTE
 from headrace_api.metrics import Metrics
+from headrace_api.service_log import describe
 
 _errors = logging.getLogger("headrace_api.errors")
 _access = logging.getLogger("headrace_api.access")

@@ -11,8 +11,9 @@ import pytest
 from dagster_server import free_port
 
 from headrace.errors import Invalid
-from headrace_api.dagster import client as dagster_client
-from headrace_api.dagster.client import DagsterClient, DagsterFailed, DagsterUnavailable
+from headrace_api.dagster import client as client_module
+from headrace_api.dagster.client import DagsterClient
+from headrace_api.dagster.graphql import DagsterFailed, DagsterUnavailable
 
 Serve = Callable[[int, str], DagsterClient]
 
@@ -80,7 +81,7 @@ def test_no_server_is_unavailable_and_health_says_so() -> None:
 def test_a_server_that_takes_too_long_is_unavailable(
     serve: Serve, delay: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dagster_client, "LAUNCH_SECONDS", 0.1)
+    monkeypatch.setattr(client_module, "LAUNCH_SECONDS", 0.1)
     delay.append(0.5)
     client = serve(200, answer(__typename="LaunchRunSuccess", run={"runId": "x"}))
 

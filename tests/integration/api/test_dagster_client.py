@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from headrace.records import RunStatus
-from headrace_api.dagster import client as dagster_client
-from headrace_api.dagster.client import DagsterClient, DagsterRun, DagsterRunNotFound, JobNotFound
+from headrace_api.dagster import client as client_module
+from headrace_api.dagster.client import DagsterClient, DagsterRunNotFound, JobNotFound
+from headrace_api.dagster.runs import DagsterRun
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +105,7 @@ def test_a_worker_that_will_not_stop_is_given_up(
 
     dagster.terminate(canceling)
     [still_canceling] = dagster.runs([dagster_run_id])
-    monkeypatch.setattr(dagster_client, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(client_module, "STUCK_SECONDS", 0.0)
     dagster.terminate(canceling)
 
     assert still_canceling.dagster_status == "CANCELING"

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from headrace.records import RunStatus
-from headrace_api.dagster.client import DagsterRun, DagsterRunNotFound, DagsterUnavailable, JobNotFound
+from headrace_api.dagster.client import DagsterRunNotFound, JobNotFound
+from headrace_api.dagster.graphql import DagsterUnavailable
 from headrace_api.dagster.log import LogLine, LogPage
+from headrace_api.dagster.runs import DagsterRun
 
 PAGE_LINES = 3
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from headrace.records import RunStatus
-from headrace_api.dagster.client import DagsterUnavailable
+from headrace_api.dagster.graphql import DagsterUnavailable
 from headrace_api.dagster.log import LogLine, LogPage
 from headrace_api.resources.log_stream import EVENTS_AT_ONCE, _Stream
 
