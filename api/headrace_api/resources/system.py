@@ -8,8 +8,8 @@ from starlette.responses import Response
 
 from headrace.errors import HeadraceError
 from headrace.records import Role, RunStatus
+from headrace.service import stats
 from headrace.service.platform import Platform
-from headrace.service.stats import Stats
 from headrace_api import metrics
 from headrace_api.http.requests import Call, Visit
 from headrace_api.http.responses import Answer
@@ -101,13 +101,13 @@ def get_version(visit: Visit) -> Answer[Version]:
 @routes("GET", "/api/stats", role=Role.VIEWER)
 def get_stats(call: Call) -> Answer[StatsView]:
     """Get the organization's figures."""
-    return Answer(body=StatsView.model_validate(Stats(call.backend.platform, call.principal).figures()))
+    return Answer(body=StatsView.model_validate(stats.figures(call.backend.platform, call.principal)))
 
 
 @routes("GET", "/metrics", role=Role.VIEWER, content={"text/plain": {"type": "string"}})
 def get_metrics(call: Call) -> Response:
     """Get the metrics for Prometheus, in its text format."""
-    figures = Stats(call.backend.platform, call.principal).figures()
+    figures = stats.figures(call.backend.platform, call.principal)
     free = shutil.disk_usage(call.backend.platform.settings.root).free
     return Response(call.backend.metrics.render(figures, free_bytes=free), media_type=metrics.CONTENT_TYPE)
 

@@ -1,7 +1,8 @@
-"""Removes the runs that have outlived their time, so that the size of all that is kept levels off.
+"""Deletes expired runs, so that the size of everything that is kept levels off.
 
-A run goes as a deleted pipeline's do: Dagster's runs with their logs, its output, and its row last. So a kill
-at any line leaves a run that is found again, and two processes may remove the same one.
+A run is deleted like those of a deleted pipeline: first Dagster's runs with their logs, then its output, then
+its row. A kill at any line therefore leaves a run that the next round finds again, and two processes may
+delete the same run at once.
 """
 
 import logging
@@ -20,15 +21,15 @@ RUNS_A_ROUND = 50
 
 
 class Expired(Protocol):
-    """What is to go: `headrace.service.upkeep.Retention`."""
+    """The expired runs: `headrace.store.retention.RetentionStore`."""
 
     def expired(self, limit: int) -> Sequence[ExpiredRun]: ...
 
     def forget(self, run_ids: Sequence[UUID]) -> None: ...
 
 
-class Remover(Protocol):
-    """Who removes: the Dagster client."""
+class DagsterRuns(Protocol):
+    """Dagster's runs: the Dagster client."""
 
     def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]: ...
 
@@ -39,16 +40,19 @@ class Remover(Protocol):
     def delete_run(self, dagster_run_id: str) -> None: ...
 
 
-class Retainer:
-    """Removes a batch of runs a round; `outputs` has a folder for each run."""
+class RunRemover:
+    """Deletes one batch of runs in each round; `outputs` has a folder for each run."""
 
-    def __init__(self, retention: Expired, dagster: Remover, outputs: Path) -> None:
+    def __init__(self, retention: Expired, dagster: DagsterRuns, outputs: Path) -> None:
         self._retention = retention
         self._dagster = dagster
         self._outputs = outputs
 
     def work(self) -> bool:
-        """Remove; returns whether there may be more, which what cannot be removed is not."""
+        """Delete a batch; return True if the whole batch was deleted, so there may be more.
+
+        A run that cannot be deleted yet does not count: it waits for the next interval.
+        """
         expired = self._retention.expired(RUNS_A_ROUND)
         if not expired:
             return False
@@ -61,9 +65,7 @@ class Retainer:
         return self._dagster.runs([id_ for run in expired for id_ in run.dagster_run_ids])
 
     def _is_removed(self, expired: ExpiredRun, known: dict[str, DagsterRun]) -> bool:
-        # By tag as well, which a launch that was never noted carries too.
-        tagged = {run.id: run for run in self._dagster.find_by_run_tag(expired.run_id)}
-        found = tagged | {id_: known[id_] for id_ in expired.dagster_run_ids if id_ in known}
+        found = self._in_dagster(expired, known)
         going = [run for run in found.values() if not run.status.is_terminal]
         for run in going:
             self._dagster.terminate(run)
@@ -71,10 +73,18 @@ class Retainer:
             return False
         for id_ in found:
             self._dagster.delete_run(id_)
+        return self._output_is_removed(expired.run_id)
+
+    def _in_dagster(self, expired: ExpiredRun, known: dict[str, DagsterRun]) -> dict[str, DagsterRun]:
+        # Also by tag: a launch whose id was never recorded has one.
+        tagged = {run.id: run for run in self._dagster.find_by_run_tag(expired.run_id)}
+        return tagged | {id_: known[id_] for id_ in expired.dagster_run_ids if id_ in known}
+
+    def _output_is_removed(self, run_id: UUID) -> bool:
         try:
-            remove_output(self._outputs, expired.run_id)
+            remove_output(self._outputs, run_id)
         except OSError as error:
-            # The trouble of one run's files: the others need not wait for it.
-            _log.warning("Run %s was not removed: %s", expired.run_id, error.strerror)
+            # A problem with one run's files must not hold up the other runs.
+            _log.warning("Run %s was not deleted: %s", run_id, error.strerror)
             return False
         return True
