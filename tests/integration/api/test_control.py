@@ -171,5 +171,5 @@ def test_many_dispatchers_launch_each_run_once(database: Database, organization_
     for thread in threads:
         thread.join()
 
-    assert sorted(str(run.run_id) for run in dagster.known.values()) == sorted(str(run.id) for run in pending)
+    assert sorted(map(str, dagster.run_ids.values())) == sorted(str(run.id) for run in pending)
     assert {store.get(run.id).dagster_run_id for run in pending} == set(dagster.known)

@@ -43,7 +43,7 @@ def test_a_launched_run_carries_its_tags_and_its_log_reads_cleanly(dagster: Dags
     dagster_run_id = dagster.launch(QUICK, run_id)
     ended = eventually(dagster, dagster_run_id, has_ended)
 
-    assert (ended.run_id, ended.status) == (run_id, RunStatus.SUCCESS)
+    assert ended.status is RunStatus.SUCCESS
     assert [run.id for run in dagster.find_by_run_tag(run_id)] == [dagster_run_id]
     assert dagster_run_id in [run.id for run in dagster.find_by_pipeline_tag(QUICK)]
     page = dagster.logs(dagster_run_id)
