@@ -1,1 +1,5 @@
-"""What every endpoint is made of: routes, requests, answers, problems. No noun of ours is known here."""
+"""What every endpoint is made of.
+
+Start at `routing`, which declares endpoints. `requests` and `responses` hold what a handler takes and
+returns, `problems` how errors are answered. Nothing here knows pipelines, runs or any other resource.
+"""

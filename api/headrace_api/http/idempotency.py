@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a POST that is sent again gets its first answer again, for a day."""
+"""`Idempotency-Key`: a POST that is repeated within a day gets the answer to the first."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ _KEPT_HEADERS = ("content-type", "location", "etag", "cache-control")
 
 
 class InvalidKey(Invalid):
-    """The Idempotency-Key is empty, too long, or not of visible ASCII characters."""
+    """The Idempotency-Key is empty, too long, or holds characters other than visible ASCII."""
 
     code = "idempotency.invalid_key"
     title = "Invalid Idempotency-Key"
@@ -25,27 +25,27 @@ class InvalidKey(Invalid):
 def answer_once(
     idempotency: Idempotency, keys: list[str], route: str, body: bytes, respond: Callable[[], Response]
 ) -> Response:
-    """Return what `respond` returns, or what it returned to the same request before.
+    """Return what `respond` returns, or what it returned for the same request before.
 
-    `keys` are the request's Idempotency-Keys. A request that fails has changed nothing and frees its key.
-    Raises InvalidKey, KeyReused, KeyInProgress, and whatever `respond` raises.
+    `keys` are the request's Idempotency-Key headers. A request that fails has changed nothing and releases
+    its key. Raises InvalidKey, KeyReused, KeyInProgress, and whatever `respond` raises.
     """
     if not keys:
         return respond()
     if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
         fault = FieldError(pointer="", code=InvalidKey.code, detail=InvalidKey.hint)
-        raise InvalidKey("The Idempotency-Key cannot be used.", errors=[fault])
+        raise InvalidKey("The Idempotency-Key is not valid.", errors=[fault])
     begun = idempotency.begin(keys[0], route=route, body=body)
     if isinstance(begun, Answer):
         return Response(begun.body, begun.status, begun.headers | {"Idempotency-Replayed": "true"})
     try:
         response = respond()
     except BaseException:
-        # Where it cannot be freed, it frees itself after a minute.
+        # If the key cannot be released now, it expires after a minute.
         with contextlib.suppress(HeadraceError):
             idempotency.abandon(begun)
         raise
-    # What was asked for is done: the answer is given even where it cannot be kept.
+    # The change is done, so the client gets its answer even if the answer cannot be stored.
     with contextlib.suppress(HeadraceError):
         idempotency.finish(begun, _kept(response))
     return response

@@ -1,4 +1,4 @@
-"""What every request passes through: the last net under errors, then the count and the access log."""
+"""What every request passes through: metrics, the access log, and the handler of unexpected errors."""
 
 import logging
 import time
@@ -7,7 +7,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headrace_api.http.problems import answer_unforeseen
+from headrace_api.http.problems import answer_unexpected
 from headrace_api.http.routing import ROUTE
 from headrace_api.metrics import Metrics
 from headrace_api.service_log import describe
@@ -16,11 +16,14 @@ _errors = logging.getLogger("headrace_api.errors")
 _access = logging.getLogger("headrace_api.access")
 _UNMATCHED = "unmatched"
 _CLOSED_BY_CLIENT = 499
-"""What nginx logs where the client left before the answer."""
+"""The status that nginx logs when the client disconnects before the answer."""
 
 
-class LastNet:
-    """Turn exceptions that nobody foresaw into a 500 that says nothing; the log has them, masked."""
+class UnexpectedErrors:
+    """Answer any other exception with a 500 that tells nothing, and log it masked.
+
+    Starlette's own handler of status 500 raises the exception again, and uvicorn would log it unmasked.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -42,17 +45,17 @@ class LastNet:
                 raise
             _errors.error("%s %s: %s", scope["method"], scope["path"], describe(error))
             if started:
-                # The server cuts the connection, so that nobody takes what came for the whole.
+                # uvicorn then cuts the connection, so that the client knows the answer is incomplete.
                 raise BrokenAnswer from None
-            await answer_unforeseen(Request(scope))(scope, receive, send)
+            await answer_unexpected(Request(scope))(scope, receive, send)
 
 
 class BrokenAnswer(Exception):
-    """An answer that had begun could not be completed; why is in the log."""
+    """An answer failed after its headers were sent. The log has the cause."""
 
 
 class Observation:
-    """Count and time each request, and log it without its query string, which may hold what is private."""
+    """Count, time and log each request. The log leaves out query strings, which may hold private data."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -80,5 +83,5 @@ class Observation:
 
 
 def _bounded(method: str) -> str:
-    """Clients may invent methods: one series is enough for all of those."""
+    """Count unknown methods as one, so that clients cannot create any number of metric series."""
     return method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH") else "OTHER"

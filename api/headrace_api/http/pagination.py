@@ -1,4 +1,4 @@
-"""Parts of lists: `limit` and `offset`, answered with `X-Total-Count` and `Link` (RFC 8288)."""
+"""Pages of lists: `limit` and `offset` of requests, `X-Total-Count` and `Link` (RFC 8288) of answers."""
 
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
@@ -16,19 +16,24 @@ T = TypeVar("T")
 
 
 def _digits(text: object) -> object:
-    """Refuse what `int` takes besides digits: signs, spaces, underscores, other scripts' digits."""
+    """Refuse what `int` would accept besides ASCII digits: signs, spaces, underscores, other digits."""
     if isinstance(text, str) and not (text.isascii() and text.isdecimal() and len(text) <= 20):
-        raise PydanticCustomError("integer", "This is not a whole number in decimal digits.")
+        raise PydanticCustomError("integer", "Give a whole number in decimal digits.")
     return text
 
 
 @with_config(extra="forbid")
 class Paging(TypedDict, total=False):
-    """Which part of a list to return."""
+    """The page of a list to return."""
 
     limit: Annotated[
         int,
-        Field(ge=1, le=1000, description="How many at most.", json_schema_extra={"default": Page.limit}),
+        Field(
+            ge=1,
+            le=1000,
+            description="The largest number of items to return.",
+            json_schema_extra={"default": Page.limit},
+        ),
         BeforeValidator(_digits),
     ]
     offset: Annotated[
@@ -36,7 +41,7 @@ class Paging(TypedDict, total=False):
         Field(
             ge=0,
             le=2**31 - 1,
-            description="How many to leave out, from the newest.",
+            description="The number of items to skip, counted from the newest.",
             json_schema_extra={"default": Page.offset},
         ),
         BeforeValidator(_digits),
@@ -44,26 +49,26 @@ class Paging(TypedDict, total=False):
 
 
 def page_of(paging: Paging) -> Page:
-    """Return the page that was asked for."""
+    """Return the requested page, with the defaults filled in."""
     return Page(limit=paging.get("limit", Page.limit), offset=paging.get("offset", Page.offset))
 
 
 def paged(request: Request, page: Page, items: Sequence[T], total: int) -> Answer[Sequence[T]]:
-    """Answer with one page of a list of `total` items, and links to the others."""
+    """Answer with one page of a list of `total` items, and links to the other pages."""
     return Answer(body=items, headers=page_headers(request, page, total))
 
 
 def page_headers(request: Request, page: Page, total: int) -> dict[str, str]:
-    """Return the headers that tell of a page's place in a list of `total` items."""
+    """Return the headers for a page of a list of `total` items."""
     return {"X-Total-Count": str(total), "Link": _links(request, page, total)}
 
 
 def _links(request: Request, page: Page, total: int) -> str:
-    """Return the links, each keeping the filters; `prev` and `next` only where there is such a page."""
+    """Return links that keep the filters; `prev` and `next` only if there is such a page."""
     last = max(0, (total - 1) // page.limit * page.limit)
     offsets = {"first": 0}
     if page.offset > 0:
-        # From beyond the end, the page before is the last one that has anything.
+        # Beyond the end of the list, `prev` is the last page that has items.
         offsets["prev"] = max(0, min(page.offset - page.limit, last))
     if page.offset + page.limit < total:
         offsets["next"] = page.offset + page.limit

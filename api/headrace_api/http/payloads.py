@@ -1,18 +1,18 @@
-"""Field types that bodies, query parameters and answers of more than one noun have."""
+"""Field types that more than one resource has."""
 
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-# Control characters are refused before any model is asked; here the same is said for OpenAPI.
+# For OpenAPI only: `requests` refuses control characters before any model validates.
 _PLAIN = {"pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
 _SWITCH = {"true": True, "false": False}
 
 
 def _not_blank(text: str) -> str:
     if not text.strip():
-        raise PydanticCustomError("blank", "Give at least one character that shows.")
+        raise PydanticCustomError("blank", "Give at least one visible character.")
     return text
 
 
@@ -40,14 +40,14 @@ PlainText = Annotated[str, Field(max_length=2000, json_schema_extra=_PLAIN)]
 SearchText = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=_PLAIN)]
 Switch = Annotated[bool, BeforeValidator(_switch)]
 Config = Annotated[
-    dict[str, Any], Field(description="The connectors' own keys, which each connector checks.")
+    dict[str, Any], Field(description="The keys of the connectors. Each connector validates its own.")
 ]
 
 
 def unique(items: list[str]) -> list[str]:
-    """Return the items, each of which must stand once."""
+    """Return the items, none of which may be repeated."""
     if len(set(items)) != len(items):
-        raise PydanticCustomError("repeated", "Give each one once.")
+        raise PydanticCustomError("repeated", "Give each item once.")
     return items
 
 

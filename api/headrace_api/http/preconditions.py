@@ -1,4 +1,4 @@
-"""Entity tags: what a client has seen of a resource, and whether it still is so (RFC 9110, section 13)."""
+"""Entity tags, and the preconditions that name them: `If-Match`, `If-None-Match` (RFC 9110, section 13)."""
 
 import hashlib
 import re
@@ -9,7 +9,8 @@ from starlette.requests import Request
 
 from headrace_api.http.problems import HttpError
 
-_TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*')
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"\s*{_TAG}\s*(?:,\s*{_TAG}\s*)*,?")
 _REVISION = re.compile(r"([1-9]\d{0,9})(-masked)?", re.ASCII)
 _NO_REVISION = 0
 
@@ -19,7 +20,7 @@ class MalformedTags(HttpError):
 
     code = "request.malformed_tags"
     title = "Malformed entity tags"
-    hint = 'Send the ETag as it was received, with its quotation marks, such as `If-Match: "3"`.'
+    hint = 'Send the ETag exactly as received, with its quotation marks, such as `If-Match: "3"`.'
     status = 400
 
 
@@ -35,14 +36,16 @@ def content_tag(content: bytes) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class IfMatch:
-    """The revisions that a change may be made to."""
+    """The revisions that a change may be based on."""
 
-    revisions: frozenset[int] | None  # None: any
+    revisions: frozenset[int] | None  # None: any revision
 
     def revision(self, newest: Callable[[], int]) -> int | None:
-        """Return the one revision that the change may be made to; None for any; 0, which none has, for none.
+        """Return the revision that the change must be based on: None for any, 0 (which never exists) for
+        none.
 
-        Of several, it is the newest if that is among them: `newest` is asked then.
+        If the header names several revisions, this is the newest if the header names it; only then is
+        `newest` called.
         """
         if self.revisions is None:
             return None
@@ -53,17 +56,17 @@ class IfMatch:
 
 
 def if_match(request: Request) -> IfMatch:
-    """Read `If-Match`; without it, or with `*`, anything matches that exists. Raises MalformedTags."""
+    """Read `If-Match`. Without it, or with `*`, every revision matches. Raises MalformedTags."""
     tags = _tags(request, "if-match")
     if tags is None or tags == ["*"]:
         return IfMatch(revisions=None)
-    # Weak tags never match: the comparison is the strong one.
+    # Weak tags never match, because `If-Match` uses strong comparison.
     found = (_REVISION.fullmatch(tag.strip('"')) for tag in tags if not tag.startswith("W/"))
     return IfMatch(revisions=frozenset(int(match[1]) for match in found if match))
 
 
 def is_known(request: Request, etag: str) -> bool:
-    """Whether `If-None-Match` names the tag, so that its bearer need not be sent. Raises MalformedTags."""
+    """Return whether `If-None-Match` names the tag, so the answer is 304. Raises MalformedTags."""
     tags = _tags(request, "if-none-match")
     return tags is not None and (tags == ["*"] or etag in [tag.removeprefix("W/") for tag in tags])
 
@@ -75,13 +78,6 @@ def _tags(request: Request, header: str) -> list[str] | None:
     text = ",".join(values).strip()
     if text == "*":
         return ["*"]
-    tags, end = [], 0
-    while match := _TAG.match(text, end):
-        tags.append(f'{match[1] or ""}"{match[2]}"')
-        end = match.end()
-        if text[end : end + 1] != ",":
-            break
-        end += 1
-    if not tags or end != len(text):
-        raise MalformedTags("The header is no list of entity tags.")
-    return tags
+    if not _TAGS.fullmatch(text):
+        raise MalformedTags("The header is not a list of entity tags.")
+    return re.findall(_TAG, text)

@@ -1,4 +1,7 @@
-"""Every error as `application/problem+json` (RFC 9457): never an exception's text, never an echoed value."""
+"""Errors as `application/problem+json` (RFC 9457).
+
+A problem never holds the text of an unexpected exception, and never repeats a value from the request.
+"""
 
 from http import HTTPStatus
 from typing import ClassVar
@@ -21,7 +24,7 @@ RETRY_SECONDS = 5
 
 
 class HttpError(HeadraceError):
-    """A request that HTTP itself, and no use case, refuses; `headers` go into the answer."""
+    """The request was refused before any use case saw it."""
 
     code = "http"
     title = "Refused request"
@@ -29,7 +32,7 @@ class HttpError(HeadraceError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """Headers that the status calls for."""
+        """The headers that the status requires in the answer."""
         return {}
 
 
@@ -46,17 +49,17 @@ _STATUS: dict[type[Exception], int] = {
 
 
 class FieldProblem(BaseModel):
-    """One fault of one field."""
+    """One error in one field."""
 
     pointer: str = Field(
-        description="JSON pointer (RFC 6901) into the body, or into the query parameters taken as an object."
+        description="JSON pointer (RFC 6901) into the body, or into the query parameters as an object."
     )
     code: str
     detail: str
 
 
 class Problem(BaseModel):
-    """What went wrong. Some codes add members of their own, such as `run_id`."""
+    """An error. Some codes add members of their own, such as `run_id`."""
 
     model_config = ConfigDict(
         extra="allow",
@@ -75,25 +78,25 @@ class Problem(BaseModel):
         },
     )
 
-    type: str = Field(description="URI reference of the code's description.")
+    type: str = Field(description="URI reference to the description of the code.")
     title: str
     status: int
     detail: str
-    instance: str = Field(description="The path that was asked for.")
-    code: str = Field(description="Stable and dotted, to be tested by programs.")
-    hint: str | None = Field(default=None, description="What to do about it.")
-    errors: list[FieldProblem] | None = Field(default=None, description="The fields at fault.")
+    instance: str = Field(description="The path of the request.")
+    code: str = Field(description="Stable, dotted identifier for programs.")
+    hint: str | None = Field(default=None, description="How to solve the problem.")
+    errors: list[FieldProblem] | None = Field(default=None, description="The fields with errors.")
 
 
 def status_of(error: type[HeadraceError]) -> int:
-    """Return the status that answers an error of this class: that of its nearest listed ancestor."""
+    """Return the HTTP status for an error class: that of its nearest ancestor in the table."""
     if issubclass(error, HttpError):
         return error.status
     return next(_STATUS[ancestor] for ancestor in error.__mro__ if ancestor in _STATUS)
 
 
 def answer_error(request: Request, error: Exception) -> Response:
-    """Answer an error that Headrace foresees."""
+    """Answer one of Headrace's own errors."""
     assert isinstance(error, HeadraceError)
     errors = [FieldProblem.model_validate(fault, from_attributes=True) for fault in error.errors]
     problem = Problem(
@@ -111,18 +114,18 @@ def answer_error(request: Request, error: Exception) -> Response:
 
 
 def answer_http_exception(request: Request, error: Exception) -> Response:
-    """Answer one of Starlette's own errors, which knows a status only."""
+    """Answer one of Starlette's errors, which has a status and nothing else."""
     assert isinstance(error, HTTPException)
     return _rendered(request, _plain(request, error.status_code), dict(error.headers or {}))
 
 
-def answer_unforeseen(request: Request) -> Response:
-    """Answer an exception that nobody foresaw, and of which nothing is told."""
+def answer_unexpected(request: Request) -> Response:
+    """Answer any other exception with a problem that tells nothing about it."""
     return _rendered(request, _plain(request, 500), {})
 
 
 def code_of(status: HTTPStatus) -> str:
-    """Return the code of an error of which no more is known than its status."""
+    """Return the code of an error that has only a status."""
     return f"http.{status.name.lower()}"
 
 

@@ -1,4 +1,4 @@
-"""What a request brings: its body, its query parameters, and what handlers are called with."""
+"""Reading a request: its body and query parameters, and the object that handlers get."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ _CODES = {"missing": "field.missing", "extra_forbidden": "field.unknown"}
 
 
 class PayloadTooLarge(HttpError):
-    """The body is larger than the API takes, whatever its Content-Length says."""
+    """The body is larger than the limit, whatever its Content-Length says."""
 
     code = "request.too_large"
     title = "Request too large"
@@ -25,7 +25,7 @@ class PayloadTooLarge(HttpError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The rest of the body is not read."""
+        """Close the connection, because the rest of the body is not read."""
         return {"Connection": "close"}
 
 
@@ -34,21 +34,21 @@ class UnsupportedMediaType(HttpError):
 
     code = "request.media_type"
     title = "Unsupported media type"
-    hint = "Send JSON with `Content-Type: application/json`, not compressed."
+    hint = "Send uncompressed JSON with `Content-Type: application/json`."
     status = 415
 
 
 class InvalidRequest(Invalid):
-    """The body or the query parameters are well-formed and wrong; `errors` points to each fault."""
+    """The body or the query parameters are well-formed but not valid; `errors` points to each error."""
 
     code = "request.invalid"
     title = "Invalid request"
-    hint = "Correct what `errors` points to."
+    hint = "Correct the fields that `errors` points to."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """A request that anybody may send."""
+    """A request to a public endpoint."""
 
     backend: Backend
     request: Request
@@ -56,20 +56,20 @@ class Visit:
 
 @dataclass(frozen=True, kw_only=True)
 class Call(Visit):
-    """A request of a known principal."""
+    """A request from an authenticated principal."""
 
     principal: Principal
 
 
 async def read_body(request: Request) -> bytes:
-    """Return the body. Raises PayloadTooLarge as soon as it is one, and UnsupportedMediaType."""
+    """Return the body. Raises PayloadTooLarge once the limit is exceeded, and UnsupportedMediaType."""
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and (len(declared) > 18 or int(declared) > LARGEST_BODY):
         raise _too_large()
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > LARGEST_BODY:  # sent in chunks, or more than was declared
+        if len(body) > LARGEST_BODY:  # a chunked body, or one longer than its Content-Length
             raise _too_large()
     if body:
         _require_json(request)
@@ -77,7 +77,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def parse_body(adapter: TypeAdapter[Any], raw: bytes) -> Any:
-    """Return the body as its model. Raises MalformedJson and InvalidRequest."""
+    """Validate the body against its model. Raises MalformedJson, InvalidRequest."""
     faults = strict_json.control_characters(strict_json.parse(raw))
     if faults:
         raise _invalid(faults)
@@ -85,19 +85,21 @@ def parse_body(adapter: TypeAdapter[Any], raw: bytes) -> Any:
         return adapter.validate_json(raw, strict=True)
     except ValidationError as error:
         faults = _faults(error)
-    # Outside the except clause: pydantic's error holds the body.
+    # Outside the except clause, so that pydantic's error, which holds the body, is not chained.
     raise _invalid(faults)
 
 
 def parse_query(adapter: TypeAdapter[Any], request: Request) -> Any:
-    """Return the query parameters as their model.
+    """Validate the query parameters against their model.
 
-    Raises InvalidRequest, also for unknown and for repeated ones.
+    Raises InvalidRequest, also for an unknown or a repeated parameter.
     """
     values = request.query_params
     repeated = sorted({key for key in values if len(values.getlist(key)) > 1})
     faults = [
-        FieldError(pointer=strict_json.pointer((key,)), code="query.repeated", detail="Give it once.")
+        FieldError(
+            pointer=strict_json.pointer((key,)), code="query.repeated", detail="Give this parameter once."
+        )
         for key in repeated
     ] + strict_json.control_characters(dict(values))
     if faults:
@@ -112,9 +114,9 @@ def _require_json(request: Request) -> None:
     media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     charset = parameters.strip().removeprefix("charset=").strip('"')
     if media_type.strip() != "application/json" or charset not in ("", "utf-8", "utf8"):
-        raise UnsupportedMediaType("The body is not `application/json` in UTF-8.")
+        raise UnsupportedMediaType("The body must be `application/json` in UTF-8.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise UnsupportedMediaType("The body is encoded.")
+        raise UnsupportedMediaType("The body must not have a content encoding.")
 
 
 def _faults(error: ValidationError) -> list[FieldError]:
@@ -130,8 +132,10 @@ def _faults(error: ValidationError) -> list[FieldError]:
 
 def _invalid(faults: list[FieldError]) -> InvalidRequest:
     first = f"{faults[0].pointer or 'The body'}: {faults[0].detail}"
-    return InvalidRequest(first if len(faults) == 1 else f"{len(faults)} faults. {first}", errors=faults)
+    return InvalidRequest(
+        first if len(faults) == 1 else f"{len(faults)} errors. The first: {first}", errors=faults
+    )
 
 
 def _too_large() -> PayloadTooLarge:
-    return PayloadTooLarge(f"The body may have {LARGEST_BODY} bytes at most.")
+    return PayloadTooLarge(f"The body may have at most {LARGEST_BODY} bytes.")

@@ -1,4 +1,4 @@
-"""What handlers answer, and how it becomes an HTTP response."""
+"""What handlers return."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ JSON = "application/json"
 
 
 def render_time(moment: datetime) -> str:
-    """Write an aware time in UTC to the second, such as `2024-01-15T10:00:00Z`."""
+    """Format an aware time in UTC, to the second, such as `2024-01-15T10:00:00Z`."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
@@ -27,25 +27,25 @@ Timestamp = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class Answer(Generic[T]):
-    """A body of the type that the endpoint declares, with headers of its own."""
+    """A body of the type that the handler declares, and extra headers."""
 
     body: T
     headers: Mapping[str, str] = field(default_factory=dict)
-    status: int | None = None  # None: the endpoint's
+    status: int | None = None  # None: the status that the endpoint declares
 
 
 def created(body: T, location: str, etag: str | None = None) -> Answer[T]:
-    """Answer that something new lies at `location`."""
+    """Answer with a new resource and its URL."""
     return Answer(body=body, headers={"Location": location} | ({"ETag": etag} if etag else {}))
 
 
 def nothing() -> Answer[None]:
-    """Answer that it is done and there is nothing to say."""
+    """Answer without a body."""
     return Answer(body=None)
 
 
 def without_body(response: Response) -> Response:
-    """Return the response as HEAD gets it: the same status and headers, its content unread."""
+    """Return the response for HEAD: the same status and headers. A streamed body is not read."""
     bare = Response(status_code=response.status_code)
     bare.raw_headers = response.raw_headers
     return bare

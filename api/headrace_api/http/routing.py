@@ -1,7 +1,8 @@
-"""Endpoints, each declared once: the same declaration answers requests and describes itself to OpenAPI.
+"""Endpoints. One declaration both answers requests and describes the endpoint in OpenAPI.
 
-A handler's first parameter is the request; the others are what its path, query and body bring, by name and
-type. What it returns is rendered by its return annotation. Its docstring is the endpoint's description.
+The first parameter of a handler is the Call or the Visit. The others are, by name, the parameters of the
+path, `query` and `body`; their annotations are the models that the request is validated with. The return
+annotation says how the answer is rendered. The docstring is the endpoint's description.
 """
 
 import inspect
@@ -31,12 +32,12 @@ from headrace_api.http.responses import JSON, Answer, without_body
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Handler = Callable[..., Answer[Any] | Response]
 ROUTE = "headrace.route"
-"""The key of the route's template in the ASGI scope, once a route has matched."""
+"""The key in the ASGI scope of the path template of the route that matched."""
 
 
 @with_config(extra="forbid")
 class _Nothing(TypedDict):
-    """A body or a query that may be left out and has no field."""
+    """An optional body or query without fields."""
 
 
 _NOTHING: TypeAdapter[Any] = TypeAdapter(_Nothing)
@@ -47,55 +48,55 @@ class Endpoint:
     """One method of one path."""
 
     method: Method
-    path: str  # with Starlette's convertors: "/api/runs/{run_id:uuid}"
+    path: str  # in Starlette's syntax: "/api/runs/{run_id:uuid}"
     tag: str
     handler: Handler
-    role: Role | None  # the lowest that may; None: anybody, without a token
+    role: Role | None  # the lowest role that is allowed; None: public, without a token
     status: int
-    content: Mapping[str, Any]  # the schemas of what it answers besides JSON, by media type
-    problems: tuple[int, ...]  # statuses of errors besides those that any endpoint of its kind has
+    content: Mapping[str, Any]  # schemas of answers other than JSON, by media type
+    problems: tuple[int, ...]  # error statuses besides those that every endpoint of its kind may answer
 
     @cached_property
     def hints(self) -> dict[str, Any]:
-        """The handler's annotations."""
+        """The annotations of the handler."""
         return get_type_hints(self.handler, include_extras=True)
 
     @cached_property
     def query(self) -> TypeAdapter[Any]:
-        """What its query parameters are read with; those of an endpoint without any are refused."""
+        """The model of the query parameters. Without one, every query parameter is refused."""
         return TypeAdapter(self.hints["query"]) if "query" in self.hints else _NOTHING
 
     @cached_property
     def body(self) -> TypeAdapter[Any] | None:
-        """What its body is read with; None where it takes none."""
+        """The model of the body, or None if the endpoint takes no body."""
         return TypeAdapter(self.hints["body"]) if "body" in self.hints else None
 
     @cached_property
     def needs_body(self) -> bool:
-        """Whether the body may not be left out."""
+        """Whether the body is required."""
         parameter = inspect.signature(self.handler).parameters.get("body")
         return parameter is not None and parameter.default is inspect.Parameter.empty
 
     @cached_property
     def answer_type(self) -> Any:
-        """The type of its JSON; None where it answers no JSON."""
+        """The type of the JSON answer, or None if it never answers JSON."""
         returned = self.hints["return"]
         found = [get_args(hint)[0] for hint in (returned, *get_args(returned)) if get_origin(hint) is Answer]
         return None if found in ([], [type(None)]) else found[0]
 
     @cached_property
     def answer(self) -> TypeAdapter[Any] | None:
-        """What its JSON is written with; None where it answers no JSON."""
+        """The model of the JSON answer, or None if it never answers JSON."""
         return TypeAdapter(self.answer_type) if self.answer_type else None
 
     @property
     def answers_list(self) -> bool:
-        """Whether its JSON is an array."""
+        """Whether the JSON answer is an array."""
         return get_origin(self.answer_type) is Sequence
 
     async def respond(self, backend: Backend, request: Request, principal: Principal | None) -> Response:
-        """Answer a request that may be answered."""
-        # Anybody's probe may add a parameter against caches.
+        """Answer a request whose principal has the role."""
+        # Public endpoints ignore query parameters: a health probe may add one to defeat caches.
         query = parse_query(self.query, request) if principal else {}
         raw = await read_body(request) if self.method in ("POST", "PUT") else b""
         return await run_in_threadpool(self._respond, backend, request, principal, query, raw)
@@ -139,7 +140,7 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Routes:
-    """The endpoints of one noun, in the order of their declaration."""
+    """The endpoints of one resource, in the order of declaration."""
 
     tag: str
     endpoints: list[Endpoint] = field(default_factory=list)
@@ -154,18 +155,14 @@ class Routes:
         content: Mapping[str, Any] | None = None,
         problems: tuple[int, ...] = (),
     ) -> Callable[[Handler], Handler]:
-        """Declare an endpoint that needs a token of at least this role; its handler takes a Call."""
+        """Declare an endpoint for tokens with at least this role. Its handler takes a Call."""
         return self._declare(
             method=method, path=path, role=role, status=status, content=content or {}, problems=problems
         )
 
-    def public(
-        self, path: str, *, content: Mapping[str, Any] | None = None, problems: tuple[int, ...] = ()
-    ) -> Callable[[Handler], Handler]:
-        """Declare a GET that anybody may send, without a token; its handler takes a Visit."""
-        return self._declare(
-            method="GET", path=path, role=None, status=200, content=content or {}, problems=problems
-        )
+    def public(self, path: str, *, problems: tuple[int, ...] = ()) -> Callable[[Handler], Handler]:
+        """Declare a GET endpoint that needs no token. Its handler takes a Visit."""
+        return self._declare(method="GET", path=path, role=None, status=200, content={}, problems=problems)
 
     def _declare(self, **declared: Any) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:
@@ -176,7 +173,7 @@ class Routes:
 
 
 class Resource:
-    """All methods of one path, as an ASGI application. HEAD is GET without its body."""
+    """All methods of one path, as an ASGI application. HEAD is answered as GET without a body."""
 
     def __init__(self, backend: Backend, path: str, endpoints: list[Endpoint]) -> None:
         self._backend = backend
@@ -197,7 +194,7 @@ class Resource:
     async def _respond(self, request: Request) -> Response:
         platform = self._backend.platform
         principal = None
-        # Before anything else is told: without a token nobody learns which paths and methods there are.
+        # Authenticate first: without a token nobody may learn which paths and methods exist.
         if not self._is_public:
             principal = await run_in_threadpool(auth.authenticate, platform, request)
         endpoint = self._endpoints.get(request.method)
@@ -212,7 +209,7 @@ class Resource:
 
 
 class Unlisted(Resource):
-    """Every path that is not declared: a 404, for those who have a token."""
+    """Every other path: 404, but only for requests with a token."""
 
     async def _respond(self, request: Request) -> Response:
         await run_in_threadpool(auth.authenticate, self._backend.platform, request)
@@ -220,7 +217,7 @@ class Unlisted(Resource):
 
 
 def starlette_routes(backend: Backend, endpoints: list[Endpoint]) -> Iterator[Route]:
-    """Yield a route for each path, and at last one for every other path."""
+    """Yield a route for each path, and last a route for every other path."""
     paths: dict[str, list[Endpoint]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, []).append(endpoint)

@@ -1,4 +1,4 @@
-"""JSON as RFC 8259 and I-JSON (RFC 7493) have it: what parsers disagree about is refused, not guessed."""
+"""JSON by RFC 8259, restricted to I-JSON (RFC 7493): whatever parsers may read differently is refused."""
 
 import codecs
 import json
@@ -21,7 +21,7 @@ Path = tuple[str | int, ...]
 
 
 class MalformedJson(HttpError):
-    """The body is not JSON, or is JSON that two parsers may read in two ways."""
+    """The body is not JSON, or is JSON that two parsers may read differently."""
 
     code = "request.malformed_json"
     title = "Malformed JSON"
@@ -30,10 +30,10 @@ class MalformedJson(HttpError):
 
 
 def parse(raw: bytes) -> Any:
-    """Return the one document that `raw` holds.
+    """Return the document in `raw`.
 
-    Integers fit 64 bits, floats are finite, keys are unique, strings are Unicode and at most `DEEPEST` levels
-    are nested. Raises MalformedJson, which quotes nothing of the document.
+    Integers fit 64 bits, floats are finite, keys are unique, strings are Unicode, and there are at most
+    `DEEPEST` levels of nesting. Raises MalformedJson, whose text quotes nothing from the document.
     """
     if not raw.strip(_BLANK):
         _refuse("The body is empty.")
@@ -42,16 +42,16 @@ def parse(raw: bytes) -> Any:
     document = _loaded(raw)
     for path, value in _nodes(document):
         if isinstance(value, str) and _SURROGATE.search(value):
-            _refuse("A string holds half of a surrogate pair.")
+            _refuse("A string holds an unpaired surrogate.")
         if isinstance(value, dict | list) and len(path) >= DEEPEST:
             _refuse(f"The document is nested deeper than {DEEPEST} levels.")
     return document
 
 
 def control_characters(document: Any) -> list[FieldError]:
-    """Return a fault for each key and each string that holds a control character.
+    """Return an error for each key and each string that holds a control character.
 
-    Tabs and line ends may stand in values below `/config`: keys in PEM form and queries have them.
+    Values below `/config` may hold tabs and line breaks, as PEM keys and SQL queries do.
     """
     faults = []
     for path, value in _nodes(document):
@@ -69,13 +69,13 @@ def pointer(path: Path) -> str:
 
 
 class _Key(str):
-    """A key of an object, among its values."""
+    """Marks a key among the strings that `_nodes` yields."""
 
     __slots__ = ()
 
 
 def _nodes(document: Any) -> Iterator[tuple[Path, Any]]:
-    """Yield the containers, strings and keys of a document with their paths."""
+    """Yield the objects, arrays, strings and keys of a document, each with its path."""
     pending: list[tuple[Path, Any]] = [((), document)]
     while pending:
         path, value = pending.pop()
@@ -95,7 +95,7 @@ def _loaded(raw: bytes) -> Any:
         return json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_unique,
-            parse_constant=lambda name: _refuse(f"{name} is not a number of JSON."),
+            parse_constant=lambda name: _refuse(f"{name} is not a JSON number."),
             parse_float=_finite,
             parse_int=_integer,
         )
@@ -105,7 +105,7 @@ def _loaded(raw: bytes) -> Any:
         detail = f"The document is nested deeper than {DEEPEST} levels."
     except json.JSONDecodeError as error:
         detail = f"The body is not JSON: {error.msg}, at line {error.lineno}, column {error.colno}."
-    # Outside the except clauses: the causes hold the body.
+    # Outside the except clauses, so that the exceptions, which hold the body, are not chained.
     raise MalformedJson(detail)
 
 
@@ -124,7 +124,7 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    # By length first: Python takes quadratic time over long digits.
+    # The length first: `int` takes quadratic time on long digit strings.
     if len(text) > 20 or not -_LARGEST <= int(text) < _LARGEST:
         _refuse("A number is too large.")
     return int(text)
