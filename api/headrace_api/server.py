@@ -41,7 +41,7 @@ def main() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Sets `closing` when the signal arrives. The lifespan's shutdown would come after the connections close."""
+    """Sets `closing` when the signal arrives; a lifespan ends only after all connections are closed."""
 
     def __init__(self, config: uvicorn.Config, closing: threading.Event) -> None:
         super().__init__(config)

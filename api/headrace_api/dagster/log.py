@@ -1,4 +1,4 @@
-"""Which events of a Dagster run are worth a line in the run's log, and how they read."""
+"""Turns the events of a Dagster run into the lines of the run's log."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ _EXCEPTION_CLASS = re.compile(r"^[A-Za-z_][\w.]*: ")
 
 @dataclass(frozen=True, kw_only=True)
 class LogLine:
-    """One message of a run's log, which may span several lines of text."""
+    """One message of a run's log. It may have several lines of text."""
 
     at: datetime
     level: str  # "DEBUG", "INFO", "WARNING", "ERROR" or "CRITICAL"
@@ -20,16 +20,16 @@ class LogLine:
 
 @dataclass(frozen=True, kw_only=True)
 class LogPage:
-    """A part of a run's log, oldest line first."""
+    """A page of a run's log, oldest line first."""
 
     lines: tuple[LogLine, ...]
-    cursor: str  # where the next part begins
-    more: bool  # whether the next part has something already
-    ended: bool  # whether Dagster's run had ended when the part was read
+    cursor: str  # where the next page begins
+    more: bool  # whether the next page has lines already
+    ended: bool  # whether Dagster's run had ended before the page was read
 
 
 def log_page(connection: Mapping[str, Any], *, ended: bool) -> LogPage:
-    """Make a page of an `EventConnection` of Dagster's GraphQL schema."""
+    """Convert an `EventConnection` of Dagster's GraphQL schema."""
     lines = (_line(event) for event in connection["events"])
     return LogPage(
         lines=tuple(line for line in lines if line is not None),
@@ -40,7 +40,7 @@ def log_page(connection: Mapping[str, Any], *, ended: bool) -> LogPage:
 
 
 def _line(event: Mapping[str, Any]) -> LogLine | None:
-    """Return the event as a line; None for Dagster's own bookkeeping."""
+    """Return the event as a line, or None for Dagster's own bookkeeping."""
     message = _message(event)
     if message is None:
         return None
@@ -58,12 +58,12 @@ def _message(event: Mapping[str, Any]) -> str | None:
             return _reason(event)
         case "EngineEvent" if event.get("error"):
             return f"{event['message']} {_cause(event['error']['message'].strip())}"
-        case _:  # also a RunFailureEvent that only repeats its step's reason
+        case _:  # including a RunFailureEvent that only repeats the reason of its step
             return None
 
 
 def _reason(event: Mapping[str, Any]) -> str:
-    """Return why something failed, without the exception's class, which means nothing to a reader."""
+    """Return why something failed, without the exception's class name."""
     error = event.get("error")
     if error is None:
         return str(event["message"])
@@ -74,5 +74,5 @@ def _reason(event: Mapping[str, Any]) -> str:
 
 
 def _cause(text: str) -> str:
-    """Return what Dagster says of an exception: our own errors hold no secret, of others only the class."""
+    """Return the text of one of our own errors, which holds no secret; of any other error only its class."""
     return _EXCEPTION_CLASS.sub("", text) if text.startswith("headrace.") else f"({text.split(':')[0]})"

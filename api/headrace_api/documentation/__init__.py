@@ -1,1 +1,1 @@
-"""What the API says of itself: the OpenAPI document and the pages below /docs."""
+"""The API's documentation: the OpenAPI document and the pages below /docs. Start at `routes`."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the endpoints' own declarations and models."""
+"""The OpenAPI 3.1 document, generated from the endpoints' declarations and models."""
 
 import inspect
 import re
@@ -19,35 +19,35 @@ from headrace_api.http.routing import Endpoint
 Json = dict[str, Any]
 _REFERENCE = "#/components/schemas/{model}"
 _DESCRIPTION = """\
-Store pipelines, run them, and read what came of it.
+Store pipelines, run them, and read their results.
 
-Send `Authorization: Bearer <token>`; `headrace token` prints the owner's. Every error is a problem
-(RFC 9457) whose `code` is stable. Lists are paged by `limit` and `offset`, newest first.
+Send `Authorization: Bearer <token>`. `headrace token` prints the owner's token. Every error is a problem
+document (RFC 9457) with a stable `code`. Lists are sorted newest first and paged with `limit` and `offset`.
 """
 _TAGS = {
-    "Pipelines": "What is read from where, and written to where.",
-    "Runs": "Executions of pipelines: their state, logs and outputs.",
+    "Pipelines": "What to read from a source, and where to write it.",
+    "Runs": "Executions of pipelines: their status, logs and outputs.",
     "Domains": "Groups of pipelines, such as teams or business areas.",
     "Connectors": "The systems that pipelines read from and write to.",
-    "Tokens": "Who may use the API.",
+    "Tokens": "API tokens and their roles.",
     "System": "The service itself.",
 }
 
 
 class _Readable(GenerateJsonSchema):
-    """Keeps the order of keys, which examples are read in, and adds no title that only repeats a name."""
+    """Keeps the order of the fields, and leaves out titles that only repeat a field's name."""
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
-        """Return the schema as it is."""
+        """Return the schema unsorted."""
         return value
 
     def field_title_should_be_set(self, schema: Any) -> bool:
-        """Tell that no field needs a title."""
+        """Leave out every field's title."""
         return False
 
 
 class _Schemas:
-    """The schemas of all models that the endpoints use, each once and by its name."""
+    """The schemas of all models that the endpoints use, each of them once, by name."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         adapters: list[tuple[int, Literal["validation", "serialization"], TypeAdapter[Any]]] = [
@@ -64,14 +64,14 @@ class _Schemas:
         )
         self._found = {key: schema for (key, _), schema in found.items()}
         self._components: Json = definitions.get("$defs", {})
-        # Query parameters are parameters: the models that hold them need not be seen.
+        # Query parameters are listed with each operation, so their models are not components.
         self._queries = {id(endpoint.query): self._resolved(id(endpoint.query)) for endpoint in endpoints}
         for endpoint in endpoints:
             self._components.pop(_name(self._found[id(endpoint.query)]), None)
 
     @property
     def components(self) -> Json:
-        """The named schemas, by name."""
+        """The named schemas, sorted by name."""
         return dict(sorted(self._components.items()))
 
     def of(self, adapter: TypeAdapter[Any] | None) -> Json:
@@ -93,7 +93,7 @@ _PROBLEM = 0
 
 
 def openapi(endpoints: list[Endpoint]) -> Json:
-    """Return the document that describes the endpoints."""
+    """Return the document for these endpoints."""
     schemas = _Schemas(endpoints)
     paths: dict[str, Json] = {}
     for endpoint in endpoints:
@@ -162,18 +162,18 @@ def _query_parameters(endpoint: Endpoint, schemas: _Schemas) -> Iterator[Json]:
 
 
 def _headers(endpoint: Endpoint) -> Iterator[Json]:
-    """Yield the headers that the endpoint heeds."""
+    """Yield the request headers that the endpoint reads."""
     if endpoint.method == "POST":
         key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[\\x21-\\x7e]+$"}
-        yield _header(HEADER, "The same key and body within a day give the first answer again.", key)
+        yield _header(HEADER, "The same key and body within a day return the first answer.", key)
     if 412 in endpoint.problems:
-        yield _header("If-Match", "The ETag that the change is based on; 412 when it is no longer so.")
+        yield _header("If-Match", "The ETag that the change is based on. 412 if it has changed since.")
     if endpoint.method == "GET" and endpoint.role and endpoint.answer and not endpoint.answers_list:
-        yield _header("If-None-Match", "The ETag that is known; 304 while it is still so.")
+        yield _header("If-None-Match", "The ETag that the client has. 304 if the resource has not changed.")
     if "text/event-stream" in endpoint.content:
-        yield _header("Last-Event-ID", "The last event that was received: go on after it.")
+        yield _header("Last-Event-ID", "The id of the last event received. The log continues after it.")
     if 416 in endpoint.problems:
-        yield _header("Range", "One range of bytes of the Parquet file, such as `bytes=0-1023`.")
+        yield _header("Range", "One byte range of the Parquet file, such as `bytes=0-1023`.")
 
 
 def _header(name: str, description: str, schema: Json | None = None) -> Json:
@@ -183,12 +183,12 @@ def _header(name: str, description: str, schema: Json | None = None) -> Json:
 def _responses(endpoint: Endpoint, schemas: _Schemas) -> Iterator[tuple[str, Json]]:
     yield str(endpoint.status), _success(endpoint, schemas)
     if "If-None-Match" in [header["name"] for header in _headers(endpoint)]:
-        yield "304", {"description": "Not changed"}
+        yield "304", {"description": "Not modified"}
     if 416 in endpoint.problems:
-        yield "206", {"description": "The range", "content": _media(endpoint.content)}
-        yield "304", {"description": "Not changed"}
+        yield "206", {"description": "The requested range", "content": _media(endpoint.content)}
+        yield "304", {"description": "Not modified"}
     if "text/event-stream" in endpoint.content:
-        yield "204", {"description": "The log was told to its end"}
+        yield "204", {"description": "The whole log has been sent"}
     if endpoint.role is None:
         if 503 in endpoint.problems:
             answer = {JSON: {"schema": schemas.of(endpoint.answer)}}
@@ -200,7 +200,7 @@ def _responses(endpoint: Endpoint, schemas: _Schemas) -> Iterator[tuple[str, Jso
 
 
 def _statuses(endpoint: Endpoint) -> Iterator[int]:
-    """Yield the errors that any endpoint of its kind may answer."""
+    """Yield the error statuses that every endpoint of this kind may answer."""
     yield from (401, 422, 503)
     if endpoint.role and endpoint.role != "viewer":
         yield 403
@@ -228,10 +228,13 @@ def _success(endpoint: Endpoint, schemas: _Schemas) -> Json:
 def _answer_headers(endpoint: Endpoint, schemas: _Schemas) -> Iterator[tuple[str, Json]]:
     text = {"schema": {"type": "string"}}
     if "limit" in schemas.query(endpoint):
-        yield "X-Total-Count", {"description": "How many there are.", "schema": {"type": "integer"}}
-        yield "Link", {"description": "`first`, `prev`, `next` and `last` (RFC 8288).", **text}
+        yield "X-Total-Count", {"description": "The total number of items.", "schema": {"type": "integer"}}
+        yield (
+            "Link",
+            {"description": "Links `first`, `prev`, `next` and `last` (RFC 8288).", **text},
+        )
     if endpoint.status == 201:
-        yield "Location", {"description": "Where it lies.", **text}
+        yield "Location", {"description": "The URL of the new resource.", **text}
 
 
 def _media(content: Mapping[str, Any]) -> Json:

@@ -1,4 +1,4 @@
-"""The API's description for people and programs, served without a token and without a CDN."""
+"""The documentation's routes. They need no token, and the pages load nothing from a CDN."""
 
 import json
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ _PUBLISHED = {
 }
 _STATUSES = (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.INTERNAL_SERVER_ERROR)
 _HEADERS = {
-    # Swagger UI shows its icons as data: images.
+    # Swagger UI embeds its icons as data: images.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -39,7 +39,7 @@ _HEADERS = {
 
 
 def documentation(described: list[Endpoint]) -> Routes:
-    """Return the routes of the documents about the endpoints."""
+    """Return the routes that serve the documentation of these endpoints."""
     routes = Routes(tag="Documentation")
     document: bytes | None = None
 
@@ -53,18 +53,18 @@ def documentation(described: list[Endpoint]) -> Routes:
 
     @routes.public("/docs")
     def get_docs(visit: Visit) -> Response:
-        """Get the page to read and try the API with."""
+        """Get the page that shows the API and lets you try it."""
         return _page((_OWN / "docs.html").read_text(encoding="utf-8"))
 
     @routes.public("/docs/errors")
     def get_errors(visit: Visit) -> Response:
-        """Get the page that problems' types point to."""
+        """Get the page that the `type` of a problem links to."""
         template = (_OWN / "errors.html").read_text(encoding="utf-8")
         return _page(template.replace("<!-- errors -->", "".join(_error_rows())))
 
     @routes.public("/docs/assets/{name}")
     def get_asset(visit: Visit, name: str) -> Response:
-        """Get a script, a style or a picture of the pages."""
+        """Get a script, style sheet or image of the pages."""
         if name not in _PUBLISHED:
             raise HTTPException(404)
         folder = _swagger_ui() if name.startswith("swagger-ui") else _OWN
@@ -78,7 +78,7 @@ def _page(html: str) -> Response:
 
 
 def _swagger_ui() -> Path:
-    """The folder of Swagger UI's files; the package that has them is not imported."""
+    """Find Swagger UI's files without importing the package that holds them."""
     package = find_spec("swagger_ui")
     assert package is not None
     assert package.origin is not None

@@ -1,1 +1,5 @@
-"""The endpoints, one module a noun, each with a `routes` that the application serves."""
+"""The endpoints, one module for each resource: its models, its handlers, and the `routes` that serve them.
+
+`run_logs`, `log_stream`, `downloads` and `conversion` are parts of `runs`; `policies` is a part of
+`pipelines`.
+"""

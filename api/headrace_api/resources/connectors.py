@@ -19,7 +19,7 @@ from headrace_api.http.routing import Routes
 
 routes = Routes(tag="Connectors")
 
-# The lists' own names are kinds as well, so that a check lies below its list.
+# The plural is accepted too, so that the path of a check begins with the path of its list.
 KindName = Literal["source", "destination", "sources", "destinations"]
 _KINDS: dict[KindName, Kind] = {
     "source": "source",
@@ -30,7 +30,7 @@ _KINDS: dict[KindName, Kind] = {
 
 
 class ConnectorNotFound(NotFound):
-    """There is no connector of that kind with that name."""
+    """No connector of this kind has this name."""
 
     code = "connector.not_found"
     title = "Connector not found"
@@ -38,7 +38,7 @@ class ConnectorNotFound(NotFound):
 
 
 class StreamView(BaseModel):
-    """One table-like thing that a source can read."""
+    """A stream of records that a source can read, such as a table."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -57,15 +57,17 @@ class ConnectorView(BaseModel):
     name: str
     title: str
     summary: str
-    streams: Sequence[StreamView] = Field(description="Empty where they depend on what it connects to.")
-    dynamic_streams: bool = Field(description="Whether streams beyond the listed may exist.")
+    streams: Sequence[StreamView] = Field(
+        description="Empty if the streams depend on the system that the source connects to."
+    )
+    dynamic_streams: bool = Field(description="Whether there may be streams that are not listed.")
     config_schema: dict[str, Any] = Field(
-        description="JSON Schema (2020-12) of its own keys; secrets are `writeOnly`."
+        description="JSON Schema (2020-12) of the connector's keys. Secrets are `writeOnly`."
     )
 
 
 class ConnectorConfig(BaseModel):
-    """A connector's own keys: what a pipeline has below `source`, or below `destination.config`."""
+    """A connector's keys, as a pipeline has them below `source` or `destination.config`."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"config": {}}]})
 
@@ -73,7 +75,7 @@ class ConnectorConfig(BaseModel):
 
 
 class PreviewRequest(ConnectorConfig):
-    """Which records to read."""
+    """The records to read."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"config": {}, "stream": "creatures"}]})
 
@@ -85,7 +87,7 @@ class ColumnView(BaseModel):
     """A column of the file that a run would write."""
 
     name: str
-    type: str = Field(description="In Apache Arrow's words, such as `timestamp[us, tz=UTC]`.")
+    type: str = Field(description="The Apache Arrow type, such as `timestamp[us, tz=UTC]`.")
 
 
 class PreviewView(BaseModel):
@@ -95,40 +97,40 @@ class PreviewView(BaseModel):
 
     columns: Sequence[ColumnView]
     records: Sequence[dict[str, Any]] = Field(
-        description="By column. Times as ISO 8601, decimals as text, bytes as base64; long texts are cut."
+        description="By column name. Times are ISO 8601, decimals text, bytes base64. Long texts are cut."
     )
 
 
 class CheckView(BaseModel):
-    """Whether the system can be used with the configuration."""
+    """Whether the connector can use the system with this configuration."""
 
     model_config = ConfigDict(from_attributes=True)
 
     success: bool
     message: str
-    code: str | None = Field(description="Of what went wrong.")
+    code: str | None = Field(description="The error's code; null on success.")
 
 
 @routes("GET", "/api/connectors/sources", role=Role.VIEWER)
 def list_sources(call: Call) -> Answer[Sequence[ConnectorView]]:
-    """List the sources by name."""
+    """List the sources, sorted by name."""
     return Answer(body=[ConnectorView.model_validate(card) for card in _connectors(call).sources()])
 
 
 @routes("GET", "/api/connectors/destinations", role=Role.VIEWER)
 def list_destinations(call: Call) -> Answer[Sequence[ConnectorView]]:
-    """List the destinations by name."""
+    """List the destinations, sorted by name."""
     return Answer(body=[ConnectorView.model_validate(card) for card in _connectors(call).destinations()])
 
 
 @routes("POST", "/api/connectors/{kind}/{name}/check", role=Role.EDITOR, problems=(404,))
 def check_connector(call: Call, kind: KindName, name: str, body: ConnectorConfig) -> Answer[CheckView]:
-    """Connect to a system and say what came of it.
+    """Test the connection to a system.
 
-    A system that refuses or does not answer is 200 with `success: false`; nothing is stored.
+    If the system refuses or does not answer, this returns 200 with `success: false`. Nothing is stored.
     """
     if kind not in _KINDS:
-        raise ConnectorNotFound("There are sources and destinations.")
+        raise ConnectorNotFound("The kind must be source or destination.")
     with _faults_of_body():
         result = _connectors(call).check(_KINDS[kind], name, body.config)
     return Answer(body=CheckView.model_validate(result))
@@ -136,9 +138,9 @@ def check_connector(call: Call, kind: KindName, name: str, body: ConnectorConfig
 
 @routes("POST", "/api/connectors/sources/{name}/streams", role=Role.EDITOR, problems=(404, 503))
 def list_streams(call: Call, name: str, body: ConnectorConfig) -> Answer[Sequence[StreamView]]:
-    """Ask the system for the streams that it has; nothing is stored.
+    """Ask the system for its streams. Nothing is stored.
 
-    A system that refuses is 422 `connector.refused`; one that takes over 30 s is 503 `connector.timed_out`.
+    422 `connector.refused`: the system refused. 503 `connector.timed_out`: it took longer than 30 s.
     """
     with _faults_of_body():
         streams = _connectors(call).streams(name, body.config)
@@ -147,9 +149,9 @@ def list_streams(call: Call, name: str, body: ConnectorConfig) -> Answer[Sequenc
 
 @routes("POST", "/api/connectors/sources/{name}/preview", role=Role.EDITOR, problems=(404, 503))
 def preview_stream(call: Call, name: str, body: PreviewRequest) -> Answer[PreviewView]:
-    """Read the first records of a stream, in the form in which a run writes them; nothing is stored.
+    """Read the first records of a stream, converted as in a run. Nothing is stored.
 
-    A system that refuses is 422 `connector.refused`; one that takes over 30 s is 503 `connector.timed_out`.
+    422 `connector.refused`: the system refused. 503 `connector.timed_out`: it took longer than 30 s.
     """
     with _faults_of_body():
         preview = _connectors(call).preview(name, body.config, stream=body.stream, limit=body.limit)
@@ -162,7 +164,7 @@ def _connectors(call: Call) -> Connectors:
 
 @contextmanager
 def _faults_of_body() -> Iterator[None]:
-    """Point to the faults of a connector's config where it lies in the body."""
+    """Make the pointers of a connector's errors start at the body, in which the config is a field."""
     try:
         yield
     except UnknownConnector as error:

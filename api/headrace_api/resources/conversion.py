@@ -1,6 +1,7 @@
-"""Parquet as CSV (RFC 4180) and as JSON lines, batch by batch, so that memory does not grow with the file.
+"""Converts Parquet to CSV (RFC 4180) and to JSON lines, batch by batch, so memory does not grow with the
+file.
 
-pyarrow is imported with the first conversion: a service that only takes orders does without its 60 MB.
+pyarrow is imported by the first conversion: it takes 60 MB, which a service without downloads does not need.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _JSON = msgspec.json.Encoder(enc_hook=str, decimal_format="string")
 def csv_lines(path: Path) -> Iterator[bytes]:
     """Yield a header and the rows.
 
-    Null, NaN and infinity are empty fields, lists and structs are JSON, all else is as in JSON lines.
+    Null, NaN and infinity are empty fields. Lists and structs are JSON. Other values are as in JSON lines.
     """
     yield _csv([_names(path)])
     for batch in _batches(path):
@@ -35,7 +36,7 @@ def csv_lines(path: Path) -> Iterator[bytes]:
 def json_lines(path: Path) -> Iterator[bytes]:
     """Yield an object for each row.
 
-    Times and durations are ISO 8601, decimals are text, binary is base64; NaN and infinity are null.
+    Times and durations are ISO 8601, decimals are strings, binary is base64. NaN and infinity are null.
     """
     for batch in _batches(path):
         yield _JSON.encode_lines(batch.to_pylist())
@@ -53,7 +54,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path) as file:
-        # Python's times have no nanoseconds.
+        # Python's times have microseconds at best.
         fields = [field.with_type(_microseconds(field.type)) for field in file.schema_arrow]
         for batch in file.iter_batches(batch_size=_ROWS):
             yield batch.cast(pa.schema(fields), safe=False)
@@ -70,7 +71,7 @@ def _microseconds(data_type: pa.DataType) -> pa.DataType:
 
 
 def _fields(column: pa.Array) -> list[Any]:
-    """Return a column's values as `csv` writes them: texts and numbers as they are, and None as nothing."""
+    """Return a column's values for `csv`, which writes None as an empty field."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -22,7 +22,7 @@ Color = Annotated[str, Field(pattern=r"^#[0-9a-f]{6}$", examples=["#2563eb"])]
 
 
 class NewDomain(BaseModel):
-    """A domain to be created."""
+    """A new domain."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "Marketing", "color": "#2563eb"}]}
@@ -35,7 +35,7 @@ class NewDomain(BaseModel):
 
 @with_config(extra="forbid", json_schema_extra={"examples": [{"name": "Marketing and sales"}]})
 class DomainUpdate(TypedDict, total=False):
-    """What changes; absent fields stay as they are."""
+    """The fields to change. Absent fields stay as they are."""
 
     name: Name
     description: PlainText | None
@@ -89,7 +89,7 @@ def update_domain(call: Call, domain_id: UUID, body: DomainUpdate) -> Answer[Dom
 
 @routes("DELETE", "/api/domains/{domain_id:uuid}", role=Role.EDITOR, status=204, problems=(404, 409, 412))
 def delete_domain(call: Call, domain_id: UUID) -> Answer[None]:
-    """Delete a domain that holds no pipelines."""
+    """Delete a domain. It must have no pipelines."""
     domains = _domains(call)
     revision = if_match(call.request).revision(lambda: domains.get(domain_id).revision)
     domains.delete(domain_id, if_revision=revision)

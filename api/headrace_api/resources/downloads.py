@@ -1,4 +1,8 @@
-"""A run's output as an attachment: the Parquet file itself, or converted while it is sent."""
+"""A run's output as an attachment: the Parquet file itself, or converted while it is sent.
+
+Starlette's FileResponse is not used for byte ranges. It answers a malformed `Range` with 400 in plain text,
+where RFC 9110 lets us ignore it, and an unsatisfiable one without a problem document.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -34,7 +38,7 @@ CONTENT: Mapping[str, Any] = {
 
 
 class RangeNotSatisfiable(HttpError):
-    """The byte range lies beyond the end of the file."""
+    """The byte range is beyond the end of the file."""
 
     code = "request.range_not_satisfiable"
     title = "Range not satisfiable"
@@ -46,14 +50,14 @@ class RangeNotSatisfiable(HttpError):
 
     @property
     def headers(self) -> dict[str, str]:
-        """How long the file is, as RFC 9110, section 15.5.17, asks for."""
+        """The file's length, as RFC 9110, section 15.5.17, asks for."""
         return {"Content-Range": f"bytes */{self._size}"}
 
 
 def attached(request: Request, path: Path, *, name: str, format_: Format) -> Response:
-    """Answer with the output file, `name` and the format's suffix for its file name.
+    """Answer with the output file, named `name` with the format's suffix.
 
-    Outputs never change, so the name is the entity tag. Raises RangeNotSatisfiable, OutputGone.
+    Outputs never change, so the name serves as the entity tag. Raises RangeNotSatisfiable, OutputGone.
     """
     etag = f'"{name}"' if format_ == "parquet" else f'"{name}-{format_}"'
     headers = {
@@ -85,9 +89,9 @@ def _size(path: Path) -> int:
 
 
 def _wanted(request: Request, etag: str, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the end of the one range that is asked for; None for the whole file.
+    """Return the start and the end of the requested range, or None for the whole file.
 
-    A header of several ranges, or one that cannot be read, is ignored, as RFC 9110, section 14.2, allows.
+    A header with several ranges, or a malformed one, is ignored, as RFC 9110, section 14.2, allows.
     """
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if match is None or request.headers.get("if-range", etag) != etag:

@@ -1,4 +1,4 @@
-"""A run's log as server-sent events (HTML Living Standard, section 9.2), for as long as the run goes on."""
+"""A run's log as server-sent events (HTML Living Standard, section 9.2), until the run ends."""
 
 import threading
 import time
@@ -15,9 +15,9 @@ from headrace_api.dagster.log import LogLine
 from headrace_api.resources.run_logs import LogSource, follow, render_line
 
 MEDIA_TYPE = "text/event-stream"
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 KEEP_ALIVE_SECONDS = 15.0
-"""Shorter than the time after which proxies cut a silent connection."""
+"""Shorter than the idle timeout of common proxies."""
 
 EVENTS_AT_ONCE = 500
 END = "event: end\ndata: The log is complete.\n\n"
@@ -26,30 +26,30 @@ Event = tuple[str, LogLine]
 
 
 def is_wanted(request: Request) -> bool:
-    """Whether the client asks for events and reads them: HEAD reads nothing."""
+    """Return whether the client asks for events. HEAD never does."""
     return request.method == "GET" and MEDIA_TYPE in request.headers.get("accept", "").lower()
 
 
 def followed(
     request: Request, source: LogSource, look_up: Callable[[], Run], closing: threading.Event
 ) -> Response:
-    """Answer with the log from `Last-Event-ID` on, until it ends or the service is closing.
+    """Answer with the log after `Last-Event-ID`, until the log ends or the service is closing.
 
-    204, which has a browser stop asking, where the log was told to its end. Raises what the first look
-    raises: InvalidEventId, RunNotFound, DagsterUnavailable.
+    If the client already has the whole log, the answer is 204, after which browsers do not reconnect. Raises
+    what the first poll raises: InvalidEventId, RunNotFound, DagsterUnavailable.
     """
     last_id = request.headers.get("last-event-id")
     stream = _Stream(source, look_up, last_id)
-    first = stream.look()
+    first = stream.poll()
     if stream.ended and not first and last_id:
         return Response(status_code=204)
-    # A proxy that buffers would hold the lines back.
+    # X-Accel-Buffering: a proxy that buffers would delay the lines.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(_told(stream, first, closing), headers=headers, media_type=MEDIA_TYPE)
 
 
 class _Stream:
-    """A log that is looked at again and again, going on after the last line that was seen."""
+    """A log that is polled. Each poll continues after the last line of the one before."""
 
     def __init__(self, source: LogSource, look_up: Callable[[], Run], last_id: str | None) -> None:
         self._source = source
@@ -58,10 +58,10 @@ class _Stream:
         self._events = self._begun()
         self.ended = False
 
-    def look(self) -> str:
-        """Return the events that there are now, `EVENTS_AT_ONCE` at most, as they are sent.
+    def poll(self) -> str:
+        """Return the new events, at most `EVENTS_AT_ONCE`, as text to send.
 
-        What `follow` raises is raised once everything before it has been returned.
+        If `follow` raises after some events, these are returned first; the next poll raises.
         """
         told: list[str] = []
         try:
@@ -73,7 +73,7 @@ class _Stream:
                     return "".join(told)
             self.ended = True
         except HeadraceError:
-            # A generator that raised is over; another goes on after the last line, or raises the same.
+            # A generator that raised has ended. A new one continues after the last line, or raises again.
             self._events = self._begun()
             if not told:
                 raise
@@ -89,9 +89,10 @@ class _Stream:
 
 
 async def _told(stream: _Stream, text: str, closing: threading.Event) -> AsyncIterator[str]:
-    """Yield the stream's text: a failing Dagster is waited for, a run that is deleted ends it.
+    """Yield the stream's text.
 
-    A service that is closing says no end: the follower goes on with the next one.
+    While Dagster is unavailable, the stream waits. A deleted run ends it. A service that is closing sends no
+    `end` event, so the client reconnects and continues.
     """
     spoken_at = time.monotonic()
     while not stream.ended and not closing.is_set():
@@ -102,9 +103,9 @@ async def _told(stream: _Stream, text: str, closing: threading.Event) -> AsyncIt
             yield text
             spoken_at = time.monotonic()
         else:
-            await anyio.sleep(LOOK_SECONDS)
+            await anyio.sleep(POLL_SECONDS)
         try:
-            text = await run_in_threadpool(stream.look)
+            text = await run_in_threadpool(stream.poll)
         except Unavailable:
             text = ""
         except NotFound:

@@ -51,15 +51,15 @@ _TRAITS: JsonDict = {
 Schedule = Annotated[
     str | None,
     Field(
-        description="Five fields of cron, or an alias such as `@hourly`; null or empty: by hand only.",
+        description="Five cron fields, or an alias such as `@hourly`. Null or empty: manual runs only.",
         examples=["0 */6 * * *"],
     ),
 ]
-Timezone = Annotated[str, Field(description="IANA name of the time zone of the schedule.", examples=["UTC"])]
+Timezone = Annotated[str, Field(description="IANA time zone of the schedule.", examples=["UTC"])]
 
 
 class NewPipeline(BaseModel):
-    """A pipeline to be created."""
+    """A new pipeline."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": _NAME, "config": _CONFIG, **_EXAMPLE}]}
@@ -82,7 +82,7 @@ class NewPipeline(BaseModel):
     },
 )
 class PipelineUpdate(TypedDict, total=False):
-    """What changes; absent fields stay as they are."""
+    """The fields to change. Absent fields stay as they are."""
 
     name: Name
     config: Config
@@ -96,23 +96,25 @@ class PipelineUpdate(TypedDict, total=False):
 
 @with_config(extra="forbid", json_schema_extra={"examples": [{"name": "HubSpot to BigQuery (Copy)"}]})
 class PipelineCopy(TypedDict, total=False):
-    """How the copy is named; absent or null: after the original."""
+    """The name of the copy. Absent or null: derived from the original's name."""
 
     name: Name | None
 
 
 @with_config(extra="forbid")
 class PipelineFilters(Paging, total=False):
-    """Which pipelines to list."""
+    """The pipelines to list."""
 
-    domain_id: Annotated[UUID, Field(description="Only those of this domain.")]
-    enabled: Annotated[Switch, Field(description="Only those that are enabled, or that are not.")]
-    tag: Annotated[Tag, Field(description="Only those with this tag.")]
-    q: Annotated[SearchText, Field(description="Only those whose name contains this, in any case.")]
+    domain_id: Annotated[UUID, Field(description="Only pipelines of this domain.")]
+    enabled: Annotated[Switch, Field(description="Only enabled, or only disabled pipelines.")]
+    tag: Annotated[Tag, Field(description="Only pipelines with this tag.")]
+    q: Annotated[
+        SearchText, Field(description="Only pipelines whose name contains this text, ignoring case.")
+    ]
 
 
 class _Traits(BaseModel):
-    """What every form of a pipeline has, after the keys that the form is known by."""
+    """The fields that every view of a pipeline has at its end."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -171,24 +173,24 @@ class _ItemKeys(BaseModel):
     updated_at: Timestamp | None
 
 
-# The bases from right to left: the form's own keys come first, in the order that clients know.
+# pydantic collects fields from the last base to the first, so each view's own fields come first.
 class PipelineView(_Traits, _ViewKeys):
     """A pipeline without its config."""
 
 
 class PipelineWithConfig(_Traits, _ConfigKeys):
-    """A pipeline with its config; secrets read `**********` unless the token may read them."""
+    """A pipeline with its config. Secrets are shown as `**********` unless the token may read them."""
 
 
 class PipelineItem(_Traits, _ItemKeys):
-    """A pipeline in a list, with how its newest run went."""
+    """A pipeline in a list, with the status of its newest run."""
 
 
 @routes("POST", "/api/pipelines", role=Role.EDITOR, status=201)
 def create_pipeline(call: Call, body: NewPipeline) -> Answer[PipelineView]:
     """Create a pipeline.
 
-    The config is checked as deeply as can be without connecting to anything, and stored encrypted.
+    The config is validated without connecting to any system, and stored encrypted.
     """
     fields = {name: getattr(body, name) for name in NewPipeline.model_fields}
     pipeline = _pipelines(call).create(PipelineDraft(**fields | {"policy": body.policy.record()}))
@@ -213,7 +215,7 @@ def list_pipelines(call: Call, query: PipelineFilters) -> Answer[Sequence[Pipeli
 def get_pipeline(call: Call, pipeline_id: UUID) -> Answer[PipelineWithConfig]:
     """Get a pipeline with its full config.
 
-    Secrets read `**********` unless the token may read them.
+    Secrets are shown as `**********` unless the token may read them.
     """
     pipeline, config = _pipelines(call).get_with_config(pipeline_id)
     view = PipelineWithConfig(**_attributes(pipeline), config=config)
@@ -225,8 +227,8 @@ def get_pipeline(call: Call, pipeline_id: UUID) -> Answer[PipelineWithConfig]:
 def update_pipeline(call: Call, pipeline_id: UUID, body: PipelineUpdate) -> Answer[PipelineView]:
     """Update a pipeline.
 
-    Absent fields stay as they are. A secret that reads `**********` stays too, unless the config now sends it
-    somewhere else. A run that is under way keeps the config that it started with.
+    Absent fields stay as they are. A secret sent as `**********` keeps its stored value, unless the config
+    would now send it to another address. An active run keeps the config that it started with.
     """
     pipelines = _pipelines(call)
     revision = if_match(call.request).revision(lambda: pipelines.get(pipeline_id).revision)
@@ -242,7 +244,7 @@ def update_pipeline(call: Call, pipeline_id: UUID, body: PipelineUpdate) -> Answ
 def delete_pipeline(call: Call, pipeline_id: UUID) -> Answer[None]:
     """Delete a pipeline and all its runs.
 
-    Active runs are cancelled; logs and outputs go as well, a moment later.
+    Active runs are cancelled. Logs and outputs are deleted soon after.
     """
     pipelines = _pipelines(call)
     revision = if_match(call.request).revision(lambda: pipelines.get(pipeline_id).revision)
@@ -260,7 +262,7 @@ def duplicate_pipeline(
 ) -> Answer[PipelineView]:
     """Create a copy of a pipeline.
 
-    The copy is disabled, and shares neither runs nor sync state with the original.
+    The copy is disabled. It shares neither runs nor sync state with the original.
     """
     return _created(_pipelines(call).duplicate(pipeline_id, body.get("name")))
 

@@ -1,4 +1,4 @@
-"""Run policies over HTTP."""
+"""Run policies, a part of pipelines."""
 
 from typing import Annotated
 
@@ -11,33 +11,40 @@ _DEFAULT = Policy()
 
 
 class PolicyBody(BaseModel):
-    """How a pipeline's runs are started, bounded and repeated."""
+    """How a pipeline's runs are started, limited and retried."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
     max_attempts: Annotated[
-        int, Field(ge=1, le=10, description="Attempts of a run whose error may pass, the first one included.")
+        int,
+        Field(ge=1, le=10, description="Attempts if the error may be temporary, including the first."),
     ] = _DEFAULT.max_attempts
     retry_delay_seconds: Annotated[
-        float, Field(ge=0, le=3600, description="Before the second attempt; doubled before each further one.")
+        float,
+        Field(
+            ge=0,
+            le=3600,
+            description="Delay before the second attempt; doubles before each further one.",
+        ),
     ] = _DEFAULT.retry_delay_seconds
     timeout_seconds: Annotated[
         Annotated[float, Field(gt=0, le=_DAY)] | None,
-        Field(description="How long an attempt may take; null: a day."),
+        Field(description="Time limit of an attempt; null: one day."),
     ] = _DEFAULT.timeout_seconds
     overlap: Annotated[
-        Overlap, Field(description="What a slot does while a run of the pipeline has not ended.")
+        Overlap, Field(description="What happens to a slot while a run of the pipeline is active.")
     ] = _DEFAULT.overlap
-    missed: Annotated[
-        Missed, Field(description="Which slots run late that passed while the daemon was away.")
-    ] = _DEFAULT.missed
-    jitter_seconds: Annotated[
-        float, Field(ge=0, le=3600, description="Spreads starts: each pipeline has a fixed delay up to this.")
-    ] = _DEFAULT.jitter_seconds
-    priority: Annotated[int, Field(ge=-100, le=100, description="Higher goes first where runs wait.")] = (
-        _DEFAULT.priority
+    missed: Annotated[Missed, Field(description="Which slots are made up for after the daemon was down.")] = (
+        _DEFAULT.missed
     )
+    jitter_seconds: Annotated[
+        float,
+        Field(ge=0, le=3600, description="Spreads starts: each pipeline has a fixed delay of at most this."),
+    ] = _DEFAULT.jitter_seconds
+    priority: Annotated[
+        int, Field(ge=-100, le=100, description="Runs that wait start in order of priority, highest first.")
+    ] = _DEFAULT.priority
 
     def record(self) -> Policy:
-        """Return the policy as the core knows it."""
+        """Convert to the core's record."""
         return Policy(**self.model_dump())

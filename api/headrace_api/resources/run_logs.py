@@ -1,8 +1,7 @@
-"""A run's log as text, and followed line by line while it grows.
+"""A run's log as text, and line by line while it grows.
 
-The lines are Dagster's record of the run. A line's id names its place: the cursor of the page that it came
-with, and its number there. Since a page read again has the same lines at its beginning, a follower that was
-cut off goes on after any id.
+The lines come from Dagster's record of the run. The id of a line is the cursor of its page and its number in
+that page. A page that is read again begins with the same lines, so a client can continue after any id.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,21 +15,21 @@ from headrace_api.dagster.log import LogLine, LogPage
 
 
 class LogSource(Protocol):
-    """What can read logs: the Dagster client."""
+    """What reads logs: the Dagster client."""
 
     def logs(self, dagster_run_id: str, cursor: str | None = None) -> LogPage: ...
 
 
 class InvalidEventId(Invalid):
-    """`Last-Event-ID` is none that this log gave."""
+    """`Last-Event-ID` is not the id of an event of this log."""
 
     code = "run.invalid_event_id"
     title = "Invalid Last-Event-ID"
-    hint = "Send the id of the last event that was received, or leave the header out."
+    hint = "Send the id of the last event received, or leave out the header."
 
 
 def render(lines: Iterable[LogLine]) -> str:
-    """Return the lines as `2024-01-15 16:00:00 INFO message`, times in UTC; no line gives `""`."""
+    """Return the lines as `2024-01-15 16:00:00 INFO message`, with times in UTC."""
     return "\n".join(render_line(line) for line in lines)
 
 
@@ -40,7 +39,7 @@ def render_line(line: LogLine) -> str:
 
 
 def read(source: LogSource, run: Run) -> Iterator[LogLine]:
-    """Yield what the run's log has now; nothing while Dagster does not know the run."""
+    """Yield the lines that the run's log has now. Yield nothing while Dagster does not know the run."""
     if run.dagster_run_id is None:
         return
     cursor: str | None = None
@@ -58,11 +57,11 @@ def read(source: LogSource, run: Run) -> Iterator[LogLine]:
 def follow(
     source: LogSource, look_up: Callable[[], Run], last_event_id: str | None = None
 ) -> Iterator[tuple[str, LogLine] | None]:
-    """Yield the log's lines after `last_event_id` with their ids, and None whenever it has none for now.
+    """Yield the log's lines after `last_event_id`, each with its id, and None when there is no new line.
 
-    The caller waits as it likes after each None. Ends when the run has ended and its log is drained.
-    `look_up` reads the run anew; what it and the source raise goes through, and following again with the last
-    id goes on. Raises InvalidEventId.
+    The caller decides how long to wait after None. Ends when the run has ended and its log is complete.
+    `look_up` returns the run's current row. Raises InvalidEventId, and what `look_up` and the source raise;
+    to continue after an error, call again with the last id.
     """
     cursor, seen = _place(last_event_id)
     ended = False
@@ -75,7 +74,7 @@ def follow(
             if page.more or page.lines[seen:]:
                 cursor, seen = page.cursor, 0
                 continue
-        # Only when the look before this one saw the end as well: a line may have come between the two.
+        # End only if the poll before this one saw the end too: a line may have arrived between run and page.
         if ended:
             return
         ended = run.status.is_terminal and (page is None or page.ended)
@@ -97,6 +96,6 @@ def _place(event_id: str | None) -> tuple[str | None, int]:
         return None, 0
     number, separator, cursor = event_id.partition(":")
     if not separator or not number.isdecimal():
-        detail = "This is no id of an event of this log."
+        detail = "This is not the id of an event of this log."
         raise InvalidEventId(detail, errors=[FieldError(pointer="", code="invalid", detail=detail)])
     return cursor or None, int(number)

@@ -53,23 +53,25 @@ _FIGURES: JsonDict = {
 
 @with_config(extra="forbid")
 class RunFilters(Paging, total=False):
-    """Which runs to list."""
+    """The runs to list."""
 
-    status: Annotated[RunStatus, Field(description="Only those with this status.")]
+    status: Annotated[RunStatus, Field(description="Only runs with this status.")]
 
 
 @with_config(extra="forbid")
 class DownloadFormat(TypedDict, total=False):
-    """How the output is written."""
+    """The format of the output."""
 
     format: Annotated[
         Literal["parquet", "csv", "jsonl"],
-        Field(description="`parquet` is the file itself; the others are converted while they are sent."),
+        Field(
+            description="`parquet` is the file itself. The other formats are converted while they are sent."
+        ),
     ]
 
 
 class NewRun(BaseModel):
-    """A run that waits for a worker."""
+    """A new run, which waits for a worker."""
 
     model_config = ConfigDict(from_attributes=True, json_schema_extra={"examples": [_NEW]})
 
@@ -99,15 +101,15 @@ class RunItem(BaseModel):
 
 
 class RunOfAny(RunItem):
-    """A run in the list of all pipelines' runs."""
+    """A run in the list of the runs of all pipelines."""
 
     pipeline_name: str
     rows: int | None = Field(description="Rows read so far.")
-    bytes: int | None = Field(description="Bytes read so far, as Arrow keeps them.")
+    bytes: int | None = Field(description="Bytes read so far, in Arrow's memory format.")
 
 
 class AttemptView(BaseModel):
-    """An attempt of a run that failed and was followed by another."""
+    """A failed attempt of a run, after which the run was tried again."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -133,17 +135,19 @@ class RunView(BaseModel):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     error: str | None
-    output_file: str | None = Field(description="Its place in the home folder.")
-    output_file_size: int | None = Field(description="In bytes.")
+    output_file: str | None = Field(description="Path of the output file, relative to the home folder.")
+    output_file_size: int | None = Field(description="Size in bytes.")
     created_at: Timestamp
-    scheduled_at: Timestamp | None = Field(description="The slot of the schedule.")
+    scheduled_at: Timestamp | None = Field(
+        description="The slot of the schedule; null if the run was triggered manually."
+    )
     rows: int | None = Field(description="Rows read so far.")
-    bytes: int | None = Field(description="Bytes read so far, as Arrow keeps them.")
+    bytes: int | None = Field(description="Bytes read so far, in Arrow's memory format.")
     attempt: int
-    phase: str | None = Field(description="What a running worker is doing.")
+    phase: str | None = Field(description="The worker's current phase.")
     error_code: str | None
     dagster_run_id: str | None
-    attempts: Sequence[AttemptView] = Field([], description="Earlier attempts, which failed, oldest first.")
+    attempts: Sequence[AttemptView] = Field([], description="Earlier, failed attempts, oldest first.")
 
 
 class RunLog(BaseModel):
@@ -153,7 +157,7 @@ class RunLog(BaseModel):
         json_schema_extra={"examples": [{"logs": "2024-01-15 16:00:00 INFO Starting pipeline...\n..."}]}
     )
 
-    logs: str = Field(description="Lines `2024-01-15 16:00:00 INFO message`, times in UTC; empty: none yet.")
+    logs: str = Field(description="Lines such as `2024-01-15 16:00:00 INFO message`, with times in UTC.")
 
 
 class Cancelled(BaseModel):
@@ -166,8 +170,8 @@ class Cancelled(BaseModel):
 def run_pipeline(call: Call, pipeline_id: UUID) -> Answer[NewRun]:
     """Trigger a pipeline run manually.
 
-    The run is accepted as `pending` even while Dagster is away, and starts once it is back. A pipeline has
-    one active run at most: 409 `run.already_active` names it as `run_id`.
+    The run is accepted as `pending` even while Dagster is down, and starts once Dagster is back. A pipeline
+    has at most one active run: 409 `run.already_active` has its id in `run_id`.
     """
     run = _runs(call).trigger(pipeline_id)
     return created(NewRun.model_validate(run), f"/api/pipelines/runs/{run.id}")
@@ -212,8 +216,8 @@ def get_run(call: Call, run_id: UUID) -> Answer[RunView]:
 def get_run_logs(call: Call, run_id: UUID) -> Answer[RunLog] | Response:
     """Get a run's log.
 
-    With `Accept: text/event-stream` the log is followed while it grows: an event for each line, resumable
-    with `Last-Event-ID`, and an event `end` once the run has ended and its log is told.
+    With `Accept: text/event-stream`, the answer follows the log while it grows. It has one event for each
+    line, and an event `end` when the run has ended and the log is complete. `Last-Event-ID` resumes it.
     """
     runs, dagster = _runs(call), call.backend.dagster
     if log_stream.is_wanted(call.request):
@@ -231,8 +235,8 @@ def get_run_logs(call: Call, run_id: UUID) -> Answer[RunLog] | Response:
 def download_run_output(call: Call, run_id: UUID, query: DownloadFormat) -> Response:
     """Download a run's output file.
 
-    The Parquet file itself can be had in byte ranges. 409: the run has not finished. 404: it finished without
-    an output. 410: the file has been removed since.
+    The Parquet file supports byte ranges. 409: the run has not finished. 404: the run finished without an
+    output. 410: the file has been deleted since.
     """
     path = _runs(call).output(run_id)
     return downloads.attached(call.request, path, name=str(run_id), format_=query.get("format", "parquet"))
@@ -240,9 +244,9 @@ def download_run_output(call: Call, run_id: UUID, query: DownloadFormat) -> Resp
 
 @routes("POST", "/api/pipelines/runs/{run_id:uuid}/cancel", role=Role.EDITOR, problems=(404, 409))
 def cancel_run(call: Call, run_id: UUID) -> Answer[Cancelled]:
-    """Cancel a run that is pending or running.
+    """Cancel a pending or running run.
 
-    A cancelled run stays so. 409 `run.already_ended` tells how the run ended as `run_status`.
+    Cancelling is final. 409 `run.already_ended` has the final status in `run_status`.
     """
     return Answer(body=Cancelled(status=_runs(call).cancel(run_id).status))
 

@@ -1,4 +1,4 @@
-"""Schedules over HTTP: what comes, and what became of what came."""
+"""Schedules over HTTP: the next slots, and the outcome of past slots."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -16,13 +16,13 @@ routes = Routes(tag="Pipelines")
 
 
 class SlotView(BaseModel):
-    """A moment of the schedule that has come, and what became of it."""
+    """A past slot of the schedule, and its outcome."""
 
     model_config = ConfigDict(from_attributes=True)
 
     scheduled_at: Timestamp
     outcome: SlotOutcome
-    reason: str | None = Field(description="Why it has no run, or waits for one.")
+    reason: str | None = Field(description="Why the slot has no run, or waits for one.")
     run_id: UUID | None
     run_status: RunStatus | None
 
@@ -30,18 +30,18 @@ class SlotView(BaseModel):
 class ScheduleBody(BaseModel):
     """A pipeline's schedule."""
 
-    schedule: str | None = Field(description="Null: by hand only.")
+    schedule: str | None = Field(description="Null: manual runs only.")
     timezone: str
     enabled: bool
-    next: Sequence[Timestamp] = Field(description="The next ten slots; none where none will come.")
-    past: Sequence[SlotView] = Field(description="A page of the slots that have come, newest first.")
+    next: Sequence[Timestamp] = Field(description="The next ten slots. Empty if there are none.")
+    past: Sequence[SlotView] = Field(description="A page of the past slots, newest first.")
 
 
 @routes("GET", "/api/pipelines/{pipeline_id:uuid}/schedule", role=Role.VIEWER, problems=(404,))
 def get_schedule(call: Call, pipeline_id: UUID, query: Paging) -> Answer[ScheduleBody]:
-    """Get a pipeline's schedule: its next ten slots, and what became of past ones.
+    """Get a pipeline's schedule, its next ten slots, and the outcome of past slots.
 
-    `limit` and `offset` page through the past slots; `X-Total-Count` counts them.
+    `limit` and `offset` select a page of the past slots. `X-Total-Count` is the number of past slots.
     """
     page = page_of(query)
     found = Schedules(call.backend.platform, call.principal).get(pipeline_id, page)

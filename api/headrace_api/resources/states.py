@@ -1,4 +1,4 @@
-"""Sync state over HTTP: how far an incremental pipeline has read."""
+"""Sync state over HTTP: the cursor of an incremental pipeline."""
 
 from typing import Any
 from uuid import UUID
@@ -15,36 +15,38 @@ routes = Routes(tag="Pipelines")
 
 
 class StateView(BaseModel):
-    """How far a pipeline has read."""
+    """The sync state of a pipeline."""
 
     sync_mode: str
-    cursor: Any = Field(description="The next run reads what comes after it; null: from the start.")
-    run_id: UUID | None = Field(description="The run that loaded up to the cursor; null: a client set it.")
-    pending: StateDemand | None = Field(description="What a client asked of the next run, until it is done.")
+    cursor: Any = Field(description="The next run reads after this cursor; null: from the beginning.")
+    run_id: UUID | None = Field(description="The run that loaded up to the cursor; null if a client set it.")
+    pending: StateDemand | None = Field(
+        description="The change that a client asked for and the next run will make."
+    )
     updated_at: Timestamp | None
 
 
 class NewState(BaseModel):
-    """Where the next run is to start."""
+    """The cursor to continue from."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"cursor": "2024-01-15T10:00:00Z"}]}
     )
 
     cursor: str | int | float | dict[str, Any] = Field(
-        description="As the state shows it: a text, a number or an object of the source's making."
+        description="A string, a number or an object, in the form that the state shows."
     )
 
 
 @routes("GET", "/api/pipelines/{pipeline_id:uuid}/state", role=Role.VIEWER, problems=(404,))
 def get_state(call: Call, pipeline_id: UUID) -> Answer[StateView]:
-    """Get how far an incremental pipeline has read."""
+    """Get the sync state of a pipeline."""
     return Answer(body=_view(*_states(call).get(pipeline_id)))
 
 
 @routes("PUT", "/api/pipelines/{pipeline_id:uuid}/state", role=Role.EDITOR, problems=(404,))
 def set_state(call: Call, pipeline_id: UUID, body: NewState) -> Answer[StateView]:
-    """Have the next run read what comes after a cursor, whatever was loaded before."""
+    """Have the next run read after this cursor, whatever was loaded before."""
     return Answer(body=_view(*_states(call).set(pipeline_id, body.cursor)))
 
 

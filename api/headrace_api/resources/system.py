@@ -1,4 +1,4 @@
-"""The service itself over HTTP: whether it lives, what it is, what it has done."""
+"""The service over HTTP: health, version, figures and metrics."""
 
 import shutil
 from importlib.metadata import version
@@ -20,22 +20,22 @@ NOT_READY = 503
 
 
 class Health(BaseModel):
-    """The process lives and answers."""
+    """The process is running."""
 
     status: str = Field(examples=["ok"])
 
 
 class Part(BaseModel):
-    """One part that the service stands on."""
+    """A part that the service depends on."""
 
     ready: bool
     detail: str
 
 
 class Readiness(BaseModel):
-    """Which parts work."""
+    """Which parts are ready."""
 
-    ready: bool = Field(description="Whether all of them do.")
+    ready: bool = Field(description="Whether all parts are ready.")
     database: Part
     dagster_webserver: Part
     dagster_daemon: Part
@@ -43,42 +43,44 @@ class Readiness(BaseModel):
 
 
 class Version(BaseModel):
-    """Which release this is."""
+    """The installed release."""
 
     name: str = Field(examples=["headrace"])
     version: str = Field(examples=["0.1.0"])
 
 
 class StatsView(BaseModel):
-    """What the organization has and does."""
+    """Figures of the organization."""
 
     model_config = ConfigDict(from_attributes=True)
 
     pipelines: int
     pipelines_enabled: int
     domains: int
-    active_runs: int = Field(description="Pending or running.")
+    active_runs: int = Field(description="Pending and running runs.")
     pending_runs: int
     longest_wait_seconds: float = Field(
-        description="How long the oldest run has waited that might start, were there room; 0: none waits."
+        description="Waiting time of the oldest run that could start if there were room; 0 if none waits."
     )
-    waiting_slots: int = Field(description="Slots of schedules that wait for a run of their pipeline to end.")
-    runs_last_24_hours: dict[RunStatus, int] = Field(description="By status, of those created in that time.")
+    waiting_slots: int = Field(description="Schedule slots that wait for a run of their pipeline to end.")
+    runs_last_24_hours: dict[RunStatus, int] = Field(
+        description="Runs created in the last 24 hours, by status."
+    )
     rows_last_24_hours: int
     bytes_last_24_hours: int
 
 
 @routes.public("/api/health")
 def get_health(visit: Visit) -> Answer[Health]:
-    """Tell that the process lives; asks nothing else."""
+    """Tell that the process is running. Checks nothing else."""
     return Answer(body=Health(status="ok"))
 
 
 @routes.public("/api/ready", problems=(NOT_READY,))
 def get_readiness(visit: Visit) -> Answer[Readiness]:
-    """Tell which parts work: 200 when all do, else 503 with the same body.
+    """Tell which parts are ready: 200 if all are, else 503 with the same body.
 
-    While Dagster is away the API goes on taking orders, and runs wait as `pending`.
+    While Dagster is down, the API still accepts every request, and new runs wait as `pending`.
     """
     dagster = visit.backend.dagster.health()
     parts = {
@@ -94,7 +96,7 @@ def get_readiness(visit: Visit) -> Answer[Readiness]:
 
 @routes.public("/api/version")
 def get_version(visit: Visit) -> Answer[Version]:
-    """Tell which release this is."""
+    """Tell which release is installed."""
     return Answer(body=Version(name="headrace", version=version("headrace")))
 
 
@@ -106,7 +108,7 @@ def get_stats(call: Call) -> Answer[StatsView]:
 
 @routes("GET", "/metrics", role=Role.VIEWER, content={"text/plain": {"type": "string"}})
 def get_metrics(call: Call) -> Response:
-    """Get the metrics for Prometheus, in its text format."""
+    """Get the metrics in Prometheus's text format."""
     figures = stats.figures(call.backend.platform, call.principal)
     free = shutil.disk_usage(call.backend.platform.settings.root).free
     return Response(call.backend.metrics.render(figures, free_bytes=free), media_type=metrics.CONTENT_TYPE)

@@ -1,4 +1,4 @@
-"""API tokens over HTTP: for owners only."""
+"""API tokens over HTTP. Only owners may use these endpoints."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,14 +19,14 @@ from headrace_api.http.routing import Routes
 routes = Routes(tag="Tokens")
 
 
-def _to_come(moment: datetime) -> datetime:
+def _in_the_future(moment: datetime) -> datetime:
     if moment <= datetime.now(UTC):
-        raise PydanticCustomError("past", "Give a time that is to come.")
+        raise PydanticCustomError("past", "Give a time in the future.")
     return moment
 
 
 class NewToken(BaseModel):
-    """A token to be created."""
+    """A new token."""
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"name": "Dashboard", "role": "viewer"}]}
@@ -36,9 +36,9 @@ class NewToken(BaseModel):
     role: Role
     reads_secrets: bool | None = Field(
         default=None,
-        description="Whether configs are shown to it with their secrets; null: only to an owner.",
+        description="Whether the token sees secrets in configs; null: only if its role is owner.",
     )
-    expires_at: Annotated[AwareDatetime, AfterValidator(_to_come)] | None = None
+    expires_at: Annotated[AwareDatetime, AfterValidator(_in_the_future)] | None = None
 
 
 class TokenView(BaseModel):
@@ -51,19 +51,19 @@ class TokenView(BaseModel):
     role: Role
     reads_secrets: bool
     created_at: Timestamp
-    last_used_at: Timestamp | None = Field(description="To the minute.")
+    last_used_at: Timestamp | None = Field(description="Accurate to the minute.")
     expires_at: Timestamp | None
 
 
 class TokenWithSecret(TokenView):
-    """A new token with its secret, which is shown this once."""
+    """A new token with its secret, which is shown only once."""
 
     token: str
 
 
 @routes("POST", "/api/tokens", role=Role.OWNER, status=201)
 def create_token(call: Call, body: NewToken) -> Answer[TokenWithSecret]:
-    """Create a token. Its secret is in this answer only: what is stored is its hash."""
+    """Create a token. Only this answer contains its secret; the service stores a hash."""
     token, secret = _tokens(call).create(
         name=body.name, role=body.role, reads_secrets=body.reads_secrets, expires_at=body.expires_at
     )
@@ -82,7 +82,7 @@ def list_tokens(call: Call, query: Paging) -> Answer[Sequence[TokenView]]:
 
 @routes("DELETE", "/api/tokens/{token_id:uuid}", role=Role.OWNER, status=204, problems=(404, 409))
 def revoke_token(call: Call, token_id: UUID) -> Answer[None]:
-    """Revoke a token: nothing is answered to it from now on. The last owner's cannot be revoked."""
+    """Revoke a token, which is refused from then on. The last owner's token cannot be revoked."""
     _tokens(call).revoke(token_id)
     return nothing()
 

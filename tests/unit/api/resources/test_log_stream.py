@@ -47,7 +47,7 @@ def test_no_line_is_lost_or_told_twice_when_a_look_fails(failing):
 
     for _ in range(10):
         try:
-            told += messages(stream.look())
+            told += messages(stream.poll())
         except DagsterUnavailable:
             continue
 
@@ -59,6 +59,6 @@ def test_a_long_log_is_told_in_parts():
     lines = [f"line{number}" for number in range(EVENTS_AT_ONCE + 1)]
     stream = _Stream(Faltering(lines, page=10_000), run, None)
 
-    first, second = messages(stream.look()), messages(stream.look())
+    first, second = messages(stream.poll()), messages(stream.poll())
 
     assert (len(first), second) == (EVENTS_AT_ONCE, lines[-1:])
