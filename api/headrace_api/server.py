@@ -10,7 +10,6 @@ import uvicorn
 from starlette.applications import Starlette
 
 from headrace.errors import StartupError
-from headrace.masking import MaskingFilter
 from headrace.service.internal_token import internal_token
 from headrace.service.platform import Platform
 from headrace.settings import Settings, load_settings

@@ -3,8 +3,8 @@
 import logging
 import traceback
 
-from headrace.masking import MaskingFilter
 from headrace.errors import HeadraceError
+from headrace.masking import MaskingFilter
 
 _masking = MaskingFilter(())
 
