@@ -11,27 +11,28 @@ from starlette.middleware import Middleware
 
 from headrace.errors import HeadraceError
 from headrace.service.platform import Platform
-from headrace_api import connectors, docs, domains, pipelines, runs, schedules, states, system, tokens
 from headrace_api.backend import Backend, ControlLoops, Dagster
+from headrace_api.documentation.routes import documentation
+from headrace_api.http.middleware import Observation, UnexpectedErrors
+from headrace_api.http.problems import answer_error, answer_http_exception
+from headrace_api.http.routing import Endpoint, starlette_routes
 from headrace_api.metrics import Metrics
-from headrace_api.middleware import LastNet, Observation
-from headrace_api.problems import answer_error, answer_http_exception
-from headrace_api.routing import Endpoint, starlette_routes
+from headrace_api.resources import connectors, domains, pipelines, runs, schedules, states, system, tokens
 
 ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
     for noun in (pipelines, schedules, states, runs, domains, connectors, tokens, system)
     for endpoint in noun.routes.endpoints
 )
-"""Everything that OpenAPI describes; the pages below /docs describe it, and are not described."""
+"""All endpoints that OpenAPI describes. The documentation pages themselves are not among them."""
 
 
 def create_app(
     platform: Platform, dagster: Dagster, control: ControlLoops, closing: threading.Event | None = None
 ) -> Starlette:
-    """Return the application; while it is up, so are the control loops.
+    """Return the application. Its lifespan starts and stops the control loops.
 
-    Whoever serves it sets `closing` once it is to stop.
+    The server sets `closing` when the process has to stop.
     """
     metrics = Metrics()
     backend = Backend(
@@ -41,7 +42,7 @@ def create_app(
         metrics=metrics,
         closing=closing or threading.Event(),
     )
-    documentation = docs.documentation(list(ENDPOINTS))
+    described = documentation(list(ENDPOINTS))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -50,8 +51,8 @@ def create_app(
         await run_in_threadpool(control.stop)
 
     app = Starlette(
-        routes=list(starlette_routes(backend, [*ENDPOINTS, *documentation.endpoints])),
-        middleware=[Middleware(Observation, metrics=metrics), Middleware(LastNet)],
+        routes=list(starlette_routes(backend, [*ENDPOINTS, *described.endpoints])),
+        middleware=[Middleware(Observation, metrics=metrics), Middleware(UnexpectedErrors)],
         exception_handlers={HeadraceError: answer_error, HTTPException: answer_http_exception},
         lifespan=lifespan,
     )

@@ -1,17 +1,17 @@
-"""What the handlers stand on."""
+"""What handlers work with: the platform, Dagster and the control loops."""
 
 import threading
 from dataclasses import dataclass
 from typing import Protocol
 
 from headrace.service.platform import Platform
-from headrace_api.dagster_client import DagsterStatus
-from headrace_api.dagster_log import LogPage
+from headrace_api.dagster.health import DagsterStatus
+from headrace_api.dagster.log import LogPage
 from headrace_api.metrics import Metrics
 
 
 class Dagster(Protocol):
-    """What the handlers ask of Dagster: the client does it."""
+    """What handlers ask of Dagster: the Dagster client."""
 
     def health(self) -> DagsterStatus: ...
 
@@ -19,7 +19,7 @@ class Dagster(Protocol):
 
 
 class ControlLoops(Protocol):
-    """What carries out the stored changes."""
+    """What carries out the stored changes: `headrace_api.control.control.Control`."""
 
     def start(self) -> None: ...
 
@@ -30,10 +30,10 @@ class ControlLoops(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """One process's platform, with its ways to Dagster."""
+    """The parts of one API process that handlers use."""
 
     platform: Platform
     dagster: Dagster
     control: ControlLoops
     metrics: Metrics
-    closing: threading.Event  # set once the process is to stop: answers without an end must end
+    closing: threading.Event  # set when the process has to stop: endless answers end then

@@ -1,4 +1,4 @@
-"""What Prometheus is told. docs/http-api.md lists each metric; a test holds the two together."""
+"""The Prometheus metrics. docs/http-api.md lists them, and a test compares the two."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
@@ -9,7 +9,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """The instruments of one application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -27,17 +27,20 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
             registry=self.registry,
         )
-        self._pipelines = self._gauge("headrace_pipelines", "Pipelines stored.")
-        self._enabled = self._gauge("headrace_pipelines_enabled", "Pipelines that are enabled.")
-        self._active = self._gauge("headrace_runs_active", "Runs pending or running.")
-        self._pending = self._gauge("headrace_runs_pending", "Runs pending.")
+        self._pipelines = self._gauge("headrace_pipelines", "Stored pipelines.")
+        self._enabled = self._gauge("headrace_pipelines_enabled", "Enabled pipelines.")
+        self._active = self._gauge("headrace_runs_active", "Pending and running runs.")
+        self._pending = self._gauge("headrace_runs_pending", "Pending runs.")
         self._wait = self._gauge(
-            "headrace_runs_pending_seconds", "How long the oldest run has waited that might start; 0: none."
+            "headrace_runs_pending_seconds",
+            "Waiting time of the oldest run that could start; 0 if none waits.",
         )
         self._slots = self._gauge(
-            "headrace_slots_waiting", "Slots of schedules that wait for a run of their pipeline to end."
+            "headrace_slots_waiting", "Schedule slots that wait for a run of their pipeline to end."
         )
-        self._free = self._gauge("headrace_home_free_bytes", "Free space where the home folder lies.")
+        self._free = self._gauge(
+            "headrace_home_free_bytes", "Free space on the file system of the home folder."
+        )
         self._recent = Gauge(
             "headrace_runs_last_24_hours",
             "Runs created in the last 24 hours, by status.",
@@ -46,12 +49,12 @@ class Metrics:
         )
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request. `route` is a template, so that the number of series stays bounded."""
+        """Count one request. `route` is a path template, so the number of series stays bounded."""
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(method, route).observe(seconds)
 
     def render(self, figures: Figures, *, free_bytes: int) -> bytes:
-        """Return all metrics, with these figures of the moment, in Prometheus's text format."""
+        """Return all metrics in Prometheus's text format, with the given current figures."""
         self._pipelines.set(figures.pipelines)
         self._enabled.set(figures.pipelines_enabled)
         self._active.set(figures.active_runs)

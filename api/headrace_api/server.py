@@ -1,7 +1,6 @@
 """The REST service as a process."""
 
 import contextlib
-import logging
 import signal
 import sys
 import threading
@@ -11,27 +10,27 @@ import uvicorn
 from starlette.applications import Starlette
 
 from headrace.errors import StartupError
-from headrace.masking import MaskingFilter
 from headrace.service.internal_token import internal_token
 from headrace.service.platform import Platform
 from headrace.settings import Settings, load_settings
 from headrace_api.app import create_app
 from headrace_api.control.control import Control
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.dagster.client import DagsterClient
+from headrace_api.service_log import log_to_stderr
 
 SHUTDOWN_SECONDS = 3
-"""How long answers that are under way, such as followed logs, may take once the process is to stop."""
+"""How long unfinished answers, such as followed logs, may take after the signal to stop."""
 
 
 def main() -> None:
-    """Serve until the process is told to stop. Exits with 78 where it must not start."""
+    """Serve until a signal stops the process. Exits with the error's exit code if it must not start."""
     try:
         settings = load_settings()
         platform = Platform.open(settings)
     except StartupError as error:
         sys.exit(_refusal(error))
-    _log_to_stderr(settings)
-    # uvicorn raises the signal again once it has shut down: this end closes what is open.
+    log_to_stderr(settings.log_level)
+    # uvicorn raises the signal again after its shutdown; exit normally, so that the with block closes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     dagster = DagsterClient(settings.dagster_address, lambda: internal_token(settings))
     with contextlib.closing(platform), contextlib.closing(dagster):
@@ -41,14 +40,14 @@ def main() -> None:
 
 
 class _Server(uvicorn.Server):
-    """Says at once that it is to stop, not once its connections have closed."""
+    """Sets `closing` when the signal arrives; a lifespan ends only after all connections are closed."""
 
     def __init__(self, config: uvicorn.Config, closing: threading.Event) -> None:
         super().__init__(config)
         self._closing = closing
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop."""
+        """Set `closing`, then shut down."""
         self._closing.set()
         super().handle_exit(sig, frame)
 
@@ -59,7 +58,7 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
         host=settings.host,
         port=settings.port,
         log_config=None,
-        access_log=False,  # uvicorn's has query strings; the application logs its own
+        access_log=False,  # uvicorn's would hold query strings; the application writes its own
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
@@ -69,12 +68,3 @@ def _config(app: Starlette, settings: Settings) -> uvicorn.Config:
 def _refusal(error: StartupError) -> int:
     sys.stderr.write(f"{error.title}: {error.detail}\n{error.hint}\n")
     return error.exit_code
-
-
-def _log_to_stderr(settings: Settings) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(MaskingFilter(()))
-    logging.basicConfig(level=settings.log_level, handlers=[handler])
-    # The HTTP client under the Dagster client logs a line for each look.
-    logging.getLogger("httpx").setLevel(logging.WARNING)

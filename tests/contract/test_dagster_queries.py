@@ -8,7 +8,7 @@ from graphql import GraphQLEnumType, GraphQLSchema, parse, validate
 
 QUERIES = sorted(
     file.name
-    for file in (resources.files("headrace_api") / "queries").iterdir()
+    for file in (resources.files("headrace_api.dagster") / "queries").iterdir()
     if file.name.endswith(".graphql")
 )
 
@@ -24,7 +24,7 @@ def test_there_are_queries() -> None:
 
 @pytest.mark.parametrize("name", QUERIES)
 def test_a_query_is_valid_in_dagsters_schema(name: str, schema: GraphQLSchema) -> None:
-    document = parse((resources.files("headrace_api") / "queries" / name).read_text(encoding="utf-8"))
+    document = parse((resources.files("headrace_api.dagster") / "queries" / name).read_text(encoding="utf-8"))
 
     assert validate(schema, document) == []
 

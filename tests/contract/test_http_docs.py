@@ -6,9 +6,9 @@ from pathlib import Path
 from headrace.records import RunStatus
 from headrace.store.stats import Figures
 from headrace_api.app import ENDPOINTS
-from headrace_api.docs import documentation
+from headrace_api.documentation.routes import documentation
+from headrace_api.http.routing import Endpoint
 from headrace_api.metrics import Metrics
-from headrace_api.routing import Endpoint
 
 PAGE = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text()
 EVERY = [*ENDPOINTS, *documentation([]).endpoints]

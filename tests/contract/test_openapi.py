@@ -16,7 +16,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 from headrace.service.platform import Platform, owner_token
 from headrace.settings import load_settings
 from headrace_api.app import ENDPOINTS
-from headrace_api.openapi import openapi
+from headrace_api.documentation.openapi import openapi
 
 pytestmark = pytest.mark.slow
 

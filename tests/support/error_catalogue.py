@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headrace.errors import HeadraceError, StartupError
-from headrace_api.problems import status_of
+from headrace_api.http.problems import status_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 PACKAGES = ("headrace", "headrace_api", "headrace_dagster")

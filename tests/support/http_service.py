@@ -17,8 +17,9 @@ from headrace.service.platform import Platform, new_token, token_hash
 from headrace.store.schema import organizations
 from headrace.store.tokens import Installation
 from headrace_api.app import create_app
-from headrace_api.dagster_client import DagsterStatus, DagsterUnavailable
-from headrace_api.dagster_log import LogLine, LogPage
+from headrace_api.dagster.graphql import DagsterUnavailable
+from headrace_api.dagster.health import DagsterStatus
+from headrace_api.dagster.log import LogLine, LogPage
 
 EXAMPLE_CONFIG: dict[str, Any] = {
     "name": "hubspot-contacts",

@@ -1,5 +1,6 @@
-"""The loops that carry out what the API's rows ask for.
+"""The loops that carry out what the API has stored. `control.Control` starts and stops them.
 
-The rows are the truth and the queue; the loops only make Dagster and the outputs agree with them. Any number
-of API processes may run them: leases in the database decide who does what, and everything may be done twice.
+The rows are both the truth and the queue. The loops only bring Dagster and the output files in line with
+them. Any number of API processes may run the loops. Leases in the database decide which process does what,
+and it is safe to do everything twice.
 """

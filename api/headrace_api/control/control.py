@@ -1,46 +1,48 @@
-"""All control loops of one API process."""
+"""All the control loops of one API process."""
 
 import time
+from functools import partial
 
+from headrace.service import upkeep
 from headrace.service.jobs import Jobs
 from headrace.service.platform import Platform
-from headrace.service.upkeep import Retention, Upkeep
 from headrace_api.control.dispatcher import Dispatcher
 from headrace_api.control.loop import Loop
 from headrace_api.control.purger import Purger
 from headrace_api.control.reaper import Reaper
 from headrace_api.control.reconciler import Reconciler
 from headrace_api.control.reloader import Reloader
-from headrace_api.control.retainer import Retainer
+from headrace_api.control.run_remover import RunRemover
 from headrace_api.control.terminator import Terminator
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.dagster.client import DagsterClient
 
 STOP_SECONDS = 4.5
 DISPATCHERS = 4
-"""A launch waits for the run's process to come up: that of one run need not wait for another's."""
+"""A launch waits until the run's process has started. With several dispatchers, launches do not wait for
+each other."""
 
 
 class Control:
     """Starts, wakes and stops the loops."""
 
     def __init__(self, platform: Platform, dagster: DagsterClient) -> None:
-        upkeep, retention = Upkeep(platform), Retention(platform)
+        work, retention = upkeep.upkeep(platform), upkeep.retention(platform)
         outputs = platform.settings.outputs
-        # What a client asked for and waits for; the intervals are for what other processes wrote.
+        # Woken as soon as a client asks for something. The interval finds what other processes have written.
         self._prompt = (
             *(
-                Loop(f"dispatcher-{number}", Dispatcher(upkeep, dagster).work, interval=DISPATCHERS)
+                Loop(f"dispatcher-{number}", Dispatcher(work, dagster).work, interval=DISPATCHERS)
                 for number in range(DISPATCHERS)
             ),
-            Loop("slots", upkeep.admit_waiting_slots, interval=1.0),
-            Loop("terminator", Terminator(upkeep, dagster).work, interval=1.0),
+            Loop("slots", partial(upkeep.admit_waiting_slots, platform), interval=1.0),
+            Loop("terminator", Terminator(work, dagster).work, interval=1.0),
             Loop("reloader", Reloader(Jobs(platform), dagster).work, interval=2.0),
-            Loop("purger", Purger(upkeep, dagster, outputs).work, interval=2.0),
+            Loop("purger", Purger(work, dagster, outputs).work, interval=2.0),
         )
         self._periodic = (
-            Loop("reconciler", Reconciler(upkeep, dagster).work, interval=5.0),
-            Loop("reaper", Reaper(upkeep, outputs).work, interval=3.0),
-            Loop("retainer", Retainer(retention, dagster, outputs).work, interval=60.0),
+            Loop("reconciler", Reconciler(work, dagster).work, interval=5.0),
+            Loop("reaper", Reaper(work, outputs).work, interval=3.0),
+            Loop("run-remover", RunRemover(retention, dagster, outputs).work, interval=60.0),
             Loop("pruner", retention.prune, interval=3600.0),
         )
 
@@ -50,14 +52,14 @@ class Control:
             loop.start()
 
     def wake(self) -> None:
-        """Say that rows changed: what follows from it begins now. Cheap, from any thread."""
+        """Say that rows changed, so that the loops look now. Cheap; may be called from any thread."""
         for loop in self._prompt:
             loop.wake()
 
     def stop(self) -> None:
-        """Stop all loops within 5 s; one that hangs in a request by then is left to die with the process.
+        """Stop all loops within 5 s. A loop that still waits for an answer by then dies with the process.
 
-        What it was doing is found again by its lease or its row.
+        Its lease or its row leads another loop to the unfinished work.
         """
         loops = self._prompt + self._periodic
         for loop in loops:

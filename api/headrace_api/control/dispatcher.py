@@ -1,8 +1,8 @@
 """Launches pending runs in Dagster.
 
-A run's row is its own outbox, so that a run that was accepted is launched however often this process dies.
-Launching is not idempotent: whoever tries again first asks Dagster for the run's tag. Where even that comes
-too early, a run is launched twice, and the worker's claim lets one of the two work.
+A run's row is its own outbox, so an accepted run is launched however often this process dies. Launching is
+not idempotent, so a retry first asks Dagster for runs with the run's tag. If Dagster does not list the first
+launch yet, the run is launched twice, and only one of the two workers can claim it.
 """
 
 import logging
@@ -14,21 +14,22 @@ from uuid import UUID
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.store.upkeep import PendingLaunch
-from headrace_api.control.loop import describe
-from headrace_api.dagster_client import DagsterRun, JobNotFound
+from headrace_api.dagster.client import JobNotFound
+from headrace_api.dagster.runs import DagsterRun
+from headrace_api.service_log import describe
 
 _log = logging.getLogger(__name__)
 ROOM_SECONDS = 0.2
-"""How soon to look again while runs wait for others to end: workers wake nobody here."""
+"""Polling interval while runs wait for others to end, because workers cannot wake this process."""
 SOON_SECONDS = 3.0
-"""Of a run that is due later the loop's own interval is soon enough to think."""
+"""Runs that are due later than this wait for the regular interval."""
 
 LAUNCHES = 3
-"""How many processes of one attempt may end before their claim, until the run is given up."""
+"""After so many processes of one attempt have ended without claiming the run, the run fails."""
 
 
 class Launches(Protocol):
-    """The outbox: `headrace.service.upkeep.Upkeep`."""
+    """The outbox: `headrace.store.upkeep.UpkeepStore`."""
 
     def lease_launches(self, limit: int) -> Sequence[PendingLaunch]: ...
 
@@ -40,7 +41,7 @@ class Launches(Protocol):
 
 
 class Launcher(Protocol):
-    """Who launches: the Dagster client."""
+    """What launches runs: the Dagster client."""
 
     def launch(self, pipeline_id: UUID, run_id: UUID, attempt: int, *, is_scheduled: bool) -> str: ...
 
@@ -50,16 +51,16 @@ class Launcher(Protocol):
 
 
 class Dispatcher:
-    """Launches one due run a round."""
+    """Launches one due run in each round."""
 
     def __init__(self, upkeep: Launches, dagster: Launcher) -> None:
         self._upkeep = upkeep
         self._dagster = dagster
 
     def work(self) -> bool | float:
-        """Launch the oldest due run; returns whether there was one, or in how many seconds to look again.
+        """Launch the oldest due run. Return True if there was one, else the seconds until the next look.
 
-        Only one is leased at a time: where Dagster hangs, the others stay due.
+        Leases one run at a time, so that the others stay due if Dagster hangs.
         """
         due = self._upkeep.lease_launches(1)
         for pending in due:
@@ -67,7 +68,7 @@ class Dispatcher:
         return bool(due) or self._pause()
 
     def _pause(self) -> float:
-        """Return the seconds until a run is due, or may have room; 0 where none waits that is due soon."""
+        """Return the seconds until a run is due or may find room; 0 if no run is due soon."""
         seconds = self._upkeep.seconds_to_launch()
         return 0.0 if seconds is None or seconds > SOON_SECONDS else max(seconds, ROOM_SECONDS)
 
@@ -75,7 +76,7 @@ class Dispatcher:
         try:
             dagster_run_id = self._found(pending) or self._launched(pending)
         except JobNotFound as error:
-            # The trouble of one pipeline: the others' runs need not wait for it.
+            # A problem of one pipeline must not hold up the runs of the others.
             self._upkeep.launch_failed(pending.run_id, pending.launches)
             _log.warning("Run %s was not launched: %s", pending.run_id, describe(error))
         except HeadraceError:
@@ -83,14 +84,14 @@ class Dispatcher:
             raise
         else:
             reach("launched", pending.pipeline_id)
-            # A kill before this line leaves the lease; the next dispatcher finds the run by its tag.
+            # A kill before this line leaves the lease. The next dispatcher finds Dagster's run by its tag.
             self._upkeep.launched(pending.run_id, dagster_run_id)
 
     def _found(self, pending: PendingLaunch) -> str | None:
-        """Return Dagster's run of an attempt whose outcome nobody noted: one that goes on.
+        """Return Dagster's run from an earlier launch of this attempt, if it is still going.
 
-        One that has ended never claimed the run, which would not be pending, and can be followed by another;
-        but not for ever.
+        An ended one never claimed the run, which would otherwise not be pending, so another launch may
+        follow. After `LAUNCHES` of them, an ended one is returned, and the reconciler fails the run.
         """
         if pending.launches == 0:
             return None
@@ -111,6 +112,6 @@ class Dispatcher:
         try:
             return launch()
         except JobNotFound:
-            # A pipeline made a moment ago, or one whose reload nobody lived to ask for.
+            # The pipeline is new, or a process died before it asked for the reload.
             self._dagster.reload()
             return launch()

@@ -1,16 +1,13 @@
-"""Work that is repeated in a thread: at once, on a wake-up, after an interval."""
+"""Work that a thread repeats: at once, on a wake-up, or after an interval."""
 
 import logging
 import random
 import threading
-import traceback
 from collections.abc import Callable
 
-from headrace.errors import HeadraceError
-from headrace.masking import MaskingFilter
+from headrace_api.service_log import describe
 
 _log = logging.getLogger(__name__)
-_mask = MaskingFilter(()).mask
 
 SHORTEST_BACKOFF = 0.5
 LONGEST_BACKOFF = 10.0
@@ -19,11 +16,11 @@ LONGEST_BACKOFF = 10.0
 class Loop:
     """Calls `work` again and again until it is stopped.
 
-    `work` returns true when it left more to do, which is then done at once, or the number of seconds after
-    which there may be. Otherwise the loop waits for `interval` seconds or a wake-up; wake-ups during the work
-    lead to one more round, however many they are. A failure is logged and never ends the loop: it waits
-    0.5 s, then twice as long each time up to 10 s, whatever wakes it, so that a part that is down is not
-    stormed.
+    If `work` returns True, there is more to do, and the next round follows at once. If it returns a number,
+    the next round follows after so many seconds. Otherwise the loop waits for `interval` seconds. A wake-up
+    ends either wait; any number of wake-ups during the work lead to one more round. A failure is logged and
+    never ends the loop. After a failure the loop backs off: 0.5 s, then twice as long each time, at most 10
+    s. Wake-ups do not shorten the backoff, so a service that is down is not flooded.
     """
 
     def __init__(self, name: str, work: Callable[[], bool | float | None], *, interval: float) -> None:
@@ -32,31 +29,31 @@ class Loop:
         self._interval = interval
         self._woken = threading.Event()
         self._stopping = threading.Event()
-        # A daemon thread: a request to a Dagster that hangs must not keep the process from exiting.
+        # A daemon thread: a request that hangs must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name=f"headrace-{name}", daemon=True)
 
     def start(self) -> None:
-        """Begin; the first round comes at once."""
+        """Start the thread. The first round begins at once."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Ask for a round now, or for one more after the one under way."""
+        """Ask for a round now, or for one more after the current one."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Ask the loop to end after the round under way; does not wait."""
+        """Ask the loop to end after the current round. Does not wait."""
         self._stopping.set()
         self._woken.set()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end of a loop that was asked to stop; False when `seconds` were too short."""
+        """Wait up to `seconds` for a loop that was asked to stop; return whether it has ended."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            # Before the work: a wake-up during it may be for something that it did not see.
+            # Cleared before the work: a wake-up during the work may be for a row that the work did not see.
             self._woken.clear()
             try:
                 more = self._work()
@@ -67,18 +64,10 @@ class Loop:
                 continue
             failures = 0
             if more is not True:
-                self._woken.wait((more or self._interval) * random.uniform(0.9, 1.1))  # noqa: S311  # spreads, hides nothing
+                self._woken.wait((more or self._interval) * random.uniform(0.9, 1.1))  # noqa: S311  # jitter, not a secret
 
 
 def backoff(failures: int) -> float:
-    """Return how many seconds to wait after so many failures in a row, with jitter."""
+    """Return the seconds to wait after so many failures in a row, with jitter."""
     longest = min(SHORTEST_BACKOFF * 2.0 ** min(failures - 1, 10), LONGEST_BACKOFF)
-    return random.uniform(longest / 2, longest)  # noqa: S311  # spreads, hides nothing
-
-
-def describe(error: Exception) -> str:
-    """Return what the log says of an error, masked: a foreseen one in a line, another with its traceback."""
-    if isinstance(error, HeadraceError):
-        notes = getattr(error, "__notes__", [])
-        return _mask(" ".join([f"{error.code}: {error.detail}", *notes]))
-    return _mask("".join(traceback.format_exception(error)))
+    return random.uniform(longest / 2, longest)  # noqa: S311  # jitter, not a secret

@@ -1,4 +1,4 @@
-"""Outputs as the control loops remove them."""
+"""How the control loops remove output files."""
 
 import shutil
 from pathlib import Path
@@ -6,16 +6,19 @@ from uuid import UUID
 
 
 def remove_partial_output(outputs: Path, run_id: UUID) -> None:
-    """Remove what a worker had not finished; a finished output stays for the next attempt. Raises OSError."""
+    """Remove what a lost worker left unfinished. A finished output stays for the next attempt.
+
+    Raises OSError.
+    """
     for path in (outputs / str(run_id)).glob("*.parquet.*"):
         path.unlink(missing_ok=True)
 
 
 def remove_output(outputs: Path, run_id: UUID) -> None:
-    """Remove a run's folder whole, also where another process is removing it. Raises OSError."""
+    """Remove a run's folder, even while another process removes it. Raises OSError."""
     folder = outputs / str(run_id)
     while folder.exists():
         try:
             shutil.rmtree(folder)
         except FileNotFoundError:
-            continue  # what the other one had removed first; what it leaves is ours
+            continue  # the other process was faster with one file; remove what is left

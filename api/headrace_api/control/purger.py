@@ -1,6 +1,6 @@
-"""Removes what deleted pipelines left: Dagster's runs with their logs, outputs, rows.
+"""Removes what deleted pipelines leave behind: Dagster's runs with their logs, outputs, rows.
 
-The pipeline's tombstone goes last, so that a kill at any line leaves a purge that begins again.
+The pipeline's tombstone is deleted last, so a purge that is killed at any line starts again.
 """
 
 import logging
@@ -11,21 +11,22 @@ from uuid import UUID
 
 from headrace.store.upkeep import DeletedPipeline
 from headrace_api.control.outputs import remove_output
-from headrace_api.dagster_client import RUNS_AT_ONCE, DagsterRun
+from headrace_api.dagster.client import RUNS_AT_ONCE
+from headrace_api.dagster.runs import DagsterRun
 
 _log = logging.getLogger(__name__)
 
 
 class Tombstones(Protocol):
-    """What to purge: `headrace.service.upkeep.Upkeep`."""
+    """The pipelines to purge: `headrace.store.upkeep.UpkeepStore`."""
 
     def to_purge(self) -> Sequence[DeletedPipeline]: ...
 
     def purged(self, pipeline_id: UUID) -> None: ...
 
 
-class Remover(Protocol):
-    """Who removes: the Dagster client."""
+class DagsterHistory(Protocol):
+    """Dagster's runs and assets: the Dagster client."""
 
     def find_by_pipeline_tag(self, pipeline_id: UUID) -> list[DagsterRun]: ...
 
@@ -39,20 +40,20 @@ class Remover(Protocol):
 
 
 class Purger:
-    """Takes each deleted pipeline as far as it can in a round; `outputs` has a folder for each run."""
+    """Purges each deleted pipeline as far as it can in each round; `outputs` has a folder for each run."""
 
-    def __init__(self, upkeep: Tombstones, dagster: Remover, outputs: Path) -> None:
+    def __init__(self, upkeep: Tombstones, dagster: DagsterHistory, outputs: Path) -> None:
         self._upkeep = upkeep
         self._dagster = dagster
         self._outputs = outputs
 
     def work(self) -> bool:
-        """Purge; there is never more to do at once, since what is left waits for workers to stop."""
+        """Purge. Always return False: what is left has to wait for workers to stop."""
         for deleted in self._upkeep.to_purge():
             try:
                 self._purge(deleted)
             except OSError as error:
-                # The trouble of one pipeline's files: the others' purge need not wait for it.
+                # A problem with one pipeline's files must not hold up the other pipelines.
                 _log.warning("Pipeline %s was not purged: %s", deleted.pipeline_id, error.strerror)
         return False
 
@@ -63,13 +64,13 @@ class Purger:
             self._upkeep.purged(deleted.pipeline_id)
 
     def _emptied_dagster(self, deleted: DeletedPipeline) -> bool:
-        """Stop and delete the pipeline's Dagster runs; False while one of them has not ended."""
+        """Stop and delete the pipeline's Dagster runs; return False while one of them has not ended."""
         while found := self._known(deleted):
             going = [run for run in found if not run.status.is_terminal]
             for run in going:
                 self._dagster.terminate(run)
             if going:
-                # Its worker may still write; deleted under it, it would leave a log that nobody owns.
+                # Its worker may still write: deleting the run now would leave a log that belongs to no run.
                 return False
             for run in found:
                 self._dagster.delete_run(run.id)
@@ -77,6 +78,6 @@ class Purger:
         return True
 
     def _known(self, deleted: DeletedPipeline) -> list[DagsterRun]:
-        """Return some of the pipeline's runs: by tag, and by id, which is all that remains of a lost tag."""
+        """Return some of the pipeline's runs: by tag, or else by id, for runs that have lost their tag."""
         tagged = self._dagster.find_by_pipeline_tag(deleted.pipeline_id)
         return tagged or self._dagster.runs(deleted.dagster_run_ids[:RUNS_AT_ONCE])

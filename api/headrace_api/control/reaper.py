@@ -1,4 +1,4 @@
-"""Fails the runs whose worker let its lease run out, whether Dagster noticed or not."""
+"""Fails the runs whose worker let its lease expire, whether Dagster noticed or not."""
 
 import logging
 from collections.abc import Sequence
@@ -12,22 +12,22 @@ _log = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
-    """Who knows the leases: `headrace.service.upkeep.Upkeep`."""
+    """The leases: `headrace.store.upkeep.UpkeepStore`."""
 
     def reap(self) -> Sequence[Run]: ...
 
 
 class Reaper:
-    """Needs no Dagster: it goes on while that is down. `outputs` has a folder for each run."""
+    """Works without Dagster, even while that is down. `outputs` has a folder for each run."""
 
     def __init__(self, upkeep: Leases, outputs: Path) -> None:
         self._upkeep = upkeep
         self._outputs = outputs
 
     def work(self) -> bool:
-        """Reap; there is never more to do at once."""
+        """Fail the expired runs. Always return False: one round finds all of them."""
         for run in self._upkeep.reap():
-            _log.warning("Run %s failed: its worker stopped answering.", run.id)
-            # A kill before this line leaves the files to the retainer.
+            _log.warning("Run %s failed: its worker stopped sending heartbeats.", run.id)
+            # A kill before this line leaves the files; the run remover deletes them with the run.
             remove_partial_output(self._outputs, run.id)
         return False

@@ -1,7 +1,8 @@
-"""Repairs rows that say a run goes on where Dagster says that it has ended.
+"""Repairs the rows of runs that are active here but have ended in Dagster.
 
-A worker writes its result before Dagster learns of the end; so whatever has ended in Dagster and goes on here
-lost its worker, or never got one. Where the worker is gone and Dagster does not notice, the lease decides.
+A worker writes its result before Dagster records the end. So a run that has ended in Dagster and is still
+active here has lost its worker, or never had one. If Dagster does not notice that a worker died, the reaper
+does, by the worker's lease.
 """
 
 from collections.abc import Sequence
@@ -10,11 +11,11 @@ from uuid import UUID
 
 from headrace.records import Run, RunStatus
 from headrace_api.control.dispatcher import LAUNCHES
-from headrace_api.dagster_client import DagsterRun
+from headrace_api.dagster.runs import DagsterRun
 
 
 class Unfinished(Protocol):
-    """The rows in question: `headrace.service.upkeep.Upkeep`."""
+    """The active runs: `headrace.store.upkeep.UpkeepStore`."""
 
     def unfinished(self) -> Sequence[Run]: ...
 
@@ -24,7 +25,7 @@ class Unfinished(Protocol):
 
 
 class Known(Protocol):
-    """Who knows what Dagster thinks: the Dagster client."""
+    """Dagster's view of the runs: the Dagster client."""
 
     def runs(self, dagster_run_ids: Sequence[str]) -> list[DagsterRun]: ...
 
@@ -32,15 +33,15 @@ class Known(Protocol):
 
 
 class Reconciler:
-    """Compares all unfinished runs with Dagster in each round."""
+    """Compares all active runs with Dagster in each round."""
 
     def __init__(self, upkeep: Unfinished, dagster: Known) -> None:
         self._upkeep = upkeep
         self._dagster = dagster
 
     def work(self) -> bool:
-        """End the runs that have ended in Dagster; there is never more to do at once."""
-        # First the rows, then Dagster: the other way round a run could end in between and look lost.
+        """End the runs that have ended in Dagster. Always return False: one round compares all of them."""
+        # The rows before Dagster: in the other order a run could end in between and look lost.
         unfinished = [run for run in self._upkeep.unfinished() if run.dagster_run_id]
         if not unfinished:
             return False
@@ -51,7 +52,7 @@ class Reconciler:
 
     def _repair(self, run: Run, known: DagsterRun | None) -> None:
         if known is None:
-            # A running worker ends by its own lease; one that has not begun finds nothing to begin with.
+            # A running worker is left to its lease. A pending run has no process left that could start it.
             if run.status is RunStatus.PENDING:
                 self._fail(run, "run.deleted_in_dagster", "The run was deleted in Dagster before it began.")
         elif known.status is RunStatus.CANCELLED:
@@ -62,7 +63,7 @@ class Reconciler:
             self._fail(run, "run.worker_lost", "The run's worker ended without a result.")
 
     def _start_again(self, run: Run) -> None:
-        """Have a run launched anew whose process ended before its claim, as when a code server goes down."""
+        """Relaunch a run whose process ended before its claim, for example because a code server stopped."""
         launches = len(self._dagster.find_by_run_tag(run.id, run.attempt))
         if launches < LAUNCHES:
             self._upkeep.launch_again(run, launches)

@@ -1,26 +1,26 @@
-"""Has Dagster read the pipelines anew when they changed.
+"""Has Dagster read the pipelines again after a change.
 
-It compares the catalogue's stamp and is only hurried by wake-ups: so a change is seen though another process
-made it, or died right after, and a burst of changes costs one reload under way and one after it.
+It polls the catalogue's stamp; a wake-up only makes it look sooner. So it sees changes by other processes,
+and by processes that died right after. A burst of changes costs the current reload and one more.
 """
 
 from typing import Protocol
 
 
 class Catalogue(Protocol):
-    """What changes: `headrace.service.jobs.Jobs`."""
+    """The pipelines: `headrace.service.jobs.Jobs`."""
 
     def stamp(self) -> tuple[int]: ...
 
 
 class Reloadable(Protocol):
-    """Who reads it: the Dagster client."""
+    """What reads the pipelines: the Dagster client."""
 
     def reload(self) -> None: ...
 
 
 class Reloader:
-    """Reloads once in its first round, and then after each change."""
+    """Reloads in its first round, and then after each change."""
 
     def __init__(self, catalogue: Catalogue, dagster: Reloadable) -> None:
         self._catalogue = catalogue
@@ -28,10 +28,10 @@ class Reloader:
         self._reloaded: tuple[int] | None = None
 
     def work(self) -> bool:
-        """Reload if anything changed since the last reload began; there is never more to do at once."""
+        """Reload if anything changed since the last reload began. Always return False."""
         stamp = self._catalogue.stamp()
         if stamp != self._reloaded:
             self._dagster.reload()
-            # The stamp from before the reload: what changed during it is reloaded again.
+            # Keep the stamp from before the reload, so that a change during the reload leads to another.
             self._reloaded = stamp
         return False

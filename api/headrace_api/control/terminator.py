@@ -1,17 +1,17 @@
-"""Stops in Dagster what has ended here: cancelled runs, and runs whose worker was given up."""
+"""Stops Dagster's runs that have ended here: cancelled runs, and runs whose lease expired."""
 
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
 from headrace.records import Run
-from headrace_api.dagster_client import DagsterRun
+from headrace_api.dagster.runs import DagsterRun
 
 RUNS_A_ROUND = 10
 
 
 class Stops(Protocol):
-    """Which runs to stop: `headrace.service.upkeep.Upkeep`."""
+    """The runs to stop: `headrace.store.upkeep.UpkeepStore`."""
 
     def lease_stops(self, limit: int) -> Sequence[Run]: ...
 
@@ -19,7 +19,7 @@ class Stops(Protocol):
 
 
 class Stopper(Protocol):
-    """Who stops: the Dagster client."""
+    """What stops runs: the Dagster client."""
 
     def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]: ...
 
@@ -29,22 +29,23 @@ class Stopper(Protocol):
 
 
 class Terminator:
-    """Asks Dagster to stop a run, again with each lease, until it has ended there as well."""
+    """Asks Dagster to stop a run, once with each lease, until the run has ended there too."""
 
     def __init__(self, upkeep: Stops, dagster: Stopper) -> None:
         self._upkeep = upkeep
         self._dagster = dagster
 
     def work(self) -> bool:
-        """Take up the runs that are due; returns whether more may be."""
+        """Stop the runs that are due; return whether there may be more."""
         due = self._upkeep.lease_stops(RUNS_A_ROUND)
         for run in due:
             self._stop(run)
         return len(due) == RUNS_A_ROUND
 
     def _stop(self, run: Run) -> None:
-        """Stop whatever Dagster runs for it: by tag, which a launch that was never noted carries too, and by
-        id, which is all that a run started in Dagster's UI has.
+        """Stop every Dagster run that belongs to the run.
+
+        The tag also finds a launch that was never recorded; the id also finds a run started in Dagster's UI.
         """
         found = self._dagster.find_by_run_tag(run.id)
         if run.dagster_run_id and all(known.id != run.dagster_run_id for known in found):

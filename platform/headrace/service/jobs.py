@@ -1,6 +1,7 @@
 """What the Dagster code location reads, across organizations."""
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -11,28 +12,36 @@ from headrace.store.jobs import JobStore
 from headrace.store.slots import LATE, SlotStore
 
 
-class Jobs(JobStore):
-    """The catalogue of pipelines as far as Dagster may know it."""
+class Jobs:
+    """The catalogue of pipelines, as far as Dagster may know it."""
 
     def __init__(self, platform: Platform) -> None:
-        super().__init__(platform.database)
+        self._store = JobStore(platform.database)
         self._slots = SlotStore(platform.database)
         self._slot_lock = threading.Lock()
         self._newest_slot = datetime.min.replace(tzinfo=UTC)
 
     def stamp(self) -> tuple[int]:
         """Return a value that changes whenever any card does."""
-        return (self.sequence(),)
+        return (self._store.sequence(),)
 
     def all(self) -> list[JobCard]:
         """Return the cards of all pipelines."""
         return list(self.changed_after(0)[1])
 
-    def take_slot(self, pipeline_id: UUID, scheduled_at: datetime) -> str:
-        """Take a schedule's slot; say what became of it.
+    def changed_after(self, sequence: int) -> tuple[int, Sequence[JobCard], Sequence[UUID]]:
+        """Return the newest change's number, and the pipelines changed and deleted after `sequence`."""
+        return self._store.changed_after(sequence)
 
-        The first to ask for a minute takes the slots of all pipelines that are due then: Dagster's daemon
-        comes by one by one, and the last of many would be late.
+    def get(self, pipeline_id: UUID) -> JobCard | None:
+        """Return one pipeline's card, or None if it is unknown or deleted."""
+        return self._store.get(pipeline_id)
+
+    def take_slot(self, pipeline_id: UUID, scheduled_at: datetime) -> str:
+        """Take a schedule's slot and return its outcome.
+
+        The first call for a minute takes the slots of all pipelines that are due in it. Dagster's daemon
+        evaluates one schedule after another, so the last of many would otherwise be late.
         """
         with self._slot_lock:
             if self._newest_slot < scheduled_at and datetime.now(UTC) - scheduled_at < LATE:

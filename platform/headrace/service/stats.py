@@ -2,11 +2,9 @@
 
 from headrace.records import Principal
 from headrace.service.platform import Platform
-from headrace.store.stats import StatsStore
+from headrace.store.stats import Figures, StatsStore
 
 
-class Stats(StatsStore):
-    """The figures of the principal's organization: the store as it is."""
-
-    def __init__(self, platform: Platform, principal: Principal) -> None:
-        super().__init__(platform.database, principal.organization_id)
+def figures(platform: Platform, principal: Principal) -> Figures:
+    """Return the figures of the principal's organization at this moment."""
+    return StatsStore(platform.database, principal.organization_id).figures()

@@ -1,4 +1,4 @@
-"""What the control loops take up, across organizations."""
+"""The stores that the control loops work from, with the limits that the settings give."""
 
 from datetime import timedelta
 
@@ -9,32 +9,28 @@ from headrace.store.slots import SlotStore
 from headrace.store.upkeep import UpkeepStore
 
 
-class Upkeep(UpkeepStore):
-    """The work of the control loops: the store as it is."""
-
-    def __init__(self, platform: Platform) -> None:
-        settings = platform.settings
-        limits = Limits(
-            total=settings.max_concurrent_runs,
-            per_source=settings.max_runs_per_source,
-            per_domain=settings.max_runs_per_domain,
-        )
-        super().__init__(platform.database, limits)
-        self._slots = SlotStore(platform.database)
-
-    def admit_waiting_slots(self) -> None:
-        """Make runs of the slots that waited for a run of their pipeline to end."""
-        self._slots.admit_waiting()
+def upkeep(platform: Platform) -> UpkeepStore:
+    """Return the store of due work: runs to launch, to stop, to repair; pipelines to purge."""
+    settings = platform.settings
+    limits = Limits(
+        total=settings.max_concurrent_runs,
+        per_source=settings.max_runs_per_source,
+        per_domain=settings.max_runs_per_domain,
+    )
+    return UpkeepStore(platform.database, limits)
 
 
-class Retention(RetentionStore):
-    """What outlives its use: the store as it is."""
+def retention(platform: Platform) -> RetentionStore:
+    """Return the store of what has outlived its retention."""
+    settings = platform.settings
+    keep = Keep(
+        age=timedelta(days=settings.retention_days) if settings.retention_days else None,
+        newest=settings.retention_keep_runs,
+        most=settings.retention_max_runs or None,
+    )
+    return RetentionStore(platform.database, keep)
 
-    def __init__(self, platform: Platform) -> None:
-        settings = platform.settings
-        keep = Keep(
-            age=timedelta(days=settings.retention_days) if settings.retention_days else None,
-            newest=settings.retention_keep_runs,
-            most=settings.retention_max_runs or None,
-        )
-        super().__init__(platform.database, keep)
+
+def admit_waiting_slots(platform: Platform) -> None:
+    """Create runs for the slots that were waiting for a run of their pipeline to end."""
+    SlotStore(platform.database).admit_waiting()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from dagster_server import run_dagster
 
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.dagster.client import DagsterClient
 
 
 @pytest.fixture(scope="session")

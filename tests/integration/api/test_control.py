@@ -23,8 +23,8 @@ from headrace.store.runs import RunStore
 from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.control import Control
 from headrace_api.control.dispatcher import Dispatcher
-from headrace_api.dagster_client import DagsterClient
-from headrace_api.run_logs import follow, read, render
+from headrace_api.dagster.client import DagsterClient
+from headrace_api.resources.run_logs import follow, read, render
 
 QUICK, SLOW = UUID(int=1), UUID(int=2)  # as in small_jobs.py
 
@@ -171,5 +171,5 @@ def test_many_dispatchers_launch_each_run_once(database: Database, organization_
     for thread in threads:
         thread.join()
 
-    assert sorted(str(run.run_id) for run in dagster.known.values()) == sorted(str(run.id) for run in pending)
+    assert sorted(map(str, dagster.run_ids.values())) == sorted(str(run.id) for run in pending)
     assert {store.get(run.id).dagster_run_id for run in pending} == set(dagster.known)

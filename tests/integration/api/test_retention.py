@@ -20,7 +20,7 @@ from headrace.store.runs import RunStore
 from headrace.store.schema import attempts, idempotency_keys, runs, slots
 from headrace.store.slots import ScheduleLedger
 from headrace.store.tokens import Installation
-from headrace_api.control.retainer import Retainer
+from headrace_api.control.run_remover import RunRemover
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 KEEP = Keep(age=timedelta(days=10), newest=3, most=40)
@@ -47,7 +47,7 @@ class World:
         self.database, self.outputs, self.dagster = database, outputs, FakeDagster()
         self.organization_id = Installation(database).organization()
         self.retention = RetentionStore(database, KEEP)
-        self.retainer = Retainer(self.retention, self.dagster, outputs)
+        self.remover = RunRemover(self.retention, self.dagster, outputs)
 
     def pipeline(self) -> UUID:
         return store_pipeline(self.database, self.organization_id).id
@@ -93,7 +93,7 @@ class World:
 
     def upkeep(self) -> None:
         """Do what a service's loops do until there is nothing more to do at once."""
-        while self.retainer.work():
+        while self.remover.work():
             pass
         while self.retention.prune():
             pass
@@ -189,10 +189,10 @@ def test_a_run_that_still_goes_on_in_dagster_is_stopped_first(world: World) -> N
     world.runs_of(pipeline, 3)
     world.database.clock += timedelta(days=400)
 
-    world.retainer.work()
+    world.remover.work()
     while_it_ran = world.kept()
     world.dagster.end(late, RunStatus.CANCELLED)
-    world.retainer.work()
+    world.remover.work()
 
     assert old in while_it_ran
     assert (world.outputs / str(old)).exists() is False
@@ -215,7 +215,7 @@ def test_a_kill_at_any_line_leaves_a_run_that_the_next_round_removes(
     with monkeypatch.context() as patched:
         patched.setattr(part, line, kill)
         with pytest.raises(Killed):
-            world.retainer.work()
+            world.remover.work()
     after_the_kill = world.rows(runs)
     world.upkeep()
 
@@ -231,10 +231,10 @@ def test_two_services_at_once_remove_the_same_runs_without_harm(world: World) ->
     start = Barrier(2)
 
     def serve() -> None:
-        retainer = Retainer(RetentionStore(world.database, KEEP), world.dagster, world.outputs)
+        remover = RunRemover(RetentionStore(world.database, KEEP), world.dagster, world.outputs)
         start.wait()
         try:
-            while retainer.work():
+            while remover.work():
                 pass
         except Exception as error:
             failures.append(error)

@@ -15,8 +15,8 @@ from headrace.service.internal_token import internal_token
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.runs import Runs
 from headrace.store.retention import Keep, RetentionStore
-from headrace_api.control.retainer import Retainer
-from headrace_api.dagster_client import DagsterClient
+from headrace_api.control.run_remover import RunRemover
+from headrace_api.dagster.client import DagsterClient
 
 pytestmark = pytest.mark.slow
 
@@ -237,7 +237,7 @@ def test_a_run_that_has_outlived_its_time_leaves_nothing(side: DagsterSide) -> N
 
     with closing(DagsterClient(settings.dagster_address, lambda: internal_token(settings))) as client:
         retention = RetentionStore(side.platform.database, Keep(age=None, newest=1, most=1))
-        while Retainer(retention, client, settings.outputs).work():
+        while RunRemover(retention, client, settings.outputs).work():
             pass
 
     left, _ = runs(side).list(Page(), pipeline_id=pipeline.id)

@@ -10,7 +10,7 @@ from http_service import DUMMY_CONFIG
 from headrace.service.pipelines import Pipelines
 from headrace.store.database import DatabaseUnavailable
 from headrace_api.app import ENDPOINTS
-from headrace_api.requests import LARGEST_BODY
+from headrace_api.http.requests import LARGEST_BODY
 
 PUBLIC = {"/api/health", "/api/ready", "/api/version", "/openapi.json", "/docs"}
 JSON = {"Content-Type": "application/json"}

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from headrace.records import RunStatus
-from headrace_api.dagster_client import DagsterRun, DagsterRunNotFound, DagsterUnavailable, JobNotFound
-from headrace_api.dagster_log import LogLine, LogPage
+from headrace_api.dagster.client import DagsterRunNotFound, JobNotFound
+from headrace_api.dagster.graphql import DagsterUnavailable
+from headrace_api.dagster.log import LogLine, LogPage
+from headrace_api.dagster.runs import DagsterRun
 
 PAGE_LINES = 3
 
@@ -24,6 +26,7 @@ class FakeDagster:
     reloads: int = 0
     calls: list[str] = field(default_factory=list)
     known: dict[str, DagsterRun] = field(default_factory=dict)
+    run_ids: dict[str, UUID | None] = field(default_factory=dict)
     pipelines: dict[str, UUID] = field(default_factory=dict)
     wiped: list[UUID] = field(default_factory=list)
     lines: dict[str, list[LogLine]] = field(default_factory=dict)
@@ -37,11 +40,11 @@ class FakeDagster:
         dagster_run_id = str(uuid4())
         self.known[dagster_run_id] = DagsterRun(
             id=dagster_run_id,
-            run_id=run_id,
             dagster_status=status.name,
             status=status,
             updated_at=datetime.now(UTC),
         )
+        self.run_ids[dagster_run_id] = run_id
         if pipeline_id is not None:
             self.pipelines[dagster_run_id] = pipeline_id
         return dagster_run_id
@@ -65,7 +68,7 @@ class FakeDagster:
         return [
             run
             for run in reversed(self.known.values())
-            if run.run_id == run_id and attempt in (None, self.attempts.get(run.id, 1))
+            if self.run_ids[run.id] == run_id and attempt in (None, self.attempts.get(run.id, 1))
         ]
 
     def find_by_pipeline_tag(self, pipeline_id: UUID) -> list[DagsterRun]:

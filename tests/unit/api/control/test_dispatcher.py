@@ -11,7 +11,7 @@ from headrace.store.leases import AlreadyTaken, LeaseStore
 from headrace.store.runs import RunStore
 from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.dispatcher import Dispatcher
-from headrace_api.dagster_client import DagsterUnavailable
+from headrace_api.dagster.graphql import DagsterUnavailable
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from headrace.errors import Unavailable
-from headrace_api.control.loop import LONGEST_BACKOFF, Loop, backoff, describe
+from headrace_api.control.loop import LONGEST_BACKOFF, Loop, backoff
 
 
 @pytest.fixture
@@ -162,10 +162,3 @@ def test_what_is_logged_of_a_failure_is_masked(
         assert eventually(lambda: "RuntimeError" in caplog.text)
 
     assert "hunter2" not in caplog.text
-
-
-def test_a_foreseen_error_is_told_in_a_line_with_what_dagster_said() -> None:
-    error = Unavailable("It failed.")
-    error.add_note("The disk is full.")
-
-    assert describe(error) == "unavailable: It failed. The disk is full."

@@ -13,7 +13,7 @@ from headrace.store.runs import RunStore
 from headrace.store.schema import runs
 from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.purger import Purger
-from headrace_api.dagster_client import DagsterUnavailable
+from headrace_api.dagster.graphql import DagsterUnavailable
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from headrace.store.runs import RunStore
 from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.dispatcher import LAUNCHES, Dispatcher
 from headrace_api.control.reconciler import Reconciler
-from headrace_api.dagster_client import DagsterRun
+from headrace_api.dagster.runs import DagsterRun
 
 
 @pytest.fixture

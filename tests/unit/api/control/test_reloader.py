@@ -4,7 +4,7 @@ import pytest
 from fakes.dagster import FakeDagster
 
 from headrace_api.control.reloader import Reloader
-from headrace_api.dagster_client import DagsterUnavailable
+from headrace_api.dagster.graphql import DagsterUnavailable
 
 
 @dataclass

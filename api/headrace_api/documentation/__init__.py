@@ -1,0 +1,1 @@
+"""The API's documentation: the OpenAPI document and the pages below /docs. Start at `routes`."""
