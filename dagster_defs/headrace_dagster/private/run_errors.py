@@ -1,6 +1,6 @@
-"""What Dagster records of a failed run: a private part, see `internals`.
+"""How Dagster records the error of a failed run.
 
-A stack of Dagster's own frames would bury the coded error that a failed run leads with.
+A stack of Dagster's own frames would bury the coded error that a failed run starts with.
 """
 
 from typing import Any
@@ -11,14 +11,14 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from dagster_shared.error import SerializableErrorInfo
 
 
-def tell_by_text_alone(*errors: type[BaseException]) -> None:
-    """Have runs of this process record these errors, whose text says it all, without a stack of Dagster's."""
+def record_without_stack(*errors: type[BaseException]) -> None:
+    """Make this process record these errors of runs by their text alone, without a stack."""
 
-    def told(raised: Any, *options: Any) -> SerializableErrorInfo:
+    def error_info(raised: Any, *options: Any) -> SerializableErrorInfo:
         kind, error, _ = raised
         if isinstance(error, errors):
             return SerializableErrorInfo(message=f"{error}\n", stack=[], cls_name=kind.__name__)
         return serializable_error_info_from_exc_info(raised, *options)
 
     for module in (api, objects):
-        module.serializable_error_info_from_exc_info = told  # type: ignore[attr-defined]  # not exported there
+        module.serializable_error_info_from_exc_info = error_info  # type: ignore[attr-defined]  # not exported
