@@ -27,7 +27,7 @@ class Roles:
         self._cached: dict[str, tuple[Role, float]] = {}
 
     def __call__(self, token: str) -> Role:
-        """Return the token's role; a revoked token keeps it up to 5 s. Raises Unauthenticated, Unavailable."""
+        """Return the token's role; a revoked token keeps it for 5 s. Raises Unauthenticated, Unavailable."""
         if hmac.compare_digest(token.encode(), self._internal.encode()):
             return Role.OWNER
         now = time.monotonic()

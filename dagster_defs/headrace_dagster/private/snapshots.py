@@ -26,7 +26,7 @@ class Snapshots:
             tags=definition.tags,
             run_tags=definition.run_tags,
             metadata=definition.metadata,
-            owners=owners,
+            owners=owners or None,
         )
 
     def plan(self, job: RemoteJob, fetch: Callable[[], RemoteExecutionPlan]) -> RemoteExecutionPlan:
