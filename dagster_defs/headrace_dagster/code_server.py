@@ -1,11 +1,12 @@
 """`python -m headrace_dagster.code_server`: serves the stored pipelines to Dagster's webserver and daemon.
 
-Run workers are spawned from this process and import this module: everything heavy is imported in `main`.
+Run workers import this module too, so only `main` imports what is heavy.
 """
 
 import os
 import sys
-from pathlib import Path
+
+_THREADS = 16  # each launch holds one until its process is up
 
 
 def main() -> int:
@@ -20,16 +21,25 @@ def main() -> int:
         definitions.live.stamp()
     except StartupError as error:
         return startup.refuse(error)
-    from headrace_dagster import code_servicer
-
-    startup.settle()
-    code_servicer.serve(
-        socket=Path(os.environ["HEADRACE_CODE_SOCKET"]),
-        module=definitions.__name__,
-        attribute="repository",
-        stamp=lambda: str(definitions.live.stamp()),
-    )
+    _serve()
     return os.EX_OK
+
+
+def _serve() -> None:
+    from headrace_dagster import dagster_command, definitions, startup
+    from headrace_dagster.private import grpc_server
+
+    grpc_server.follow(lambda: str(definitions.live.stamp()))
+    startup.freeze_garbage()
+    dagster_command.run(
+        "dagster",
+        *("api", "grpc", "--socket", os.environ["HEADRACE_CODE_SOCKET"]),
+        *("--module-name", definitions.__name__, "--attribute", "repository"),
+        *("--max-workers", str(_THREADS), "--log-level", "warning"),
+        "--empty-working-directory",
+        # Workers start with this interpreter, not with whichever `dagster` is on the path.
+        "--use-python-environment-entry-point",
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> int:
@@ -17,12 +18,17 @@ def main() -> int:
         log_level = settings().log_level
     except StartupError as error:
         return startup.refuse(error)
-    from headrace_dagster import definitions, hosts, internals
-    from headrace_dagster.installation import catalogue
-
-    hosts.follow(catalogue(), definitions.define_pipeline)
-    internals.run_daemon(workspace, log_level)
+    _run(workspace, log_level)
     return os.EX_OK
+
+
+def _run(workspace: Path, log_level: str) -> None:
+    from headrace_dagster import dagster_command, definitions
+    from headrace_dagster.installation import job_store
+    from headrace_dagster.private import code_location
+
+    code_location.follow(job_store(), definitions.define_pipeline)
+    dagster_command.run("dagster-daemon", "run", "--workspace", str(workspace), "--log-level", log_level)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from dagster import (
 
 from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
-from headrace_dagster.failure_text import tell_by_text_alone
+from headrace_dagster.private.run_errors import record_without_stack
 from headrace_dagster.progress import Observations
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Execute(Protocol):
 
 def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefinition:
     """Build the graph that all pipelines' jobs share; `preview_rows` of each run's data go to the catalog."""
-    tell_by_text_alone(Failure, DagsterExecutionInterruptedError)
+    record_without_stack(Failure, DagsterExecutionInterruptedError)
 
     @dagster.op(
         name="extract_load",

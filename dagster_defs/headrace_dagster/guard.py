@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headrace.errors import HeadraceError
 from headrace.records import Role
-from headrace_dagster.internals import READ_ONLY_SCOPE
+from headrace_dagster.private.workspace import READ_ONLY_SCOPE
 from headrace_dagster.sign_in import SignIn
 
 GRAPHQL = "/graphql"

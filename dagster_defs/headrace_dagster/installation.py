@@ -1,4 +1,4 @@
-"""The installation that this process serves, opened at first use and kept for the process's life."""
+"""The installation that this process serves. Each part is opened at first use and kept."""
 
 from functools import cache
 
@@ -21,6 +21,6 @@ def platform() -> Platform:
 
 
 @cache
-def catalogue() -> JobStore:
-    """The pipelines as Dagster may know them: for a process that needs no key."""
+def job_store() -> JobStore:
+    """The pipelines without their configs, for a process that needs no key."""
     return JobStore(Database(settings().sqlalchemy_url))

@@ -22,7 +22,7 @@ from dagster import (
 
 from headrace.naming import PIPELINE_ID_TAG, job_name, schedule_name
 from headrace.records import JobCard
-from headrace_dagster.repository import Definitions
+from headrace_dagster.repository import PipelineDefinitions
 
 PIPELINE_NAME_TAG = "headrace/pipeline"
 """Run tag with the pipeline's name at the time, so that Dagster's list of runs can be read."""
@@ -36,9 +36,11 @@ _NOT_TEAM = re.compile(r"[^A-Za-z0-9_-]+")
 _NOT_KIND = re.compile(r"[^A-Za-z0-9_.-]")
 
 
-def define(card: JobCard, *, graph: GraphDefinition, take_slot: TakeSlot, api_address: str) -> Definitions:
+def define(
+    card: JobCard, *, graph: GraphDefinition, take_slot: TakeSlot, api_address: str
+) -> PipelineDefinitions:
     """Define a pipeline's job and, where it has one, its schedule; `api_address` is for the links."""
-    return Definitions(
+    return PipelineDefinitions(
         build_job=lambda: _job(card, graph, api_address),
         build_schedule=lambda: _schedule(card, take_slot) if card.schedule else None,
     )

@@ -23,10 +23,10 @@ from dagster import (
 
 from headrace.naming import pipeline_id_of
 from headrace.records import JobCard
-from headrace_dagster.catalogue import Changes, Followed
+from headrace_dagster.pipeline_cache import ChangeLog, PipelineCache
 
 
-class StoredJobs(Changes, Protocol):
+class StoredJobs(ChangeLog, Protocol):
     """The stored pipelines as `headrace.service.jobs.Jobs` gives them."""
 
     def stamp(self) -> Hashable:
@@ -40,7 +40,7 @@ class StoredJobs(Changes, Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Definitions:
+class PipelineDefinitions:
     """What one revision of a pipeline is in Dagster; each part is built when somebody asks for it."""
 
     build_job: Callable[[], JobDefinition]
@@ -64,12 +64,14 @@ class LiveRepository(RepositoryData):
     the server. Errors of the store are passed on.
     """
 
-    def __init__(self, jobs: Callable[[], StoredJobs], build: Callable[[JobCard], Definitions]) -> None:
+    def __init__(
+        self, jobs: Callable[[], StoredJobs], build: Callable[[JobCard], PipelineDefinitions]
+    ) -> None:
         self._jobs = jobs
         self._build = build
         self._lock = threading.Lock()
-        self._kept: dict[UUID, tuple[JobCard, Definitions]] = {}
-        self._followed = Followed(jobs, self._definitions)
+        self._kept: dict[UUID, tuple[JobCard, PipelineDefinitions]] = {}
+        self._cache = PipelineCache(jobs, self._definitions)
 
     def stamp(self) -> Hashable:
         """Return a value that differs whenever the repository would."""
@@ -136,17 +138,17 @@ class LiveRepository(RepositoryData):
         schedule = definitions.schedule if (definitions := self._find(name)) else None
         return schedule if schedule and schedule.name == name else None
 
-    def _find(self, name: str) -> Definitions | None:
+    def _find(self, name: str) -> PipelineDefinitions | None:
         pipeline_id = pipeline_id_of(name)
         card = self._jobs().get(pipeline_id) if pipeline_id else None
         if card is None:
             return None
         return self._definitions(card)
 
-    def _all(self) -> Sequence[Definitions]:
-        return list(self._followed.all().values())
+    def _all(self) -> Sequence[PipelineDefinitions]:
+        return list(self._cache.all().values())
 
-    def _definitions(self, card: JobCard) -> Definitions:
+    def _definitions(self, card: JobCard) -> PipelineDefinitions:
         with self._lock:
             known = self._kept.get(card.pipeline_id)
             # The whole card, not its revision alone: a domain's new name does not change its pipelines'.

@@ -1,50 +1,39 @@
 """Dagster's storage, beside the platform's records: SQLite in the home folder, or a schema in PostgreSQL.
 
-A class of our own, which Dagster names `custom`, so that the database's address, with its password, is in no
-file and no environment that Dagster keeps: each process takes it from the platform's settings.
+`dagster.yaml` names a class of ours as the `custom` storage. So no file of Dagster holds the database's
+address with its password: each process takes the address from the platform's settings.
 """
 
-from collections.abc import Mapping
+import fcntl
 from typing import Any, ClassVar
 
-from dagster._core.storage.base_storage import DagsterStorage
-from dagster._serdes import ConfigurableClass, ConfigurableClassData
+from dagster import DagsterInstance
 from sqlalchemy import create_engine, make_url, text
 
 from headrace.settings import Settings
-from headrace_dagster.embedded_storage import EmbeddedStorage
+from headrace.store import locks
+from headrace.store.locks import AdvisoryLock
 from headrace_dagster.installation import settings
+from headrace_dagster.private.custom_storage import CustomStorage, Storage
+from headrace_dagster.private.sqlite_storage import EmbeddedStorage
 
 SCHEMA = "dagster"
-"""Both have a table `runs`: in one database they need a schema each."""
-
+"""Dagster and Headrace both have a table `runs`, so in one database each needs a schema."""
 
 _POOLED = {"statement_timeout": 60_000, "pool_recycle": 3600, "max_overflow": 20}
-"""Connections that are kept, one for each of the three parts: stock Dagster makes a new one each time."""
+"""Keep connections open, one for each part of the storage. Dagster makes a new one each time."""
 
 
-class PlatformStorage(DagsterStorage, ConfigurableClass):  # abstract: only what it makes is ever used
-    """Makes the storage that belongs to the installation; takes no configuration.
+class PlatformStorage(CustomStorage):
+    """Makes the storage of this installation.
 
-    With `is_made`, which a process says that knows it, the tables are there and of this version of Dagster.
+    A process sets `is_made` when it knows that the tables exist and fit this version of Dagster.
     """
 
     is_made: ClassVar[bool] = False
 
-    @property
-    def inst_data(self) -> ConfigurableClassData | None:
-        """Nothing: what `from_config_value` makes is not of this class."""
-        return None
-
     @classmethod
-    def config_type(cls) -> Any:
-        """Return the schema of an empty configuration."""
-        return {}
-
-    @classmethod
-    def from_config_value(  # type: ignore[override]  # Dagster wants any storage, not this very class
-        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
-    ) -> DagsterStorage:
+    def open(cls, inst_data: Any) -> Storage:
         """Return the storage of this process's installation."""
         if settings().is_embedded:
             return EmbeddedStorage(str(settings().dagster_home), inst_data, is_made=cls.is_made)
@@ -60,21 +49,35 @@ class PlatformStorage(DagsterStorage, ConfigurableClass):  # abstract: only what
 
 
 def postgres_url(settings: Settings) -> str:
-    """Return the records' database with Dagster's own schema as the search path, for psycopg2."""
+    """Return the URL of the records' database for psycopg2, with Dagster's schema as the search path."""
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql+psycopg2")
     url = url.update_query_dict({"options": f"-csearch_path={SCHEMA}"})
     return url.render_as_string(hide_password=False)
 
 
-def make_schema(settings: Settings) -> None:
-    """Make Dagster's schema unless it is there; nothing to do on SQLite."""
+def prepare_storage(settings: Settings) -> None:
+    """Make Dagster's tables unless they exist, one process at a time.
+
+    Without the lock, processes that start together on a new SQLite file migrate it at once and corrupt it.
+    """
+    _make_schema(settings)
+    lock = settings.dagster_home / ".storage.lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with DagsterInstance.get() as instance:
+            instance.get_runs(limit=1)
+    # Dagster opens its storage again at each launch, and would check the tables each time.
+    PlatformStorage.is_made = True
+
+
+def _make_schema(settings: Settings) -> None:
     if settings.is_embedded:
         return
     engine = create_engine(postgres_url(settings), hide_parameters=True)
     try:
         with engine.begin() as connection:
-            # Processes that start at once on a new database would otherwise both try, and one fail.
-            connection.execute(text("SELECT pg_advisory_xact_lock(4242200723)"))
+            # Processes that start together on a new database would both try, and one would fail.
+            locks.hold(connection, AdvisoryLock.DAGSTER_SCHEMA)
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     finally:
         engine.dispose()

@@ -14,29 +14,29 @@ from headrace.service.platform import Platform
 from headrace_dagster import startup
 from headrace_dagster.installation import platform, settings
 
-_REMEMBERED_SECONDS = 5.0
-"""How long a token's role is remembered: the UI asks several times a second."""
+_CACHED_SECONDS = 5.0
+"""How long a token's role is cached, because the UI sends several requests a second."""
 
 
 class Roles:
-    """The roles that tokens give: the API's tokens, and the one by which the platform knows itself."""
+    """The roles of tokens: those of the API, and the internal token by which our own processes sign in."""
 
     def __init__(self, platform: Platform, internal: str) -> None:
         self._platform = platform
         self._internal = internal
-        self._remembered: dict[str, tuple[Role, float]] = {}
+        self._cached: dict[str, tuple[Role, float]] = {}
 
     def __call__(self, token: str) -> Role:
-        """Return the token's role; a revoked token's for 5 s more. Raises Unauthenticated, Unavailable."""
+        """Return the token's role; a revoked token keeps it for 5 s. Raises Unauthenticated, Unavailable."""
         if hmac.compare_digest(token.encode(), self._internal.encode()):
             return Role.OWNER
         now = time.monotonic()
-        role, until = self._remembered.get(token, (Role.VIEWER, 0.0))
+        role, until = self._cached.get(token, (Role.VIEWER, 0.0))
         if now < until:
             return role
-        self._remembered = {known: entry for known, entry in self._remembered.items() if entry[1] > now}
+        self._cached = {known: entry for known, entry in self._cached.items() if entry[1] > now}
         role = self._platform.authenticate(token).role
-        self._remembered[token] = (role, now + _REMEMBERED_SECONDS)
+        self._cached[token] = (role, now + _CACHED_SECONDS)
         return role
 
 
@@ -57,24 +57,25 @@ def _serve(roles: Roles) -> None:
 
     from headrace.service.jobs import Jobs
     from headrace.service.web_session import SessionSeal
-    from headrace_dagster import definitions, hosts, labels
+    from headrace_dagster import definitions, labels
     from headrace_dagster.catalog_entry import catalog_entry
     from headrace_dagster.guard import Guard
     from headrace_dagster.home import workspace_file
-    from headrace_dagster.internals import webserver_app
+    from headrace_dagster.private import code_location
+    from headrace_dagster.private.webserver import webserver_app
     from headrace_dagster.sign_in import SignIn
 
-    enter = partial(catalog_entry, api_address=settings().api_address)
-    hosts.follow(Jobs(platform()), definitions.define_pipeline, enter)
-    routes = labels.routes(Jobs(platform()))
-    with webserver_app(workspace_file(), routes=routes, script=labels.SCRIPT_PATH) as app:
+    jobs = Jobs(platform())
+    make_entry = partial(catalog_entry, api_address=settings().api_address)
+    code_location.follow(jobs, definitions.define_pipeline, make_entry)
+    with webserver_app(workspace_file()) as app:
         guard = Guard(
-            app,
+            labels.with_names(app, jobs),
             allowed_hosts=settings().allowed_hosts,
             authenticate=roles,
             sign_in=SignIn(SessionSeal.load(settings()), roles),
         )
-        startup.settle()
+        startup.freeze_garbage()
         uvicorn.run(
             guard,
             host=settings().dagster_host,

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from headrace.schedule import InvalidSchedule, next_slots, normalize_schedule
-from headrace_dagster.hosts import SeenSchedule
+from headrace_dagster.private.remote_repository import LeapYearSchedule
 
 ZONES = ("UTC", "America/New_York", "Europe/London", "Europe/Berlin", "Australia/Sydney", "Asia/Kolkata")
 CHANGES = (
@@ -59,7 +59,7 @@ def dagster_slots(cron: str, timezone: str, after: datetime, count: int) -> list
     """Ask what the daemon asks."""
     unused = dict.fromkeys(("op_selection", "mode", "environment_vars", "partition_set_name"))
     snapshot = ScheduleSnap("any", cron, "any", execution_timezone=timezone, **unused)
-    slots = SeenSchedule(snapshot, RepositoryHandle.for_test()).execution_time_iterator(after.timestamp())
+    slots = LeapYearSchedule(snapshot, RepositoryHandle.for_test()).execution_time_iterator(after.timestamp())
     later = (slot.astimezone(UTC) for slot in slots if slot > after)
     return list(itertools.islice(later, count))
 
@@ -104,7 +104,7 @@ def test_dagster_itself_gives_up_on_them_in_march():
         datetime(2024, 3, 10, tzinfo=UTC).timestamp(), "0 0 29 * *", "UTC"
     )
 
-    with pytest.raises(CheckError):  # once it does not, hosts.SeenSchedule has nothing to do
+    with pytest.raises(CheckError):  # once it does not, LeapYearSchedule has nothing to do
         next(slots)
 
 

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select, text
+from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from headrace.records import RunStatus
+from headrace.store import locks
+from headrace.store.locks import AdvisoryLock
 from headrace.store.schema import pipelines, runs
 
 CANDIDATES = 500
 """How many of the oldest waiting runs of each priority are looked at: fairness beyond that comes in turns."""
-_LOCK = 4242200722
 _CHOSEN_BY = ("id", "pipeline_id", "attempt", "launches", "priority", "launch_at", "triggered_by")
 
 
@@ -37,8 +38,7 @@ def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> 
     On PostgreSQL dispatchers take turns until their transactions end, so that two that count at once do not
     exceed a limit together. Nothing is locked: whoever updates a chosen run asks whether it still waits.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    locks.hold(connection, AdvisoryLock.LAUNCHES)
     going = connection.execute(_going(now)).all()
     by_source = Counter(row.source for row in going)
     by_domain = Counter(row.domain_id for row in going)

@@ -13,7 +13,7 @@ from headrace.records import Role
 from headrace.service.platform import Unauthenticated
 from headrace.service.web_session import LIFETIME, Purpose, SessionSeal
 from headrace_dagster.guard import Guard
-from headrace_dagster.internals import READ_ONLY_SCOPE
+from headrace_dagster.private.workspace import READ_ONLY_SCOPE
 from headrace_dagster.sign_in import COOKIE, SignIn
 
 HOST = "http://localhost:3000"

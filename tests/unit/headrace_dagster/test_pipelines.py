@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -9,14 +10,13 @@ from dagster import (
     build_schedule_context,
     op,
 )
-from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from fakes.stored_jobs import FakeJobs, a_card
 
 from headrace.naming import PIPELINE_ID_TAG, asset_key
 from headrace.records import JobCard
 from headrace_dagster.catalog_entry import catalog_entry
 from headrace_dagster.pipelines import define, owners_of
-from headrace_dagster.repository import Definitions
+from headrace_dagster.repository import PipelineDefinitions
 
 API = "http://localhost:8000"
 
@@ -26,7 +26,7 @@ def nothing() -> None:
     pass
 
 
-def defined(card: JobCard, jobs: FakeJobs | None = None) -> Definitions:
+def defined(card: JobCard, jobs: FakeJobs | None = None) -> PipelineDefinitions:
     graph = GraphDefinition(name="graph", node_defs=[nothing])
     return define(card, graph=graph, take_slot=(jobs or FakeJobs()).take_slot, api_address=API)
 
@@ -37,7 +37,7 @@ def scheduled(card: JobCard, jobs: FakeJobs | None = None) -> ScheduleDefinition
     return schedule
 
 
-def evaluated(schedule: ScheduleDefinition, at: datetime) -> ScheduleExecutionData:
+def evaluated(schedule: ScheduleDefinition, at: datetime) -> Any:
     with build_schedule_context(scheduled_execution_time=at) as context:
         return schedule.evaluate_tick(context)
 

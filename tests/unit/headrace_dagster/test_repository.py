@@ -1,17 +1,14 @@
 from dataclasses import replace
-from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
 from dagster import DagsterInvariantViolationError, GraphDefinition, RepositoryDefinition, op
-from dagster._core.remote_representation.handle import RepositoryHandle
 from fakes.stored_jobs import FakeJobs, a_card
 
 from headrace.naming import job_name, schedule_name
 from headrace.records import JobCard
-from headrace_dagster.hosts import View
 from headrace_dagster.pipelines import define
-from headrace_dagster.repository import Definitions, LiveRepository
+from headrace_dagster.repository import LiveRepository, PipelineDefinitions
 
 OTHER = UUID(int=1).hex  # of no pipeline here
 
@@ -29,7 +26,7 @@ class Location:
         self.built: list[JobCard] = []
         self.repository = LiveRepository(lambda: self.jobs, self._build)
 
-    def _build(self, card: JobCard) -> Definitions:
+    def _build(self, card: JobCard) -> PipelineDefinitions:
         self.built.append(card)
         graph = GraphDefinition(name="graph", node_defs=[nothing])
         return define(card, graph=graph, take_slot=self.jobs.take_slot, api_address="http://localhost:8000")
@@ -148,16 +145,3 @@ def test_dagster_takes_the_repository_as_it_is() -> None:
 
     assert definition.job_names == [job_name(card.pipeline_id)]
     assert definition.get_schedule_def(schedule_name(card.pipeline_id)).cron_schedule == "0 * * * *"
-
-
-@pytest.mark.filterwarnings("ignore:Property `ScheduleDefinition.environment_vars`")  # Dagster's own
-def test_hosts_find_the_next_slot_of_a_months_last_days_where_dagster_does_not() -> None:
-    card = a_card(schedule="0 0 29 * *")
-    location = Location(card)
-    seen = View(location.jobs, location._build).repository(RepositoryHandle.for_test())
-
-    slots = seen.get_schedule(schedule_name(card.pipeline_id)).execution_time_iterator(
-        datetime(2028, 3, 10, tzinfo=UTC).timestamp()
-    )
-
-    assert next(slots) == datetime(2028, 3, 29, tzinfo=UTC)

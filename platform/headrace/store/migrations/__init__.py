@@ -5,7 +5,9 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
+from headrace.store import locks
 from headrace.store.database import Database
+from headrace.store.locks import AdvisoryLock
 
 
 def migrate(database: Database) -> None:
@@ -13,7 +15,6 @@ def migrate(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with database.write() as connection:
-        if not database.is_sqlite:  # SQLite's BEGIN IMMEDIATE has locked the file already
-            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4242200721)")
+        locks.hold(connection, AdvisoryLock.MIGRATIONS)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -1,7 +1,7 @@
-"""Something built for each stored pipeline, kept up to date at the cost of what changed.
+"""Something built for each stored pipeline, kept up to date at the cost of the changes alone.
 
-The store counts its changes. Who remembers the number of the last one it saw is told what came after it, so
-that a change costs the same beside ten pipelines and beside ten thousand.
+The store numbers its changes. A reader that remembers the last number it saw gets only the changes after it,
+so a change costs the same beside ten pipelines and beside ten thousand.
 """
 
 import threading
@@ -14,20 +14,20 @@ from headrace.records import JobCard
 T = TypeVar("T")
 
 
-class Changes(Protocol):
-    """Who knows what changed: `headrace.store.jobs.JobStore`."""
+class ChangeLog(Protocol):
+    """The store's numbered changes: `headrace.store.jobs.JobStore`."""
 
     def changed_after(self, sequence: int) -> tuple[int, Sequence[JobCard], Sequence[UUID]]:
         """Return the newest change's number, and the pipelines changed and deleted after `sequence`."""
 
 
-class Followed(Generic[T]):
+class PipelineCache(Generic[T]):
     """What `build` makes of each pipeline's card. Safe to use from many threads.
 
-    `changes` is called for each look, so that the database may come later than the process.
+    `changes` is called at each read, so the process may start before the database.
     """
 
-    def __init__(self, changes: Callable[[], Changes], build: Callable[[JobCard], T]) -> None:
+    def __init__(self, changes: Callable[[], ChangeLog], build: Callable[[JobCard], T]) -> None:
         self._changes = changes
         self._build = build
         self._lock = threading.Lock()
@@ -35,11 +35,11 @@ class Followed(Generic[T]):
         self._built: Mapping[UUID, T] = {}
 
     def all(self) -> Mapping[UUID, T]:
-        """Return what is built of all pipelines that are stored now; the mapping never changes."""
+        """Return what is built of all pipelines that are stored now. The mapping never changes."""
         with self._lock:
             newest, cards, deleted = self._changes().changed_after(self._sequence)
             if newest < self._sequence:
-                # The database was put back to an older state: what is known says nothing about it.
+                # The database was restored from a backup: start again.
                 newest, cards, deleted = self._changes().changed_after(0)
                 self._built = {}
             if cards or deleted:
