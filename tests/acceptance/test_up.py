@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import psutil
 import pytest
 import urllib3
+from example_pipelines import EXAMPLES, Example, serving_files
 
 pytestmark = pytest.mark.slow
 
@@ -188,6 +191,27 @@ def test_a_pipeline_of_a_file_is_created_shown_and_deleted(platform: Platform, t
     assert "stream: creatures" in shown.stdout
     assert deleted.returncode == 0
     assert platform.headrace("pipelines", "show", created["id"]).returncode == 3
+
+
+def test_an_example_runs_by_the_commands_of_its_page(platform: Platform, tmp_path: Path) -> None:
+    name = "csv_over_http_to_duckdb"
+    commands = re.findall(
+        r"^\.venv/bin/headrace (.+)$", (EXAMPLES / name / "README.md").read_text(), re.MULTILINE
+    )
+
+    with serving_files(EXAMPLES / name / "data") as url:
+        replaced = Example.read(name, tmp_path, {"http://127.0.0.1:8901": url})
+        file = tmp_path / "pipeline.yaml"
+        file.write_text(json.dumps(replaced.config))
+        for command in commands:
+            outcome = platform.headrace(
+                *shlex.split(command.replace(f"examples/{name}/pipeline.yaml", str(file)))
+            )
+            assert outcome.returncode == 0, outcome.stderr
+
+    assert len(commands) == 2
+    with duckdb.connect(replaced.destination["path"], read_only=True) as connection:
+        assert connection.execute("SELECT count(*), sum(total) FROM orders").fetchall() == [(5, 773.65)]
 
 
 def test_connectors_are_listed_and_shown(platform: Platform) -> None:
