@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
-from headrace.connectors.config import resolve_config
 from headrace.engine.run import EngineJob, run_pipeline
+from headrace.pipeline.resolution import resolve_config
 from headrace.settings import Settings
 
 ROOT = Path(__file__).parents[2]
