@@ -2,15 +2,22 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test exact structure check lint format bench bench-control bench-engine lock clean
+.PHONY: help setup run test test-fast exact structure check lint format hooks docs build bench bench-control \
+	bench-engine screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.installed-docs
 # Names, versions and hashes only: where packages come from is each machine's own matter.
 LOCK := uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
 
+# What `make test` runs: K chooses by name, as pytest -k does. Few tests are quicker without further processes.
+PYTEST := $(BIN)/pytest $(if $(K),-k '$(K)',--numprocesses=auto)
+# uv does not read pip's configuration: an index that is set there is handed on.
+WITH_INDEX := index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}"; \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi;
 UV_INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 FIND_PYTHON := for python in python3 python3.13 python3.12 python3.11 python3.14; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null && echo "$$python" && exit; \
@@ -29,14 +36,16 @@ setup: $(INSTALLED) ## Install everything into .venv; does nothing when nothing 
 run: $(INSTALLED) ## Start the platform, run the sample pipeline and stay up; Ctrl-C stops it
 	@$(BIN)/headrace up --sample
 
-test: $(INSTALLED) ## Run every test, the slow ones too
-	$(BIN)/pytest --numprocesses=auto --durations=15
+test: $(INSTALLED) ## Run every test, the slow ones too; K=words only those whose names match
+	$(PYTEST) --durations=15
 
 exact: $(INSTALLED) ## Play 10,000 random histories through every pair of source and destination; options in EXACT
 	$(BIN)/python tests/exact/run.py $(EXACT)
 
-check: lint ## Lint, and run the fast tests
-	$(BIN)/pytest -m "not slow" --numprocesses=auto --durations=5
+test-fast: $(INSTALLED) ## Run the tests that start no servers; takes K, too
+	$(PYTEST) -m "not slow" --durations=5
+
+check: lint test-fast ## Lint, and run the fast tests: before every commit
 
 lint: $(INSTALLED) ## Check format, style, types and import layers
 	$(BIN)/ruff format --check .
@@ -47,6 +56,17 @@ lint: $(INSTALLED) ## Check format, style, types and import layers
 format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+hooks: $(INSTALLED) ## Have git check each commit: format, style, types and import layers
+	$(BIN)/pre-commit install
+
+docs: $(DOCS_INSTALLED) ## Build the documentation as a site, in build/docs; fails on a broken link
+	@rm -rf build/docs-source && mkdir -p build/docs-source
+	@cp -R README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs examples build/docs-source
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "Built build/docs/index.html"
+
+build: $(INSTALLED) ## Build the wheel, in dist/
+	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist && ls dist/*.whl
 
 bench: $(INSTALLED) ## Run the short benchmarks: start, memory, transforms
 	@for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
@@ -64,21 +84,25 @@ structure: $(INSTALLED) ## Print modules, circles, imports between connectors an
 	@$(BIN)/python tests/support/structure.py
 
 lock: $(INSTALLED) ## Resolve the dependencies anew
-	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml
+	@$(WITH_INDEX) set -x; \
+	$(BIN)/$(LOCK) --all-extras --group dev --output-file requirements.lock pyproject.toml && \
+	$(BIN)/$(LOCK) --group docs --constraint requirements.lock --output-file requirements-docs.lock && \
 	echo uv | $(BIN)/$(LOCK) --output-file requirements-uv.lock -
 
-clean: ## Remove .venv and every cache; your pipelines in .headrace stay
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
+clean: ## Remove .venv, build/, dist/ and every cache; your pipelines in .headrace stay
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .schemathesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# uv installs the lock in seconds, pip in minutes. uv does not read pip's configuration: an index that is set
-# there is handed on.
+# uv installs the lock in seconds, pip in minutes.
 $(INSTALLED): pyproject.toml requirements.lock requirements-uv.lock
 	@[ -x $(BIN)/python ] || { python=$$($(FIND_PYTHON)) && echo "Making $(VENV) with $$python" && "$$python" -m venv $(VENV); }
 	@echo "Installing into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	@index="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(BIN)/pip config get global.index-url 2>/dev/null)}}"; \
-	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	@$(WITH_INDEX) \
 	$(UV_INSTALL) --require-hashes --compile-bytecode -r requirements.lock && \
 	$(UV_INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED) requirements-docs.lock
+	@$(WITH_INDEX) $(UV_INSTALL) --require-hashes -r requirements-docs.lock
 	@touch $@

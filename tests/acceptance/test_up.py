@@ -1,23 +1,38 @@
-"""`headrace up` as a user runs it: the real processes, on a home of their own."""
+"""`headrace up` as a user runs it: the real processes, from the wheel, on a home of their own."""
 
+import compileall
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import psutil
 import pytest
 import urllib3
+from example_pipelines import EXAMPLES, ROOT, Example, serving_files
 
 pytestmark = pytest.mark.slow
 
 HEADRACE = [sys.executable, "-m", "headrace.cli.main"]
+BY_CURL = """\
+curl() {{
+  command curl --write-out '%{{stderr}}%{{http_code}}\\n' "$@" 2>code | tee answer
+  cat code >> codes
+  grep --quiet '^2..$' code || {{ grep --quiet '^409$' code && [[ "$*" == *cancel ]]; }}
+}}
+id_of_the_answer() {{ {python} -c 'import json; print(json.load(open("answer"))["id"])'; }}
+{script}
+"""
 PROCESSES = ("api", "dagster-daemon", "dagster-webserver", "dagster-code")
 
 
@@ -97,6 +112,21 @@ def ended(processes: list[psutil.Process]) -> bool:
     return all(process.status() == psutil.STATUS_ZOMBIE for process in alive)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The wheel, built and unpacked: every process of these tests takes Headrace from it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    [made] = folder.glob("*.whl")
+    with zipfile.ZipFile(made) as archive:
+        archive.extractall(folder / "unpacked")
+    compileall.compile_dir(folder / "unpacked", quiet=1)  # once, and not in each process that starts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder / "unpacked"))
+        yield folder / "unpacked"
+
+
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """A platform that has run the sample."""
@@ -105,6 +135,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield started
         started.process.send_signal(signal.SIGTERM)
         started.process.wait(12)
+
+
+def test_the_platform_runs_from_the_wheel(platform: Platform, wheel: Path) -> None:
+    imports = "import headrace, headrace_api, headrace_dagster as d; print(headrace.__file__, d.__file__)"
+    found = subprocess.run([sys.executable, "-c", imports], check=True, capture_output=True, text=True).stdout
+
+    assert [Path(path).parents[1] for path in found.split()] == [wheel, wheel]
+    assert {process.environ()["PYTHONPATH"] for process in platform.family()} == {str(wheel)}
 
 
 def test_the_sample_runs_to_success_and_its_result_is_printed(platform: Platform) -> None:
@@ -188,6 +226,56 @@ def test_a_pipeline_of_a_file_is_created_shown_and_deleted(platform: Platform, t
     assert "stream: creatures" in shown.stdout
     assert deleted.returncode == 0
     assert platform.headrace("pipelines", "show", created["id"]).returncode == 3
+
+
+def test_an_example_runs_by_the_commands_of_its_page(platform: Platform, tmp_path: Path) -> None:
+    name = "csv_over_http_to_duckdb"
+    commands = re.findall(
+        r"^\.venv/bin/headrace (.+)$", (EXAMPLES / name / "README.md").read_text(), re.MULTILINE
+    )
+
+    with serving_files(EXAMPLES / name / "data") as url:
+        replaced = Example.read(name, tmp_path, {"http://127.0.0.1:8901": url})
+        file = tmp_path / "pipeline.yaml"
+        file.write_text(json.dumps(replaced.config))
+        for command in commands:
+            outcome = platform.headrace(
+                *shlex.split(command.replace(f"examples/{name}/pipeline.yaml", str(file)))
+            )
+            assert outcome.returncode == 0, outcome.stderr
+
+    assert len(commands) == 2
+    with duckdb.connect(replaced.destination["path"], read_only=True) as connection:
+        assert connection.execute("SELECT count(*), sum(total) FROM orders").fetchall() == [(5, 773.65)]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_page_of_requests_by_curl_can_be_followed_from_top_to_bottom(
+    platform: Platform, tmp_path: Path
+) -> None:
+    page = (EXAMPLES.parent / "docs" / "rest-by-curl.md").read_text()
+    script = "\n".join(re.findall(r"```bash\n(.*?)```", page, re.DOTALL))
+    url = re.search(r"REST API +(\S+)/api", platform.printed)
+    assert url is not None
+    replaced = {
+        "http://127.0.0.1:8000": url[1],
+        ".venv/bin/headrace token": f"cat {platform.home}/owner.token",
+        "/tmp/creatures": f"{tmp_path}/creatures",
+        "PIPELINE=...": "PIPELINE=$(id_of_the_answer)",
+        "RUN=...": "RUN=$(id_of_the_answer)",
+    }
+    for old, new in replaced.items():
+        assert old in script
+        script = script.replace(old, new)
+    (tmp_path / "page.sh").write_text(BY_CURL.format(script=script, python=sys.executable))
+
+    done = subprocess.run(
+        ["bash", "-e", "page.sh"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "codes").read_text().split().count("409") == 1  # the run had ended
+    assert len(list(tmp_path.glob("*.parquet"))) == 1
 
 
 def test_connectors_are_listed_and_shown(platform: Platform) -> None:

@@ -21,10 +21,12 @@ from headrace.connectors.bigquery.config import ServiceAccount, TimePartitioning
 from headrace.connectors.bigquery.connector import BigQueryStreamingDestination
 from headrace.connectors.dlt.connector import DltDestination, DltSource
 from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
+from headrace.connectors.dummy import DummySource
 from headrace.connectors.file.connector import FileDestination
 from headrace.connectors.files.connector import FilesSource
 from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.stores.config import AzureStorage, GcsStorage, S3Storage
+from headrace.connectors.logger import LoggerDestination
 from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
 from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
 from headrace.connectors.python.connector import PythonSource
@@ -48,6 +50,7 @@ KEYS: dict[str, list[type[BaseModel]]] = {
     "bigquery.md": [BigQueryStreamingDestination, ServiceAccount, TimePartitioning],
     "dlt.md": [DltSource, DltDestination],
     "python.md": [PythonSource],
+    "dummy-and-logger.md": [DummySource, LoggerDestination],
     "postgres.md": [PostgresSource, PostgresDestination],
     "duckdb.md": [DuckDBSource, DuckDBDestination, SQLiteSource, SQLiteDestination],
     "notion.md": [NotionSource],

@@ -65,13 +65,13 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def run_mariadb() -> Iterator[MariaDBServer]:
+def run_mariadb(port: int | None = None) -> Iterator[MariaDBServer]:
     """Start a server in a folder of its own, fast and forgetful; stop it and remove all of it."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-mdb-"))
     try:
         _initialize(folder)
         server = MariaDBServer(
-            port=_free_port(), socket=folder / "s", certificate=_certify(folder), _numbers=count(1)
+            port=port or _free_port(), socket=folder / "s", certificate=_certify(folder), _numbers=count(1)
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(

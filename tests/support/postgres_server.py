@@ -81,13 +81,13 @@ class PostgresServer:
 
 
 @contextmanager
-def run_postgres() -> Iterator[PostgresServer]:
+def run_postgres(port: int | None = None) -> Iterator[PostgresServer]:
     """Start a server in a folder of its own, fast and forgetful; stop it and remove all of it."""
     folder = Path(tempfile.mkdtemp(prefix="headrace-pg-"))
     try:
         folder.chmod(0o755)
         _initialize(folder)
-        server = PostgresServer(port=_free_port(), folder=folder)
+        server = PostgresServer(port=port or _free_port(), folder=folder)
         try:
             server.start()
             yield server
