@@ -18,7 +18,7 @@ from headrace_dagster.pipelines import define
 from headrace_dagster.repository import LiveRepository
 
 if TYPE_CHECKING:
-    from headrace.engine.run import Progress
+    from headrace.engine.job import Progress
 
 
 @cache

@@ -30,7 +30,7 @@ from headrace_dagster.progress import Observations
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from headrace.engine.run import Progress
+    from headrace.engine.job import Progress
 
 _PARENT_RUN_TAG = "dagster/parent_run_id"
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import AssetObservation
 
+from headrace.records import RunPhase
+
 if TYPE_CHECKING:
-    from headrace.engine.run import Progress
+    from headrace.engine.job import Progress
 
 FIRST_SECONDS = 15.0
 LONGEST_SECONDS = 300.0
@@ -38,9 +40,9 @@ class Observations:
             self._tell(self._observation(progress, seconds))
 
     def _observation(self, progress: "Progress", seconds: float) -> AssetObservation:
-        done = "read" if progress.phase == "extract" else "loaded"
+        done = "read" if progress.phase is RunPhase.EXTRACT else "loaded"
         facts: dict[str, Any] = {
-            "phase": progress.phase,
+            "phase": progress.phase.value,
             f"rows {done} so far": progress.rows,
             "bytes so far": progress.bytes,
         }

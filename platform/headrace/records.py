@@ -26,6 +26,14 @@ class RunStatus(StrEnum):
         return self in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
+class RunPhase(StrEnum):
+    """What a running worker is doing."""
+
+    START = "start"  # it has claimed the run
+    EXTRACT = "extract"  # it reads the source into the output file
+    LOAD = "load"  # the output file is whole; the destination is loaded from it
+
+
 class TriggeredBy(StrEnum):
     """Who asked for a run."""
 
@@ -181,7 +189,7 @@ class Run:
     error: str | None
     rows: int | None
     bytes: int | None  # of Arrow memory read from the source
-    phase: str | None  # what a running worker is doing: "extract", "load"
+    phase: RunPhase | None  # None unless a worker has it
     output_file: str | None  # relative to the home folder
     output_file_size: int | None
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.connectors import ReadRequest, Source
-from headrace.engine.run import EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
 from headrace.pipeline.document import PipelineConfig, parse_config
 
 imported = time.perf_counter()

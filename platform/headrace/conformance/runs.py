@@ -14,7 +14,8 @@ from pydantic import PrivateAttr
 
 from headrace.conformance.cases import NotApplicable, SourceCase
 from headrace.connectors import Cursor, Destination, LoadRequest, LoadResult, Stream, SyncMode
-from headrace.engine.run import EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
 from headrace.pipeline.document import parse_config
 from headrace.records import State
 

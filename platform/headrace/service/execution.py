@@ -14,7 +14,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from headrace.connectors import ConnectorError, SyncMode
-from headrace.engine.run import EngineJob, EngineResult, Progress, run_pipeline
+from headrace.engine.job import EngineJob, EngineResult, Progress
+from headrace.engine.run import run_pipeline
 from headrace.errors import HeadraceError, Unavailable
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from headrace.engine.run import Progress
+from headrace.engine.job import Progress
 from headrace.errors import HeadraceError, Unavailable
-from headrace.records import Run, RunStatus
+from headrace.records import Run, RunPhase, RunStatus
 from headrace.store.leases import Ending, LeaseStore
 
 STUCK_SECONDS = 5.0
@@ -53,7 +53,7 @@ class Lease:
         self._end_process = end_process
         self._timeout = timeout_seconds
         self._deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
-        self._progress = self._written = Progress(phase="extract", rows=0, bytes=0)
+        self._progress = self._written = Progress(phase=RunPhase.EXTRACT, rows=0, bytes=0)
         self._done = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)

@@ -11,13 +11,12 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
-from headrace.records import Policy, RunStatus
+from headrace.records import Policy, RunPhase, RunStatus
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, runs
 
 WORKER_LOST = "run.worker_lost"
 WORKER_LOST_TEXT = "The run's worker stopped answering."
-LOAD_PHASE = "load"
 RESUMES = 3
 """How many lost workers a load may have, before the run is given up."""
 LONGEST_DELAY = timedelta(hours=1)
@@ -65,7 +64,7 @@ def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> 
 
 def _delay(row: Row[Any], policy: Policy, code: str, *, may_pass: bool) -> timedelta | None:
     """Return how long to wait for the next attempt; None where there is none."""
-    if code == WORKER_LOST and row.phase == LOAD_PHASE and row.attempt <= RESUMES:
+    if code == WORKER_LOST and row.phase == RunPhase.LOAD and row.attempt <= RESUMES:
         return timedelta()
     if not may_pass or row.attempt >= policy.max_attempts:
         return None

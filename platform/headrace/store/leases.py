@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from headrace.errors import Conflict
-from headrace.records import Policy, Run, RunStatus, TriggeredBy
+from headrace.records import Policy, Run, RunPhase, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.failures import fail
 from headrace.store.pipelines import SealedConfig, sealed_config
@@ -79,7 +79,7 @@ class LeaseStore:
                     lease_until=now + self._lease,
                     started_at=now,
                     launch_at=None,
-                    phase=func.coalesce(runs.c.phase, "start"),
+                    phase=func.coalesce(runs.c.phase, RunPhase.START),
                 )
             ).rowcount
             if not claimed:
@@ -105,14 +105,14 @@ class LeaseStore:
                 "lease_until": now + self._lease,
                 "started_at": now,
                 "launch_at": None,
-                "phase": "start",
+                "phase": RunPhase.START,
             }
             if not insert_unless_taken(connection, runs, row):
                 active = active_run_id(connection, pipeline_id)
                 raise AlreadyTaken(f"Run {active} of this pipeline has not ended.")
             return _claim_of(connection, row["id"])
 
-    def renew(self, run: Run, *, phase: str, rows: int, bytes_: int) -> bool:
+    def renew(self, run: Run, *, phase: RunPhase, rows: int, bytes_: int) -> bool:
         """Keep the lease and say how far the run is; False: stop, the run is no longer this worker's."""
         with self._database.write() as connection:
             return _write(

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 from sqlalchemy.sql import func
 
 from headrace.errors import Conflict, NotFound
-from headrace.records import Attempt, Page, Run, RunStatus, TriggeredBy
+from headrace.records import Attempt, Page, Run, RunPhase, RunStatus, TriggeredBy
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, run_counts, runs
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
@@ -145,10 +145,11 @@ def run_of(row: Row[Any]) -> Run:
         **{name: columns[name] for name in _COPIED},
         status=RunStatus(columns["status"]),
         triggered_by=TriggeredBy(columns["triggered_by"]),
+        phase=RunPhase(columns["phase"]) if columns["phase"] else None,
     )
 
 
-_COPIED = tuple(name for name in Run.__dataclass_fields__ if name not in ("status", "triggered_by"))
+_COPIED = tuple(name for name in Run.__dataclass_fields__ if name not in ("status", "triggered_by", "phase"))
 
 
 def pending_run(

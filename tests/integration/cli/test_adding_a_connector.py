@@ -13,7 +13,8 @@ import duckdb
 import pytest
 
 from headrace.connectors import local
-from headrace.engine.run import EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
 from headrace.pipeline.document import parse_config
 from headrace.service.connectors import Connectors
 from headrace.settings import Settings

@@ -159,7 +159,8 @@ _PROGRAM = """
 import logging, sys
 from pathlib import Path
 from headrace.pipeline.document import parse_config
-from headrace.engine.run import EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
 from headrace.records import State
 
 log = logging.getLogger("test")

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from headrace.engine.run import EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
 from headrace.pipeline.document import parse_config
 
 VALUES = {
@@ -129,7 +130,8 @@ _MEASURED = """
 import logging, sys
 from pathlib import Path
 from headrace.pipeline.document import parse_config
-from headrace.engine.run import EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
 url, folder = sys.argv[1:]
 config = parse_config({"name": "copy", "source": {"name": "postgres", "url": url, "stream": "public.origin"},
                        "destination": {"name": "postgres", "config": {"url": url, "table": "copy"}}})

@@ -27,7 +27,9 @@ from headrace.connectors import (
 from headrace.engine import code_steps
 from headrace.engine.arrowize import arrowize
 from headrace.engine.code_steps import NoSandbox, TransformFailed
-from headrace.engine.run import EngineJob, EngineResult, NoPrimaryKey, run_pipeline
+from headrace.engine.job import EngineJob, EngineResult
+from headrace.engine.loading import NoPrimaryKey
+from headrace.engine.run import run_pipeline
 from headrace.engine.transforms import transformation
 from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.transforms import Transform

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 from stored import LIMITS, store_pipeline
 
-from headrace.records import Missed, Overlap, Page, Policy, Run, RunStatus, SlotOutcome
+from headrace.records import Missed, Overlap, Page, Policy, Run, RunPhase, RunStatus, SlotOutcome
 from headrace.store.database import Database
 from headrace.store.domains import DomainStore
 from headrace.store.leases import Ending, LeaseStore
@@ -112,7 +112,7 @@ def test_the_worker_of_an_earlier_attempt_changes_nothing(
     lose_worker(database, slept.run)
     leases.claim(run.id, "second")
 
-    assert not leases.renew(slept.run, phase="load", rows=1, bytes_=1)
+    assert not leases.renew(slept.run, phase=RunPhase.LOAD, rows=1, bytes_=1)
     assert not leases.end(slept.run, SUCCESS)
     assert store.get(run.id).dagster_run_id == "second"
 
@@ -122,7 +122,7 @@ def test_a_worker_lost_while_loading_is_followed_up_whatever_the_policy(
 ) -> None:
     run = store.create(store_pipeline(database, organization_id).id)
     claim = leases.claim(run.id, "first")
-    leases.renew(claim.run, phase="load", rows=1, bytes_=1)
+    leases.renew(claim.run, phase=RunPhase.LOAD, rows=1, bytes_=1)
 
     lose_worker(database, claim.run)
 

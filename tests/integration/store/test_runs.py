@@ -7,7 +7,7 @@ from sqlalchemy import update
 from stored import LIMITS, store_pipeline
 
 from headrace.errors import HeadraceError
-from headrace.records import Page, Run, RunStatus, TriggeredBy
+from headrace.records import Page, Run, RunPhase, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.jobs import JobStore
 from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
@@ -103,7 +103,7 @@ def test_a_cancelled_run_never_becomes_success(
 
     assert not written
     assert store.get(claim.run.id).status is RunStatus.CANCELLED
-    assert not leases.renew(claim.run, phase="load", rows=1, bytes_=1)
+    assert not leases.renew(claim.run, phase=RunPhase.LOAD, rows=1, bytes_=1)
 
 
 def test_a_successful_run_never_becomes_cancelled(
@@ -148,7 +148,7 @@ def test_a_renewed_lease_is_not_reaped(
 ) -> None:
     claim = leases.claim(store.create(pipeline_id).id, "dagster")
     expire(database, claim.run)
-    assert leases.renew(claim.run, phase="extract", rows=10, bytes_=100)
+    assert leases.renew(claim.run, phase=RunPhase.EXTRACT, rows=10, bytes_=100)
 
     reaped = UpkeepStore(database, LIMITS).reap()
 

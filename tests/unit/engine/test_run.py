@@ -20,7 +20,9 @@ from headrace.connectors import (
     Stream,
     SyncMode,
 )
-from headrace.engine.run import ConnectorCrashed, EngineJob, run_pipeline
+from headrace.engine.job import EngineJob
+from headrace.engine.reporting import ConnectorCrashed
+from headrace.engine.run import run_pipeline
 from headrace.errors import HeadraceError
 from headrace.pipeline.document import PipelineConfig
 

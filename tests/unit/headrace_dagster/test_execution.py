@@ -15,10 +15,10 @@ from dagster import (
 )
 from fakes.stored_jobs import FakeJobs, a_card
 
-from headrace.engine.run import Progress
+from headrace.engine.job import Progress
 from headrace.errors import Invalid
 from headrace.naming import RUN_ID_TAG, asset_key
-from headrace.records import JobCard
+from headrace.records import JobCard, RunPhase
 from headrace_dagster import progress
 from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
@@ -129,7 +129,7 @@ def test_a_long_runs_progress_is_recorded_while_it_goes_on(monkeypatch: pytest.M
     monkeypatch.setattr(progress, "FIRST_SECONDS", 0.0)
     card = a_card(source="postgres", stream="public.orders")
 
-    result, _ = run(Engine(reached=[Progress(phase="extract", rows=12_000, bytes=500)]), card)
+    result, _ = run(Engine(reached=[Progress(phase=RunPhase.EXTRACT, rows=12_000, bytes=500)]), card)
 
     [event] = [event for event in result.all_events if event.event_type is DagsterEventType.ASSET_OBSERVATION]
     observed = event.asset_observation_data.asset_observation
@@ -139,7 +139,7 @@ def test_a_long_runs_progress_is_recorded_while_it_goes_on(monkeypatch: pytest.M
 
 
 def test_a_short_runs_progress_is_not_recorded() -> None:
-    reached = [Progress(phase="extract", rows=rows, bytes=500) for rows in range(100)]
+    reached = [Progress(phase=RunPhase.EXTRACT, rows=rows, bytes=500) for rows in range(100)]
 
     result, _ = run(Engine(reached=reached))
 

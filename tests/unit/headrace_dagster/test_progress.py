@@ -3,7 +3,8 @@ from itertools import pairwise
 import pytest
 from dagster import AssetObservation
 
-from headrace.engine.run import Progress
+from headrace.engine.job import Progress
+from headrace.records import RunPhase
 from headrace_dagster import progress
 from headrace_dagster.progress import Observations
 
@@ -31,7 +32,7 @@ def test_progress_is_told_ever_further_apart_up_to_five_minutes(clock: Clock) ->
 
     for second in range(10 * 3600):
         clock.seconds = float(second)
-        observations.see(Progress(phase="extract", rows=second, bytes=0))
+        observations.see(Progress(phase=RunPhase.EXTRACT, rows=second, bytes=0))
 
     assert told[:7] == [15, 30, 60, 120, 240, 480, 780]
     assert {after - before for before, after in pairwise(told[5:])} == {300}
@@ -45,4 +46,4 @@ def test_a_storage_that_is_away_ends_no_run(clock: Clock) -> None:
     observations = Observations(tell, ["a"])
     clock.seconds = 20.0
 
-    observations.see(Progress(phase="load", rows=1, bytes=0))
+    observations.see(Progress(phase=RunPhase.LOAD, rows=1, bytes=0))

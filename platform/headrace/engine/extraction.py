@@ -1,0 +1,134 @@
+"""The first half of a run: read the source, transform its batches, write the output file."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, Stream, cursor_text
+from headrace.connectors.kit.arrow.json_text import JsonRecords
+from headrace.engine.arrowize import arrowize
+from headrace.engine.cursors import HighestCursor
+from headrace.engine.job import EngineJob
+from headrace.engine.joining import joined
+from headrace.engine.json_arrow import JsonArrow
+from headrace.engine.output import OutputWriter, open_output
+from headrace.engine.reporting import Reporter
+from headrace.engine.transforms import transformation
+from headrace.failpoints import reach
+from headrace.pipeline.document import PipelineConfig
+from headrace.records import RunPhase
+
+_RECORDS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extracted:
+    """A finished output file and what the run knew when the source was read."""
+
+    output: Output
+    bytes: int  # of Arrow memory
+    cursor: Cursor | None  # up to which the source was read
+    demand: str  # what a client wanted of the run that reads the source; empty: nothing
+    state_version: str  # of the state that the source was read by
+    resumed: bool = False  # an earlier attempt of the run has written the file
+
+
+def resumed(job: EngineJob, reporter: Reporter) -> Extracted | None:
+    """Return what an earlier attempt of this run extracted: its file is there whole or not at all."""
+    if not job.output_path.exists():
+        return None
+    reporter.log.info("An earlier attempt has read the source: going on from its file")
+    output, notes = open_output(job.output_path)
+    return Extracted(
+        output=output,
+        bytes=int(notes["bytes"]),
+        cursor=json.loads(notes["cursor"]),
+        # What a client has demanded since is for the run that reads the source next.
+        demand=notes["demand"],
+        state_version=notes["state"],
+        resumed=True,
+    )
+
+
+def extract(
+    config: PipelineConfig, job: EngineJob, reporter: Reporter, stream: Stream | None, cursor: Cursor | None
+) -> Extracted:
+    """Read what comes after the cursor into the output file; `stream` is None for a full refresh."""
+    cursor_field = config.cursor_field or (stream.cursor_field if stream else None)
+    follows_field = stream is not None and not stream.checkpointed
+    highest = HighestCursor(cursor_field if follows_field else None, cursor)
+    request = ReadRequest(
+        stream=config.stream,
+        sync_mode=config.sync_mode,
+        cursor_field=cursor_field,
+        cursor=cursor,
+        max_iterations=config.max_iterations,
+        log=reporter.log,
+        check=reporter.check,
+    )
+    if cursor is not None:
+        reporter.log.info("Reading what comes after the last cursor")
+    demand, version = job.state.demand or "", job.state.version
+    with OutputWriter(job.output_path, reporter.new_schema) as writer:
+        _write(config, job, reporter, writer, request, highest)
+        notes = {"cursor": cursor_text(highest.value), "demand": demand, "state": version}
+        output = writer.finish({"bytes": str(writer.bytes)} | notes)
+    reach("written", job.pipeline_id)
+    reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)
+    reporter.log.info("Extracted %s rows into %s bytes of Parquet", f"{output.rows:,}", f"{output.size:,}")
+    return Extracted(
+        output=output, bytes=writer.bytes, cursor=highest.value, demand=demand, state_version=version
+    )
+
+
+def _write(
+    config: PipelineConfig,
+    job: EngineJob,
+    reporter: Reporter,
+    writer: OutputWriter,
+    request: ReadRequest,
+    highest: HighestCursor,
+) -> None:
+    """Write the stream's batches, each after the pipeline's transforms."""
+    with transformation(config.transforms, check=reporter.check, log=reporter.log) as transformed:
+        for batch in _batches(config, request, highest):
+            reporter.check()
+            highest.see(batch)  # as the source gave it: a step may drop the field, or the row
+            for changed in transformed(batch):
+                writer.add(changed)
+            reach("extracting", job.pipeline_id)
+            reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)
+    reporter.check()
+    reach("writing", job.pipeline_id)
+
+
+def _batches(
+    config: PipelineConfig, request: ReadRequest, highest: HighestCursor
+) -> Iterator[pa.RecordBatch]:
+    items = _limited(config.source.read(request), request.max_iterations)
+    json_arrow = JsonArrow()
+    # A step sees a number as its page has it: joined to a page with text there, it would be text.
+    for item in items if config.transforms else joined(items):
+        if isinstance(item, Checkpoint):
+            highest.value = item.cursor
+        elif isinstance(item, JsonRecords) and not config.transforms:
+            yield json_arrow.batch(item)
+        elif isinstance(item, list | JsonRecords):
+            for start in range(0, len(item), _RECORDS_AT_ONCE):
+                yield arrowize(item[start : start + _RECORDS_AT_ONCE])
+        else:
+            yield item
+
+
+def _limited(items: Iterator[Any], most: int | None) -> Iterator[Any]:
+    """Yield at most so many batches, and the checkpoints among them."""
+    batches = 0
+    for item in items:
+        if not isinstance(item, Checkpoint):
+            if most is not None and batches >= most:
+                return  # only here: the checkpoint of the last batch comes after it
+            batches += 1
+        yield item

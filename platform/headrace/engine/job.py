@@ -1,0 +1,53 @@
+"""What a run is given, what it tells while it goes on, and what it returns."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from headrace.connectors import Cursor
+from headrace.records import RunPhase, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a run is."""
+
+    phase: RunPhase
+    rows: int  # extracted, or loaded, so far
+    bytes: int  # of Arrow memory extracted so far
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineJob:
+    """What a run works with and whom it tells."""
+
+    output_path: Path
+    pipeline_id: str
+    run_id: str
+    log: logging.Logger
+    state: State = field(
+        default_factory=State
+    )  # the platform's; the destination's own record, where it keeps one, comes first
+    progress: Callable[[Progress], None] = lambda progress: None
+    check: Callable[[], None] = lambda: None
+    """Raises when the run was cancelled or is no longer this worker's. Its error leaves `run_pipeline`
+    unchanged, whatever a connector makes of it. Called between batches."""
+    before_commit: Callable[[], None] = lambda: None
+    """Like `check`, called right before the commit: it may take its time to be sure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineResult:
+    """What a run did."""
+
+    rows: int
+    bytes: int  # of Arrow memory
+    output_size: int  # of the file, in bytes
+    schema: pa.Schema
+    location: str  # where the data is now, for people
+    cursor: Cursor | None  # stored with the data
+    state_version: str  # of the state that the source was read by
+    preview: list[dict[str, str | None]]  # the first rows, as masked text

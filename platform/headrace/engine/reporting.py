@@ -1,0 +1,99 @@
+"""What a run says while it goes on, and the errors that it lets out."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from headrace.engine.job import EngineJob, Progress
+from headrace.errors import HeadraceError
+from headrace.masking import MaskingFilter, masked_logger
+from headrace.records import RunPhase
+
+_LOG_SECONDS = 5.0
+_LOG_SHARE = 10  # the longer the run, the rarer its lines of progress: ten hours write some 80
+
+
+class ConnectorCrashed(HeadraceError):
+    """A connector raised an error that it does not foresee; its text may hold secrets and is withheld."""
+
+    code = "connector.crashed"
+    title = "Connector crashed"
+    hint = "This is a fault of the connector. Report it with the place that the message names."
+
+
+class Reporter:
+    """One run's log, its progress, and its question whether to go on. All text is masked."""
+
+    def __init__(self, job: EngineJob, masking: MaskingFilter) -> None:
+        self.masking = masking
+        self.log: logging.Logger = masked_logger(job.log, masking)
+        self._job = job
+        self._stopped: Exception | None = None
+        self._started = self._reported = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far."""
+        return time.monotonic() - self._started
+
+    def check(self) -> None:
+        """Ask whether to go on. Raises what the job's `check` raises."""
+        self._ask(self._job.check)
+
+    def check_before_commit(self) -> None:
+        """Ask the database whether to go on. Raises what the job's `before_commit` raises."""
+        self._ask(self._job.before_commit)
+
+    def progress(self, phase: RunPhase, rows: int, size: int) -> None:
+        """Tell how far the run is, and log it from time to time."""
+        self._job.progress(Progress(phase=phase, rows=rows, bytes=size))
+        now = time.monotonic()
+        if now - self._reported >= max(_LOG_SECONDS, (now - self._started) / _LOG_SHARE):
+            self._reported = now
+            done = "read" if phase is RunPhase.EXTRACT else "loaded"
+            self.log.info("%s rows %s, %s a second since the start", f"{rows:,}", done, self.rate(rows))
+
+    def rate(self, rows: int) -> str:
+        """Return the rows a second since the start, as text."""
+        return f"{rows / max(self.seconds, 0.001):,.0f}"
+
+    def new_schema(self, old: pa.Schema, new: pa.Schema) -> None:
+        """Log each column that the source's next batch has changed."""
+        before = {column.name: column.type for column in old}
+        for column in new:
+            if column.name not in before:
+                self.log.info("New column %s: %s", column.name, column.type)
+            elif before[column.name] != column.type:
+                self.log.info("Column %s: %s becomes %s", column.name, before[column.name], column.type)
+
+    @contextmanager
+    def errors_of(self, connector: str) -> Iterator[None]:
+        """Let out the check's own error first, then foreseen errors with masked text, and nothing else."""
+        try:
+            yield
+        except Exception as error:
+            if self._stopped is not None:
+                raise self._stopped from None
+            raise self._fit(error, connector) from None
+
+    def _ask(self, question: Callable[[], None]) -> None:
+        """Keep the answer: a connector may hide the error that this raises."""
+        try:
+            question()
+        except Exception as error:
+            self._stopped = error
+            raise
+
+    def _fit(self, error: Exception, connector: str) -> HeadraceError:
+        if isinstance(error, HeadraceError):
+            error.detail = self.masking.mask(error.detail)
+            error.args = (error.detail,)
+            return error
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        return ConnectorCrashed(f"The connector {connector} stopped with {type(error).__name__} at {where}.")
