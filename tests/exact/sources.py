@@ -149,7 +149,8 @@ class PostgresSource(_Sql):
     mark: ClassVar[str] = "%s"
     types: ClassVar[dict[str, str]] = {
         "integer": "bigint", "boolean": "boolean", "double": "float8", "decimal": "numeric(30,6)",
-        "text": "text", "date": "date", "timestamp": "timestamp", "moment": "timestamptz", "json": "jsonb", "bytes": "bytea",
+        "text": "text", "date": "date", "timestamp": "timestamp", "moment": "timestamptz", "json": "jsonb",
+        "bytes": "bytea",
     }  # fmt: skip
 
     def __init__(self, folder: Path, servers: Servers) -> None:
