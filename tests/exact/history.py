@@ -8,8 +8,8 @@ import datetime as dt
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -24,6 +24,8 @@ from sqlalchemy import update
 from stored import LIMITS
 
 from headrace import failpoints
+from headrace.engine.job import Progress
+from headrace.errors import Conflict
 from headrace.failpoints import Point
 from headrace.records import Run, RunStatus
 from headrace.service.execution import RunFailed, execute_run
@@ -31,11 +33,12 @@ from headrace.service.lease import RunStopped
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
+from headrace.service.states import States
 from headrace.store.schema import runs
 from headrace.store.upkeep import UpkeepStore
 
 Mode = Literal["full_refresh", "append", "merge"]
-Fault = Literal["raise", "kill"]
+Fault = Literal["raise", "kill", "cancel"]
 LOG = logging.getLogger("headrace.exact")
 _POINTS: tuple[Point, ...] = ("extracting", "writing", "written", "loaded", "committed")
 _CURSORS = ("integer", "timestamp", "date")
@@ -71,6 +74,8 @@ class History:
     next_id: int = 1
     delivered: list[Row] = field(default_factory=list)  # full_refresh and append: what the target holds
     merged: dict[int, Row] = field(default_factory=dict)  # merge: the same, by key
+    is_reset: bool = False  # the next run reads everything and replaces the table
+    late: dict[int, Row] = field(default_factory=dict)  # written in a transaction that is not committed yet
 
     def play(self) -> None:
         """Play the history. Raises Violation."""
@@ -79,6 +84,7 @@ class History:
         self.pipeline = Pipelines(self.platform, self.platform.owner()).create(self._draft())
         for _ in range(self.rng.randint(2, 5)):
             self._change()
+            self._maybe_reset()
             self._run()
 
     def _made_table(self) -> Table:
@@ -119,7 +125,38 @@ class History:
                 changed[self.next_id] = self.table.rows[self.next_id] = self._row(self.next_id)
                 self.next_id += 1
         self.events.append(f"changed {sorted(changed)}, added {[one.name for one in added]}")
+        self._commit_late()
         self.source.write(self.table, changed, added)
+        self._write_late()
+
+    def _write_late(self) -> None:
+        """Write rows whose cursor is of now, in a transaction that is committed after the next run."""
+        if self.rng.random() > 0.3 or not hasattr(self.source, "begin"):
+            return
+        rows = {
+            self.next_id + number: self._row(self.next_id + number)
+            for number in range(self.rng.randint(1, 3))
+        }
+        self.next_id += len(rows)
+        self.source.begin(rows)
+        self.late = rows
+        self.clock += self.rng.choice((0, 1, 7))
+        self.events.append(f"wrote {sorted(rows)}, not committed")
+
+    def _commit_late(self) -> None:
+        if self.late:
+            self.source.commit()
+            self.table.rows |= self.late
+            self.events.append(f"committed {sorted(self.late)}")
+            self.late = {}
+
+    def _maybe_reset(self) -> None:
+        """Have the next run read everything and replace the table."""
+        if self.plan.mode == "full_refresh" or self.rng.random() > 0.05:
+            return
+        States(self.platform, self.platform.owner()).reset(self.pipeline.id)
+        self.is_reset = True
+        self.events.append("reset")
 
     def _added_columns(self) -> list[Column]:
         if not self.table.rows or self.rng.random() > 0.15:
@@ -154,6 +191,9 @@ class History:
                 raise Violation(f"after {fault}: against what was there: {difference(before, found)}")
             if run.status is not RunStatus.PENDING:
                 run = Runs(self.platform, self.platform.owner()).trigger(self.pipeline.id)
+            if self.is_reset and not difference(after, found):
+                self._remember()  # the reset was followed, and what comes after it adds to the table
+                after = self._expected()[1]
         self._execute(run)
         problem = difference(after, self._found())
         if problem:
@@ -164,13 +204,35 @@ class History:
         chance = self.rng.random()
         if chance > 0.25:
             return None
-        return self.rng.choice(_POINTS), ("kill" if chance < 0.03 else "raise")
+        action: Fault = "kill" if chance < 0.03 else "cancel" if chance < 0.1 else "raise"
+        return self.rng.choice(_POINTS), action
 
-    def _execute(self, run: Run) -> None:
+    def _execute(self, run: Run, progress: Callable[[Progress], None] = lambda progress: None) -> None:
         execute_run(
-            self.platform, pipeline_id=self.pipeline.id, run_id=run.id, dagster_run_id="exact", log=LOG
+            self.platform,
+            pipeline_id=self.pipeline.id,
+            run_id=run.id,
+            dagster_run_id="exact",
+            log=LOG,
+            progress=progress,
         )
         self.events.append("ran")
+
+    def _cancelled(self, run: Run) -> None:
+        """Execute the run, and cancel it at one of the moments at which it reports its progress."""
+        moments = self.rng.randint(0, 2)
+
+        def cancel(progress: Progress) -> None:
+            nonlocal moments
+            if moments == 0:
+                with suppress(Conflict):  # it has ended
+                    Runs(self.platform, self.platform.owner()).cancel(run.id)
+            moments -= 1
+
+        try:
+            self._execute(run, cancel)
+        except (RunFailed, RunStopped) as error:
+            self.events.append(f"stopped: {error}")
 
     def _broken(self, run: Run, point: Point, action: Fault) -> Run:
         """Execute the run with a fault on its way; what a dead worker leaves is repaired by the platform."""
@@ -179,6 +241,8 @@ class History:
             code = run_until(self.platform, self.pipeline.id, run.id, point, action, self.faults, must=False)
             if code not in (0, FAILED):
                 self._lose_leases()
+        elif action == "cancel":
+            self._cancelled(run)
         else:
             self._raise_at(run, point)
         return Runs(self.platform, self.platform.owner()).get(run.id)
@@ -209,6 +273,9 @@ class History:
         now = list(self.table.rows.values())
         if self.plan.mode == "full_refresh":
             return self.table.canonical(self.delivered), self.table.canonical(now)
+        if self.is_reset:
+            before = self.merged.values() if self.plan.mode == "merge" else self.delivered
+            return self.table.canonical(before), self.table.canonical(now)
         if self.plan.mode == "merge":
             merged = self.merged | {row["id"]: row for row in now}
             return self.table.canonical(self.merged.values()), self.table.canonical(merged.values())
@@ -217,6 +284,8 @@ class History:
 
     def _remember(self) -> None:
         now = list(self.table.rows.values())
+        if self.is_reset:
+            self.delivered, self.merged, self.is_reset = [], {}, False
         if self.plan.mode == "full_refresh":
             self.delivered = now
         elif self.plan.mode == "merge":

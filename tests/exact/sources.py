@@ -156,6 +156,7 @@ class PostgresSource(_Sql):
     def __init__(self, folder: Path, servers: Servers) -> None:
         self.url, self.schema = servers.postgres_url, servers.fresh_name("source")
         self.relation = f"{self.schema}.things"
+        self.open: psycopg.Connection | None = None
         self._execute([(f"CREATE SCHEMA {self.schema}", ())])
 
     def config(self, sync: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +167,24 @@ class PostgresSource(_Sql):
             for statement, values in statements:
                 connection.execute(statement.encode(), values)
 
+    def begin(self, rows: dict[int, Row]) -> None:
+        """Write rows in a transaction that stays open."""
+        self.open = psycopg.connect(self.url)
+        for row in rows.values():
+            listed, marks = ", ".join(map(self._name, row)), ", ".join(self.mark for _ in row)
+            statement = f"INSERT INTO {self.relation} ({listed}) VALUES ({marks})"
+            self.open.execute(statement.encode(), tuple(row.values()))
+
+    def commit(self) -> None:
+        """Commit the transaction."""
+        assert self.open is not None, "it was begun"
+        self.open.commit()
+        self.open.close()
+        self.open = None
+
     def close(self) -> None:
+        if self.open is not None:
+            self.open.close()
         self._execute([(f"DROP SCHEMA {self.schema} CASCADE", ())])
 
 
