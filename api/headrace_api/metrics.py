@@ -12,20 +12,20 @@ class Metrics:
     """The metrics of one application."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
         self._requests = Counter(
             "headrace_http_requests",
             "Requests answered, by method, route template and status.",
             ["method", "route", "status"],
-            registry=self.registry,
+            registry=self._registry,
         )
         self._seconds = Histogram(
             "headrace_http_request_seconds",
             "Seconds until the answer was complete, by method and route template.",
             ["method", "route"],
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
-            registry=self.registry,
+            registry=self._registry,
         )
         self._pipelines = self._gauge("headrace_pipelines", "Stored pipelines.")
         self._enabled = self._gauge("headrace_pipelines_enabled", "Enabled pipelines.")
@@ -45,7 +45,7 @@ class Metrics:
             "headrace_runs_last_24_hours",
             "Runs created in the last 24 hours, by status.",
             ["status"],
-            registry=self.registry,
+            registry=self._registry,
         )
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -64,7 +64,7 @@ class Metrics:
         self._free.set(free_bytes)
         for status in RunStatus:
             self._recent.labels(status.value).set(figures.runs_last_24_hours.get(status, 0))
-        return generate_latest(self.registry)
+        return generate_latest(self._registry)
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, registry=self.registry)
+        return Gauge(name, meaning, registry=self._registry)

@@ -26,7 +26,7 @@ class Control:
     """Starts, wakes and stops the loops."""
 
     def __init__(self, platform: Platform, dagster: DagsterClient) -> None:
-        work, retention = upkeep.upkeep(platform), upkeep.retention(platform)
+        work, retention = upkeep.upkeep_store(platform), upkeep.retention_store(platform)
         outputs = platform.settings.outputs
         # Woken as soon as a client asks for something. The interval finds what other processes have written.
         self._prompt = (

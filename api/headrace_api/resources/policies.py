@@ -34,9 +34,9 @@ class PolicyBody(BaseModel):
     overlap: Annotated[
         Overlap, Field(description="What happens to a slot while a run of the pipeline is active.")
     ] = _DEFAULT.overlap
-    missed: Annotated[Missed, Field(description="Which slots are made up for after the daemon was down.")] = (
-        _DEFAULT.missed
-    )
+    missed: Annotated[
+        Missed, Field(description="Which slots missed while the daemon was down are run late.")
+    ] = _DEFAULT.missed
     jitter_seconds: Annotated[
         float,
         Field(ge=0, le=3600, description="Spreads starts: each pipeline has a fixed delay of at most this."),

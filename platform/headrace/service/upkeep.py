@@ -9,7 +9,7 @@ from headrace.store.slots import SlotStore
 from headrace.store.upkeep import UpkeepStore
 
 
-def upkeep(platform: Platform) -> UpkeepStore:
+def upkeep_store(platform: Platform) -> UpkeepStore:
     """Return the store of due work: runs to launch, to stop, to repair; pipelines to purge."""
     settings = platform.settings
     limits = Limits(
@@ -20,7 +20,7 @@ def upkeep(platform: Platform) -> UpkeepStore:
     return UpkeepStore(platform.database, limits)
 
 
-def retention(platform: Platform) -> RetentionStore:
+def retention_store(platform: Platform) -> RetentionStore:
     """Return the store of what has outlived its retention."""
     settings = platform.settings
     keep = Keep(

@@ -1,4 +1,4 @@
-"""A real Dagster for the tests of this folder, started for the first that asks for it."""
+"""A real Dagster for the tests of this folder, started when the first test needs it."""
 
 from collections.abc import Iterator
 from pathlib import Path

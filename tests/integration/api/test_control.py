@@ -1,4 +1,4 @@
-"""The loops of one process, running."""
+"""The running loops of one process."""
 
 import socket
 import threading

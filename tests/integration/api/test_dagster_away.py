@@ -20,19 +20,19 @@ Serve = Callable[[int, str], DagsterClient]
 
 @pytest.fixture
 def seen() -> list[dict[str, str]]:
-    """The headers of the requests that were made."""
+    """The headers of the requests that the server got."""
     return []
 
 
 @pytest.fixture
 def delay() -> list[float]:
-    """How long the server takes to answer, in seconds: its last item."""
+    """The last item is the server's response time in seconds."""
     return [0.0]
 
 
 @pytest.fixture
 def serve(seen: list[dict[str, str]], delay: list[float]) -> Iterator[Serve]:
-    """Start a server that gives one answer to everything; returns a client of it."""
+    """Start a server that answers every request the same; return a client of it."""
     opened: list[tuple[ThreadingHTTPServer, DagsterClient]] = []
 
     def start(status: int, body: str) -> DagsterClient:
@@ -113,7 +113,7 @@ def test_a_python_error_that_comes_with_http_500_is_read(serve: Serve) -> None:
         (200, answer(__typename="InventedLater"), DagsterFailed),
     ],
 )
-def test_whatever_is_answered_becomes_one_of_our_errors(
+def test_every_bad_answer_becomes_one_of_our_errors(
     status: int, body: str, error: type[Exception], serve: Serve
 ) -> None:
     client = serve(status, body)
@@ -124,7 +124,7 @@ def test_whatever_is_answered_becomes_one_of_our_errors(
     assert raised.value.__cause__ is None
 
 
-def test_each_request_bears_the_token_of_the_moment(serve: Serve, seen: list[dict[str, str]]) -> None:
+def test_each_request_carries_the_current_token(serve: Serve, seen: list[dict[str, str]]) -> None:
     client = serve(200, answer(__typename="DeletePipelineRunSuccess"))
 
     client.delete_run("x")
@@ -133,7 +133,7 @@ def test_each_request_bears_the_token_of_the_moment(serve: Serve, seen: list[dic
     assert [headers["Authorization"] for headers in seen] == ["Bearer token-0", "Bearer token-1"]
 
 
-def test_a_token_that_cannot_be_read_is_told_as_what_it_is() -> None:
+def test_an_error_while_reading_the_token_is_raised_as_it_is() -> None:
     def broken() -> str:
         raise Invalid("The token's file is open to others.")
 

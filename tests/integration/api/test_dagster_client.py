@@ -86,7 +86,7 @@ def test_a_running_run_is_followed_page_by_page_and_terminated(dagster: DagsterC
     assert second.lines
 
 
-def test_a_run_is_cancelled_however_far_its_start_is(dagster: DagsterClient) -> None:
+def test_a_run_is_cancelled_at_any_point_of_its_start(dagster: DagsterClient) -> None:
     dagster_run_id = dagster.launch(SLOW, uuid4())
 
     def ended_when_told_again(run: DagsterRun) -> bool:
@@ -142,7 +142,7 @@ def test_wiped_assets_leave_the_catalogue(dagster: DagsterClient) -> None:
     assert dagster.assets(QUICK) == []
 
 
-def test_what_dagster_does_not_know_is_no_error_to_stop(dagster: DagsterClient) -> None:
+def test_stopping_or_deleting_an_unknown_run_is_no_error(dagster: DagsterClient) -> None:
     ghost = eventually(dagster, dagster.launch(QUICK, uuid4()), has_ended)
     dagster.delete_run(ghost.id)
 
@@ -155,7 +155,7 @@ def test_the_code_location_reloads(dagster: DagsterClient) -> None:
     assert dagster.health().code_location
 
 
-def test_health_tells_the_parts_apart(dagster: DagsterClient) -> None:
+def test_health_reports_each_part(dagster: DagsterClient) -> None:
     status = dagster.health()
 
     assert (status.webserver, status.code_location, status.daemon) == (True, True, False)

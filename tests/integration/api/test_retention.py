@@ -1,4 +1,4 @@
-"""What is kept over a long time: simulated days on a real store, outputs on disk, and Dagster in memory."""
+"""Retention over simulated days: a real store, outputs on disk, and Dagster in memory."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,11 +28,11 @@ OUTPUT = bytes(20_000)
 
 
 class Killed(BaseException):
-    """Stands for the process's end at the line that raises it."""
+    """Simulates a kill at the line that raises it."""
 
 
 class LaterDatabase(Database):
-    """A database whose clock is the test's."""
+    """A database whose clock the test sets."""
 
     clock = BEGIN
 
@@ -41,7 +41,7 @@ class LaterDatabase(Database):
 
 
 class World:
-    """An installation with its outputs, as days go by."""
+    """An installation with its outputs."""
 
     def __init__(self, database: LaterDatabase, outputs: Path) -> None:
         self.database, self.outputs, self.dagster = database, outputs, FakeDagster()
@@ -53,7 +53,7 @@ class World:
         return store_pipeline(self.database, self.organization_id).id
 
     def run(self, pipeline_id: UUID, **changes: Any) -> UUID:
-        """Store a run of this moment that has ended, with all that runs leave behind."""
+        """Store a run that ended just now, with everything that a run leaves behind."""
         self._store([self._traces(pipeline_id, uuid4(), **changes)])
         return self._newest
 
@@ -92,7 +92,7 @@ class World:
         return {runs: run | changes, attempts: earlier, slots: slot, idempotency_keys: key}
 
     def upkeep(self) -> None:
-        """Do what a service's loops do until there is nothing more to do at once."""
+        """Do what a service's loops do, until none has more to do."""
         while self.remover.work():
             pass
         while self.retention.prune():
@@ -107,7 +107,7 @@ class World:
             return set(connection.execute(select(runs.c.id)).scalars())
 
     def size(self) -> dict[str, int]:
-        """Count all that is kept."""
+        """Count everything that is kept."""
         tables = (runs, attempts, slots, idempotency_keys)
         return {
             **{table.name: self.rows(table) for table in tables},
@@ -124,7 +124,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
     database.close()
 
 
-def test_the_size_of_all_that_is_kept_levels_off(world: World, tmp_path: Path) -> None:
+def test_the_size_of_everything_kept_levels_off(world: World, tmp_path: Path) -> None:
     busy, seldom = world.pipeline(), world.pipeline()
     sizes, files = {}, {}
 
@@ -137,7 +137,7 @@ def test_the_size_of_all_that_is_kept_levels_off(world: World, tmp_path: Path) -
         sizes[day] = world.size()
         files[day] = sum(file.stat().st_size for file in tmp_path.glob("records.db"))
 
-    # The busy one's newest 40, and the seldom one's newest 3, two of which are older than 10 days.
+    # The newest 40 of the busy pipeline, and the newest 3 of the other, two of them older than 10 days.
     assert sizes[60] == {
         "runs": 43,
         "attempts": 43,
@@ -160,7 +160,7 @@ def test_the_newest_runs_stay_whatever_their_age(world: World) -> None:
     assert world.kept() == set(made[-3:])
 
 
-def test_young_runs_stay_up_to_the_most_that_are_kept(world: World) -> None:
+def test_recent_runs_stay_up_to_the_maximum_per_pipeline(world: World) -> None:
     made = world.runs_of(world.pipeline(), 43)
 
     world.upkeep()
@@ -168,7 +168,7 @@ def test_young_runs_stay_up_to_the_most_that_are_kept(world: World) -> None:
     assert world.kept() == set(made[-40:])
 
 
-def test_what_goes_on_or_has_yet_to_be_stopped_stays(world: World) -> None:
+def test_active_runs_and_runs_still_to_be_stopped_stay(world: World) -> None:
     pipelines = [world.pipeline() for _ in range(2)]
     going = world.run(pipelines[0], status="running", lease_until=BEGIN, finished_at=None)
     stopping = world.run(pipelines[1], status="cancelled", stop_at=BEGIN)
@@ -181,7 +181,7 @@ def test_what_goes_on_or_has_yet_to_be_stopped_stays(world: World) -> None:
     assert {going, stopping} <= world.kept()
 
 
-def test_a_run_that_still_goes_on_in_dagster_is_stopped_first(world: World) -> None:
+def test_a_run_that_is_still_active_in_dagster_is_stopped_first(world: World) -> None:
     pipeline = world.pipeline()
     old = world.run(pipeline)
     late = world.dagster.add(old, RunStatus.RUNNING)
@@ -251,7 +251,7 @@ def test_two_services_at_once_remove_the_same_runs_without_harm(world: World) ->
     assert {UUID(folder.name) for folder in world.outputs.iterdir()} == newest
 
 
-def test_files_that_cannot_be_removed_hold_up_no_other_run(world: World) -> None:
+def test_files_that_cannot_be_deleted_do_not_hold_up_other_runs(world: World) -> None:
     pipeline = world.pipeline()
     made = world.runs_of(pipeline, 5)
     folder = world.outputs / str(made[0])
@@ -265,7 +265,7 @@ def test_files_that_cannot_be_removed_hold_up_no_other_run(world: World) -> None
     assert world.kept() == {made[0], *made[-3:]}
 
 
-def test_the_ledger_of_a_schedule_loses_its_oldest_slots_and_no_waiting_one(world: World) -> None:
+def test_old_slots_of_a_schedule_are_deleted_but_never_a_waiting_one(world: World) -> None:
     pipeline = world.pipeline()
     world.runs_of(pipeline, 1)
     waiting = {"pipeline_id": pipeline, "scheduled_at": BEGIN, "outcome": SlotOutcome.WAITING,
@@ -283,7 +283,7 @@ def test_the_ledger_of_a_schedule_loses_its_oldest_slots_and_no_waiting_one(worl
     assert len(RunStore(world.database, world.organization_id).list(Page(), pipeline_id=pipeline)[0]) == 2
 
 
-def test_a_pipelines_newest_slot_stays_to_tell_which_were_missed_since(world: World) -> None:
+def test_a_pipelines_newest_slot_stays_to_show_which_were_missed_since(world: World) -> None:
     pipeline = world.pipeline()
     world.runs_of(pipeline, 2)
     newest = world.database.clock
@@ -295,7 +295,7 @@ def test_a_pipelines_newest_slot_stays_to_tell_which_were_missed_since(world: Wo
     assert [slot.scheduled_at for slot in left] == [newest]
 
 
-def test_with_both_bounds_off_everything_is_kept(world: World) -> None:
+def test_with_both_limits_off_everything_is_kept(world: World) -> None:
     made = world.runs_of(world.pipeline(), 5)
     world.database.clock += timedelta(days=4000)
 

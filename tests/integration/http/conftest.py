@@ -1,4 +1,4 @@
-"""The REST service on both databases. Each test has an organization of its own and sees no other's."""
+"""The REST service on both databases. Each test has its own organization and sees no other."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,7 +29,7 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def _keyring(folder: Path) -> Path:
-    """A keyring of its own: on PostgreSQL none is made unasked."""
+    """A keyring, because on PostgreSQL none is created automatically."""
     embedded = Platform.open(Settings(home=folder / "keys", config_dir=folder / "config"), migrate=True)
     embedded.close()
     return next(path for path in (folder / "config").rglob("*") if path.is_file())
@@ -56,7 +56,7 @@ def client(service: Service, owner: str) -> Iterator[TestClient]:
 
 @pytest.fixture
 def client_with_role(service: Service, client: TestClient) -> Iterator[Callable[[str], TestClient]]:
-    """Returns a client of the same organization with a lesser role."""
+    """Returns a client of the same organization with a lower role."""
     with ExitStack() as stack:
 
         def made(role: str) -> TestClient:
@@ -75,7 +75,7 @@ def stranger(service: Service) -> Iterator[TestClient]:
 
 @pytest.fixture
 def create(client: TestClient) -> Create:
-    """Creates a pipeline, with the fields given."""
+    """Creates a pipeline with the given fields."""
 
     def create(**fields: Any) -> dict[str, Any]:
         body = {"name": "Creatures", "config": DUMMY_CONFIG, **fields}

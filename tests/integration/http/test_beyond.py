@@ -1,4 +1,4 @@
-"""Domains, tokens, connectors and the service itself: what the contract has beyond its page."""
+"""Domains, tokens, connectors and the service itself: the endpoints beyond the original contract."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 
-def test_a_domain_lives_from_create_to_delete(client):
+def test_a_domain_is_created_changed_and_deleted(client):
     created = client.post(
         "/api/domains", json={"name": "Marketing", "description": "Ads", "color": "#2563eb"}
     )
@@ -46,7 +46,7 @@ def test_fields_of_a_domain_are_checked(client, fields):
     assert client.post("/api/domains", json={"name": "A", **fields}).status_code == 422
 
 
-def test_a_tokens_secret_is_shown_once_and_opens_until_it_is_revoked(service, client):
+def test_a_tokens_secret_is_shown_once_and_works_until_the_token_is_revoked(service, client):
     created = client.post("/api/tokens", json={"name": "CI", "role": "viewer"})
     token = created.json()
 
@@ -63,7 +63,7 @@ def test_a_tokens_secret_is_shown_once_and_opens_until_it_is_revoked(service, cl
     assert client.delete(created.headers["location"]).json()["code"] == "token.not_found"
 
 
-def test_only_an_owner_reads_secrets_unless_it_is_said(client):
+def test_only_an_owner_reads_secrets_unless_the_token_says_otherwise(client):
     def reads(**fields):
         return client.post("/api/tokens", json={"name": "X", **fields}).json()["reads_secrets"]
 
@@ -71,7 +71,7 @@ def test_only_an_owner_reads_secrets_unless_it_is_said(client):
     assert reads(role="viewer", reads_secrets=True)
 
 
-def test_a_token_expires_in_the_future_only(client):
+def test_a_tokens_expiry_must_be_in_the_future(client):
     soon = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
     def status(expires_at):
@@ -94,7 +94,7 @@ def test_an_organizations_tokens_are_its_own(client, stranger):
     assert token["id"] not in stranger.get("/api/tokens").text
 
 
-def test_the_catalogue_says_what_each_connector_takes(client):
+def test_the_catalogue_describes_each_connectors_config(client):
     sources = {source["name"]: source for source in client.get("/api/connectors/sources").json()}
     destinations = client.get("/api/connectors/destinations").json()
 
@@ -118,7 +118,7 @@ def test_a_connector_is_checked(client, kind):
     assert (response.status_code, response.json()["success"]) == (200, True)
 
 
-def test_a_system_that_does_not_answer_is_an_answer(client):
+def test_a_check_of_a_system_that_does_not_answer_is_200(client):
     config = {"host": "127.0.0.1", "port": 1, "database": "x", "user": "x", "password": "hunter2-hunter2"}
 
     response = client.post("/api/connectors/sources/postgres/check", json={"config": config})
@@ -149,7 +149,7 @@ def test_a_streams_first_records_are_shown(client):
     assert [record["name"] for record in preview.json()["records"]] == ["Basilisk", "Griffin"]
 
 
-def test_a_sources_streams_are_asked_for(client):
+def test_a_sources_streams_are_listed(client):
     streams = client.post("/api/connectors/sources/dummy/streams", json={"config": {}}).json()
 
     assert [stream["name"] for stream in streams] == ["creatures", "plants"]
@@ -205,14 +205,14 @@ def test_readiness_names_each_part(service, client):
     }
 
 
-def test_health_and_version_are_told_without_dagster(service, client):
+def test_health_and_version_work_without_dagster(service, client):
     service.dagster.away = True
 
     assert client.get("/api/health").json() == {"status": "ok"}
     assert client.get("/api/version?cachebuster=1").json()["version"]
 
 
-def test_stats_and_metrics_count_what_there_is(client, create, run):
+def test_stats_and_metrics_count_pipelines_and_runs(client, create, run):
     run(create())
     create(enabled=False)
 
@@ -225,7 +225,7 @@ def test_stats_and_metrics_count_what_there_is(client, create, run):
     assert 'headrace_http_requests_total{method="POST",route="/api/pipelines",status="201"}' in metrics.text
 
 
-def test_metrics_have_no_series_for_each_id(client):
+def test_metrics_have_no_series_per_id(client):
     client.get(f"/api/pipelines/{uuid4()}")
     client.get(f"/api/{uuid4()}")
 
@@ -238,7 +238,7 @@ def test_metrics_have_no_series_for_each_id(client):
 @pytest.mark.parametrize(
     "path", ["/docs", "/docs/errors", "/docs/assets/swagger-ui-bundle.js", "/docs/assets/page.css"]
 )
-def test_the_pages_need_no_token_and_nothing_from_elsewhere(service, path):
+def test_the_pages_need_no_token_and_load_nothing_from_other_hosts(service, path):
     with service.client(None) as anonymous:
         response = anonymous.get(path)
 

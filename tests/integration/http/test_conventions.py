@@ -1,4 +1,4 @@
-"""What holds for every endpoint: authentication, problems, bodies, lists, preconditions, repetition."""
+"""What holds for every endpoint: authentication, problems, bodies, lists, preconditions, idempotency."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +67,7 @@ def test_an_endpoint_answers_nothing_without_a_token(service, endpoint):
         ("GET", "/docs/"),
     ],
 )
-def test_what_is_not_listed_is_401_for_strangers(service, method, path):
+def test_an_unknown_path_is_401_without_a_token(service, method, path):
     with service.client(None) as anonymous:
         assert anonymous.request(method, path).status_code == 401
 
@@ -85,7 +85,7 @@ def test_what_is_not_listed_is_401_for_strangers(service, method, path):
         "Bearer " + "x" * 9999,
     ],
 )
-def test_other_credentials_open_nothing(service, credentials):
+def test_other_credentials_are_refused(service, credentials):
     with service.client(None) as anonymous:
         response = anonymous.get("/api/pipelines", headers={"Authorization": credentials.encode("latin-1")})
 
@@ -98,7 +98,7 @@ def test_the_schemes_case_does_not_matter(service, owner):
 
 
 @pytest.mark.parametrize("endpoint", PRIVATE, ids=described)
-def test_an_endpoint_is_open_from_its_role_up(client_with_role, endpoint):
+def test_an_endpoint_is_open_to_its_role_and_higher_ones(client_with_role, endpoint):
     below = {"viewer": [], "editor": ["viewer"], "owner": ["viewer", "editor"]}[endpoint.role]
 
     for role in ("viewer", "editor"):
@@ -161,7 +161,7 @@ def test_an_unknown_path_is_a_problem(client, path):
 
 
 @pytest.mark.parametrize("method", ["PATCH", "OPTIONS", "TRACE", "BREW", "DELETE"])
-def test_a_method_that_a_path_lacks_is_405_with_those_it_has(client, method):
+def test_an_unknown_method_is_405_and_lists_the_allowed_ones(client, method):
     response = client.request(method, "/api/pipelines")
 
     assert response.status_code == 405
@@ -277,7 +277,7 @@ def test_control_characters_in_texts_and_keys_are_422_with_a_pointer(client, cha
     assert in_key.json()["errors"][0]["pointer"] == f"/b{character}"
 
 
-def test_a_pointer_escapes_what_pointers_use(client):
+def test_a_pointer_escapes_slashes_and_tildes(client):
     response = client.post("/api/domains", json={"name": "X", "a/b~c": 1})
 
     assert response.json()["errors"] == [
@@ -334,7 +334,7 @@ def test_a_page_beyond_the_end_is_empty(client):
     assert response.links["prev"]["url"] == "/api/domains?limit=100&offset=0"
 
 
-def test_a_post_that_is_sent_again_is_done_once(client):
+def test_a_repeated_post_takes_effect_once(client):
     headers = {"Idempotency-Key": str(uuid4())}
 
     first = client.post("/api/domains", json={"name": "X"}, headers=headers)
@@ -348,7 +348,7 @@ def test_a_post_that_is_sent_again_is_done_once(client):
 
 
 @pytest.mark.parametrize("path", ["run", "duplicate"])
-def test_a_post_without_a_body_is_done_once_too(client, create, path):
+def test_a_repeated_post_without_a_body_takes_effect_once(client, create, path):
     headers = {"Idempotency-Key": str(uuid4())}
     url = f"/api/pipelines/{create()['id']}/{path}"
 
@@ -366,7 +366,7 @@ def test_a_key_with_another_body_or_path_is_422(client, create):
     assert other_body.json()["code"] == "idempotency.key_reused"
 
 
-def test_a_request_that_failed_frees_its_key(client):
+def test_a_failed_request_releases_its_key(client):
     headers = {"Idempotency-Key": str(uuid4())}
 
     refused = client.post("/api/domains", json={"name": ""}, headers=headers)
@@ -376,7 +376,7 @@ def test_a_request_that_failed_frees_its_key(client):
 
 
 @pytest.mark.parametrize("key", ["", "a b", "x" * 256, "ü"])
-def test_a_key_of_other_characters_is_422(client, key):
+def test_a_key_with_other_characters_is_422(client, key):
     response = client.post(
         "/api/domains", json={"name": "X"}, headers={"Idempotency-Key": key.encode("latin-1")}
     )
@@ -384,7 +384,7 @@ def test_a_key_of_other_characters_is_422(client, key):
     assert (response.status_code, response.json()["code"]) == (422, "idempotency.invalid_key")
 
 
-def test_of_two_requests_at_once_with_one_key_one_is_done(service, owner, create):
+def test_of_two_concurrent_requests_with_one_key_one_takes_effect(service, owner, create):
     headers, path = {"Idempotency-Key": str(uuid4())}, f"/api/pipelines/{create()['id']}/duplicate"
 
     def post(_):
@@ -400,7 +400,7 @@ def test_of_two_requests_at_once_with_one_key_one_is_done(service, owner, create
     assert set(refused) <= {"idempotency.in_progress"}
 
 
-def test_another_organizations_key_is_another_key(client, stranger):
+def test_organizations_do_not_share_keys(client, stranger):
     headers = {"Idempotency-Key": "one"}
 
     ours = client.post("/api/domains", json={"name": "X"}, headers=headers).json()
@@ -410,7 +410,7 @@ def test_another_organizations_key_is_another_key(client, stranger):
 
 
 @pytest.mark.parametrize("match", ['"1"', "*", '"7", "1"', ' "1" , W/"2"'])
-def test_a_change_is_made_where_if_match_holds(client, create, match):
+def test_a_change_is_made_if_if_match_holds(client, create, match):
     path = f"/api/pipelines/{create()['id']}"
 
     response = client.put(path, json={"name": "New"}, headers={"If-Match": match})
@@ -421,7 +421,7 @@ def test_a_change_is_made_where_if_match_holds(client, create, match):
 
 @pytest.mark.parametrize("match", ['"2"', 'W/"1"', '"x"', '"7", "8"', '""'])
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_a_change_is_refused_where_it_does_not(client, create, method, match):
+def test_a_change_is_refused_if_if_match_does_not_hold(client, create, method, match):
     path = f"/api/pipelines/{create(name='Old')['id']}"
     body = {"json": {"name": "New"}} if method == "PUT" else {}
 
@@ -431,21 +431,21 @@ def test_a_change_is_refused_where_it_does_not(client, create, method, match):
     assert client.get(path).json()["name"] == "Old"
 
 
-def test_if_match_on_what_is_not_there_is_404(client):
+def test_if_match_on_an_unknown_resource_is_404(client):
     response = client.put(f"/api/pipelines/{uuid4()}", json={}, headers={"If-Match": "*"})
 
     assert response.status_code == 404
 
 
 @pytest.mark.parametrize("match", ["1", '"1', '"1" "2"', ", ,"])
-def test_a_header_that_is_no_list_of_tags_is_400(client, create, match):
+def test_a_header_that_is_not_a_list_of_tags_is_400(client, create, match):
     path = f"/api/pipelines/{create()['id']}"
 
     assert client.put(path, json={}, headers={"If-Match": match}).status_code == 400
     assert client.get(path, headers={"If-None-Match": match}).status_code == 400
 
 
-def test_a_masked_pipelines_tag_serves_for_its_change(client_with_role, create):
+def test_the_etag_of_a_masked_pipeline_is_valid_for_a_change(client_with_role, create):
     path, editor = f"/api/pipelines/{create()['id']}", client_with_role("editor")
     etag = editor.get(path).headers["etag"]
 
@@ -453,7 +453,7 @@ def test_a_masked_pipelines_tag_serves_for_its_change(client_with_role, create):
     assert editor.put(path, json={"name": "New"}, headers={"If-Match": etag}).status_code == 200
 
 
-def test_what_is_known_is_not_sent_again(client, create, run):
+def test_a_resource_that_the_client_has_is_304(client, create, run):
     pipeline = create()
     run_id = run(pipeline)
 
@@ -490,7 +490,7 @@ def test_a_database_that_does_not_answer_is_503(client, monkeypatch):
     assert response.json()["code"] == "database.unavailable"
 
 
-def test_what_nobody_foresaw_is_500_and_tells_nothing(client, monkeypatch, caplog):
+def test_an_unexpected_error_is_500_and_tells_nothing(client, monkeypatch, caplog):
     def broken(*_args, **_named):
         raise ValueError("postgresql://admin:opensesame@db/records")
 

@@ -63,7 +63,7 @@ def test_a_pipeline_is_enabled_and_has_no_schedule_by_default(create):
 
 
 @pytest.mark.parametrize("schedule", [None, ""])
-def test_null_and_an_empty_schedule_both_mean_by_hand_only(create, schedule):
+def test_null_and_an_empty_schedule_both_mean_manual_runs_only(create, schedule):
     assert create(schedule=schedule)["schedule"] is None
 
 
@@ -85,7 +85,7 @@ def test_cron_and_its_aliases_are_accepted(create, schedule):
         "0 0 *\t* *",
     ],
 )
-def test_a_schedule_that_cannot_be_is_refused_at_its_pointer(client, schedule):
+def test_an_impossible_schedule_is_refused_at_its_pointer(client, schedule):
     response = client.post("/api/pipelines", json={"name": "X", "config": DUMMY_CONFIG, "schedule": schedule})
 
     assert response.status_code == 422
@@ -134,7 +134,7 @@ def test_a_config_may_hold_line_ends_and_no_other_control_characters(client):
 
 
 @pytest.mark.parametrize("foreign", [True, False])
-def test_a_domain_that_the_organization_lacks_is_422(client, stranger, foreign):
+def test_an_unknown_domain_is_422(client, stranger, foreign):
     domain_id = stranger.post("/api/domains", json={"name": "Theirs"}).json()["id"] if foreign else uuid4()
 
     response = client.post(
@@ -221,7 +221,7 @@ def test_a_pipeline_is_shown_with_its_config_as_it_was_sent(client, create):
 
 
 @pytest.mark.parametrize("role", ["viewer", "editor"])
-def test_a_token_that_may_not_read_secrets_sees_stars(client_with_role, create, role):
+def test_a_token_that_may_not_read_secrets_sees_the_mask(client_with_role, create, role):
     created = create(config=EXAMPLE_CONFIG)
 
     response = client_with_role(role).get(f"/api/pipelines/{created['id']}")

@@ -31,7 +31,7 @@ PARQUET = "application/vnd.apache.parquet"
 
 @pytest.fixture
 def pending(client, create):
-    """The id of a run that waits."""
+    """The id of a pending run."""
     return client.post(f"/api/pipelines/{create()['id']}/run").json()["id"]
 
 
@@ -43,7 +43,7 @@ def succeeded(create, run):
 
 @pytest.fixture
 def known_to_dagster(service, pending):
-    """The id of a run that Dagster has a log of."""
+    """The id of a run that has a log in Dagster."""
     with service.platform.database.write() as connection:
         this = runs_table.c.id == UUID(pending)
         connection.execute(runs_table.update().where(this).values(dagster_run_id=str(uuid4())))
@@ -80,11 +80,11 @@ def test_a_second_run_is_refused_and_the_active_one_named(client, create):
     assert (response.json()["code"], response.json()["run_id"]) == ("run.already_active", active)
 
 
-def test_a_disabled_pipeline_may_be_run_by_hand(client, create):
+def test_a_disabled_pipeline_may_be_run_manually(client, create):
     assert client.post(f"/api/pipelines/{create(enabled=False)['id']}/run").status_code == 201
 
 
-def test_a_run_is_accepted_while_dagster_is_away(service, client, create):
+def test_a_run_is_accepted_while_dagster_is_down(service, client, create):
     service.dagster.away = True
 
     response = client.post(f"/api/pipelines/{create()['id']}/run")
@@ -126,7 +126,7 @@ def test_all_runs_of_the_organization_are_listed(client, stranger, create, run):
     assert stranger.get("/api/runs").json() == []
 
 
-def test_a_run_is_shown_as_printed_with_what_it_moved(client, succeeded):
+def test_a_run_is_shown_as_printed_with_its_figures(client, succeeded):
     run = client.get(f"/api/pipelines/runs/{succeeded}").json()
 
     assert list(run)[:9] == VIEW_KEYS
@@ -147,7 +147,7 @@ def test_a_failed_run_says_why(client, create, run):
     assert client.get(f"/api/pipelines/runs/{failed['id']}").json()["error_code"]
 
 
-def test_a_log_that_is_not_there_yet_is_empty(client, pending):
+def test_a_log_that_does_not_exist_yet_is_empty(client, pending):
     assert client.get(f"/api/pipelines/runs/{pending}/logs").json() == {"logs": ""}
 
 
@@ -160,7 +160,7 @@ def test_a_log_has_a_line_for_each_message(service, client, known_to_dagster):
     assert logs == "2024-01-15 16:00:00 INFO Starting pipeline...\n2024-01-15 16:00:00 WARNING Two\nlines"
 
 
-def test_a_log_cannot_be_had_while_dagster_is_away(service, client, known_to_dagster):
+def test_a_log_is_503_while_dagster_is_down(service, client, known_to_dagster):
     service.dagster.away = True
 
     response = client.get(f"/api/pipelines/runs/{known_to_dagster}/logs")
@@ -186,7 +186,7 @@ def test_a_log_is_followed_to_its_end(service, client, known_to_dagster):
     assert events[2].startswith("event: end\n")
 
 
-def test_a_follower_goes_on_after_its_last_event(service, client, known_to_dagster):
+def test_a_follower_continues_after_its_last_event(service, client, known_to_dagster):
     service.dagster.log("One")
     service.dagster.log("Two")
     client.post(f"/api/pipelines/runs/{known_to_dagster}/cancel")
@@ -202,7 +202,7 @@ def test_a_follower_goes_on_after_its_last_event(service, client, known_to_dagst
     assert after(second).status_code == 204
 
 
-def test_an_event_id_that_no_log_gave_is_422(client, known_to_dagster):
+def test_an_unknown_event_id_is_422(client, known_to_dagster):
     response = client.get(
         f"/api/pipelines/runs/{known_to_dagster}/logs",
         headers={"Accept": "text/event-stream", "Last-Event-ID": "nonsense"},
@@ -253,13 +253,13 @@ def test_a_range_beyond_the_end_is_416(client, succeeded, asked):
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,3-4", "bytes=", "lines=1-2", "bytes=3-1", "bytes=a-b"])
-def test_a_range_that_cannot_be_read_is_ignored(client, succeeded, asked):
+def test_a_malformed_range_is_ignored(client, succeeded, asked):
     response = client.get(f"/api/pipelines/runs/{succeeded}/download", headers={"Range": asked})
 
     assert response.status_code == 200
 
 
-def test_a_known_output_is_not_sent_again(client, succeeded):
+def test_an_output_that_the_client_has_is_304(client, succeeded):
     path = f"/api/pipelines/runs/{succeeded}/download"
     etag = client.get(path).headers["etag"]
 
@@ -306,7 +306,7 @@ def test_an_output_that_was_removed_is_410(service, client, succeeded):
     assert (response.status_code, response.json()["code"]) == (410, "run.output_gone")
 
 
-def test_a_run_is_cancelled_once_and_stays_so(client, pending):
+def test_a_run_is_cancelled_once_and_stays_cancelled(client, pending):
     path = f"/api/pipelines/runs/{pending}/cancel"
 
     first, second = client.post(path), client.post(path)
@@ -325,7 +325,7 @@ def test_a_run_that_ended_cannot_be_cancelled(client, create, run, succeeded):
         assert (response.json()["code"], response.json()["run_status"]) == ("run.already_ended", status)
 
 
-def test_a_pipeline_that_is_deleted_takes_its_active_run_along(client, create):
+def test_deleting_a_pipeline_cancels_its_active_run(client, create):
     pipeline = create()
     run_id = client.post(f"/api/pipelines/{pipeline['id']}/run").json()["id"]
 

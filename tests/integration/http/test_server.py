@@ -22,14 +22,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder that is ready for a start."""
+    """A home folder with which the service can start."""
     Platform.open(load_settings(tmp_path / "home"), migrate=True).close()
     return tmp_path / "home"
 
 
 @pytest.fixture
 def port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         found: int = free.getsockname()[1]
@@ -37,7 +37,7 @@ def port() -> int:
 
 
 def start(home: Path, port: int) -> subprocess.Popen[str]:
-    """Start the service; its Dagster is a port that nobody listens on."""
+    """Start the service. Nothing listens at its Dagster address."""
     environment = os.environ | {
         "HEADRACE_HOME": str(home),
         "HEADRACE_PORT": str(port),
@@ -71,7 +71,7 @@ def client(home: Path, port: int, process: subprocess.Popen[str]) -> Iterator[ht
         yield client
 
 
-def test_without_dagster_the_service_takes_orders(client):
+def test_without_dagster_the_service_accepts_requests(client):
     pipeline = client.post("/api/pipelines", json={"name": "X", "config": DUMMY_CONFIG}).json()
 
     run = client.post(f"/api/pipelines/{pipeline['id']}/run")
@@ -108,14 +108,14 @@ def test_its_log_names_no_query_and_no_token(client, process, home):
     assert owner_token(load_settings(home)) not in log
 
 
-def test_it_stays_small(client, process):
+def test_it_uses_little_memory(client, process):
     for _ in range(100):
         client.get("/api/pipelines")
 
     assert psutil.Process(process.pid).memory_info().rss < 160 * 2**20
 
 
-def test_it_does_not_start_over_a_database_that_was_not_migrated(tmp_path, port):
+def test_it_does_not_start_with_a_database_that_is_not_migrated(tmp_path, port):
     process = start(tmp_path / "empty", port)
 
     log = process.communicate(timeout=30)[1]

@@ -1,4 +1,4 @@
-"""Sync state over HTTP: read, set, reset; refused where it makes no sense; never lost to a run."""
+"""Sync state over HTTP: read, set and reset."""
 
 import threading
 import time
@@ -33,7 +33,7 @@ def test_a_pipeline_that_never_ran_has_an_empty_state(client, pipeline):
     }  # fmt: skip
 
 
-def test_a_run_moves_the_state_and_a_client_s_word_is_followed_by_the_next_run(client, pipeline, run):
+def test_a_run_moves_the_state_and_the_next_run_starts_from_a_cursor_that_a_client_set(client, pipeline, run):
     created = pipeline()
     path = state_of(created)
     first = run(created)
@@ -54,7 +54,7 @@ def test_a_run_moves_the_state_and_a_client_s_word_is_followed_by_the_next_run(c
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_a_demand_that_comes_while_a_run_goes_on_is_for_the_next_one(service, client, pipeline, run, method):
+def test_a_demand_during_a_run_is_for_the_next_run(service, client, pipeline, run, method):
     created = pipeline(records=800, sleep=0.1)
     body = {"json": {"cursor": HUNDREDTH}} if method == "PUT" else {}
     pending = client.post(f"/api/pipelines/{created['id']}/run").json()["id"]
@@ -74,7 +74,7 @@ def test_a_demand_that_comes_while_a_run_goes_on_is_for_the_next_one(service, cl
     assert client.get(state_of(created)).json()["pending"] is None
 
 
-def test_a_failed_run_leaves_a_demand_to_the_next_one(client, pipeline, service):
+def test_a_failed_run_leaves_a_demand_for_the_next_run(client, pipeline, service):
     created = pipeline(fail_after=150)
     client.put(state_of(created), json={"cursor": HUNDREDTH})
     run_id = client.post(f"/api/pipelines/{created['id']}/run").json()["id"]
@@ -86,7 +86,7 @@ def test_a_failed_run_leaves_a_demand_to_the_next_one(client, pipeline, service)
     assert (state["cursor"], state["pending"]) == (HUNDREDTH, "set")
 
 
-def test_a_cursor_that_the_source_cannot_read_is_said_so(client, pipeline, service):
+def test_a_run_from_a_cursor_that_the_source_cannot_read_says_so(client, pipeline, service):
     created = pipeline()
     client.put(state_of(created), json={"cursor": "yesterday"})
     run_id = client.post(f"/api/pipelines/{created['id']}/run").json()["id"]
@@ -110,7 +110,7 @@ def test_a_cursor_that_the_source_cannot_read_is_said_so(client, pipeline, servi
         (b"", 400, None),
     ],
 )
-def test_a_cursor_that_is_none_is_refused_and_changes_nothing(client, pipeline, body, status, pointer):
+def test_an_invalid_cursor_is_refused_and_changes_nothing(client, pipeline, body, status, pointer):
     path = state_of(pipeline())
     before = client.get(path).json()
 

@@ -1,4 +1,4 @@
-"""A real store in a SQLite file, beside a Dagster that lives in memory."""
+"""A real store in a SQLite file, and a Dagster in memory."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -47,13 +47,13 @@ def pipeline_id(database: Database, organization_id: UUID) -> UUID:
 
 @pytest.fixture
 def upkeep(database: Database) -> UpkeepStore:
-    """What the loops take up."""
+    """The due work of the loops."""
     return UpkeepStore(database, LIMITS)
 
 
 @pytest.fixture
 def leases(database: Database) -> LeaseStore:
-    """A worker's hold on runs."""
+    """The leases of workers."""
     return LeaseStore(database, timedelta(seconds=15))
 
 
@@ -65,7 +65,7 @@ def dagster() -> FakeDagster:
 
 @pytest.fixture
 def make_due(database: Database) -> Callable[[], None]:
-    """Let all leases and delays of launches and stops run out."""
+    """Let all leases and delays of launches and stops expire."""
 
     def run_out() -> None:
         past = datetime.now(UTC) - timedelta(hours=1)

@@ -31,7 +31,7 @@ def test_a_pending_run_is_launched_once_and_keeps_dagsters_id(
     assert store.get(run.id).dagster_run_id == launched.id
 
 
-def test_a_first_launch_spends_no_request_on_looking_for_the_tag(
+def test_a_first_launch_does_not_ask_for_the_tag(
     dispatcher: Dispatcher, dagster: FakeDagster, store: RunStore, pipeline_id: UUID
 ) -> None:
     store.create(pipeline_id)
@@ -41,7 +41,7 @@ def test_a_first_launch_spends_no_request_on_looking_for_the_tag(
     assert dagster.calls == ["launch"]
 
 
-def test_a_launch_that_was_done_but_not_answered_is_found_and_not_repeated(
+def test_a_launch_whose_answer_was_lost_is_found_and_not_repeated(
     dispatcher: Dispatcher,
     dagster: FakeDagster,
     store: RunStore,
@@ -79,7 +79,7 @@ def test_a_dispatcher_killed_after_the_launch_leaves_a_run_that_the_next_one_fin
     assert store.get(run.id).dagster_run_id == dagster_run_id
 
 
-def test_of_two_dagster_runs_the_one_that_goes_on_is_recorded(
+def test_of_two_dagster_runs_the_active_one_is_recorded(
     dispatcher: Dispatcher,
     dagster: FakeDagster,
     upkeep: UpkeepStore,

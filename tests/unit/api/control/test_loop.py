@@ -32,7 +32,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-def test_the_first_round_comes_at_once_and_the_next_with_a_wake_up(start: Callable[..., Loop]) -> None:
+def test_the_first_round_begins_at_once_and_the_next_on_a_wake_up(start: Callable[..., Loop]) -> None:
     rounds: list[int] = []
     loop = start(lambda: rounds.append(1))
     assert eventually(lambda: len(rounds) == 1)
@@ -42,7 +42,7 @@ def test_the_first_round_comes_at_once_and_the_next_with_a_wake_up(start: Callab
     assert eventually(lambda: len(rounds) == 2)
 
 
-def test_rounds_come_by_themselves_after_the_interval(start: Callable[..., Loop]) -> None:
+def test_a_round_begins_after_each_interval(start: Callable[..., Loop]) -> None:
     rounds: list[int] = []
 
     start(lambda: rounds.append(1), interval=0.01)
@@ -105,7 +105,7 @@ def test_a_failure_of_any_kind_does_not_end_the_loop(
     assert eventually(lambda: len(rounds) > 3)
 
 
-def test_wake_ups_do_not_storm_a_part_that_is_down(start: Callable[..., Loop]) -> None:
+def test_wake_ups_do_not_flood_a_service_that_is_down(start: Callable[..., Loop]) -> None:
     rounds: list[int] = []
 
     def work() -> None:
@@ -129,7 +129,7 @@ def test_a_loop_that_waits_stops_at_once(start: Callable[..., Loop]) -> None:
     assert loop.join(1)
 
 
-def test_a_loop_in_the_midst_of_its_work_is_not_waited_for() -> None:
+def test_a_loop_in_the_middle_of_its_work_is_not_waited_for() -> None:
     release = threading.Event()
     loop = Loop("test", lambda: release.wait(5), interval=60)
     loop.start()
@@ -142,7 +142,7 @@ def test_a_loop_in_the_midst_of_its_work_is_not_waited_for() -> None:
     assert loop.join(5)
 
 
-def test_waits_after_failures_grow_to_a_limit_and_differ() -> None:
+def test_the_backoff_grows_to_a_limit_and_has_jitter() -> None:
     first = [backoff(1) for _ in range(50)]
     late = [backoff(100) for _ in range(50)]
 
@@ -151,9 +151,7 @@ def test_waits_after_failures_grow_to_a_limit_and_differ() -> None:
     assert len(set(first)) > 10
 
 
-def test_what_is_logged_of_a_failure_is_masked(
-    start: Callable[..., Loop], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_logged_failure_is_masked(start: Callable[..., Loop], caplog: pytest.LogCaptureFixture) -> None:
     def work() -> None:
         raise RuntimeError("cannot connect to postgresql://owner:hunter2@db/records")
 

@@ -89,7 +89,7 @@ def test_a_worker_is_stopped_before_anything_is_removed(
     assert (dagster.known, folder.exists(), stored_runs(database)) == ({}, False, 0)
 
 
-def test_the_purge_goes_on_where_an_outage_stopped_it(
+def test_the_purge_continues_where_an_outage_stopped_it(
     purger: Purger,
     dagster: FakeDagster,
     database: Database,
@@ -131,7 +131,7 @@ def test_another_pipelines_runs_and_outputs_stay(
     assert store.get(other.id).id == other.id
 
 
-def test_files_that_cannot_be_removed_hold_up_no_other_purge(
+def test_files_that_cannot_be_deleted_do_not_hold_up_other_purges(
     purger: Purger,
     database: Database,
     organization_id: UUID,
@@ -153,7 +153,7 @@ def test_files_that_cannot_be_removed_hold_up_no_other_purge(
     assert [left.pipeline_id for left in upkeep.to_purge()] == [pipeline_id]
 
 
-def test_a_dagster_run_of_a_pipeline_is_found_by_its_id_where_it_has_no_tag(
+def test_a_dagster_run_without_a_tag_is_found_by_its_id(
     purger: Purger,
     dagster: FakeDagster,
     pipelines: PipelineStore,

@@ -13,7 +13,7 @@ from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.reaper import Reaper
 
 
-def test_a_run_whose_lease_ran_out_fails_and_is_told_in_the_log(
+def test_a_run_whose_lease_expired_fails_and_is_logged(
     database: Database,
     upkeep: UpkeepStore,
     store: RunStore,

@@ -48,7 +48,7 @@ def test_a_run_cancelled_in_dagsters_ui_is_cancelled_here(
     assert (repaired.status, repaired.error_code) == (RunStatus.CANCELLED, None)
 
 
-def test_a_run_whose_process_did_not_come_up_is_launched_anew(
+def test_a_run_whose_process_did_not_start_is_launched_again(
     reconciler: Reconciler,
     dagster: FakeDagster,
     store: RunStore,
@@ -70,7 +70,7 @@ def test_a_run_whose_process_did_not_come_up_is_launched_anew(
     assert again.dagster_run_id not in (None, first)
 
 
-def test_a_run_whose_process_never_comes_up_fails(
+def test_a_run_whose_process_never_starts_fails(
     reconciler: Reconciler,
     dagster: FakeDagster,
     store: RunStore,
@@ -111,7 +111,7 @@ def test_a_run_deleted_in_dagster_under_its_worker_is_left_to_its_lease(
     assert store.get(run.id).status is RunStatus.RUNNING
 
 
-def test_a_run_that_goes_on_is_left_alone(
+def test_an_active_run_is_left_alone(
     reconciler: Reconciler, dagster: FakeDagster, store: RunStore, leases: LeaseStore, pipeline_id: UUID
 ) -> None:
     run = store.create(pipeline_id)
@@ -122,14 +122,14 @@ def test_a_run_that_goes_on_is_left_alone(
     assert store.get(run.id).status is RunStatus.RUNNING
 
 
-def test_nothing_unfinished_costs_no_request(reconciler: Reconciler, dagster: FakeDagster) -> None:
+def test_without_unfinished_runs_no_request_is_sent(reconciler: Reconciler, dagster: FakeDagster) -> None:
     reconciler.work()
 
     assert dagster.calls == []
 
 
 class _MeanwhileDagster(FakeDagster):
-    """Lets something happen between the reading of the rows and Dagster's answer."""
+    """Calls `meanwhile` after the rows are read and before Dagster answers."""
 
     def meanwhile(self) -> None: ...
 
@@ -138,7 +138,7 @@ class _MeanwhileDagster(FakeDagster):
         return super().runs(dagster_run_ids)
 
 
-def test_a_success_that_is_written_meanwhile_stays(
+def test_a_success_written_between_the_two_reads_stays(
     store: RunStore, upkeep: UpkeepStore, leases: LeaseStore, pipeline_id: UUID
 ) -> None:
     dagster = _MeanwhileDagster()

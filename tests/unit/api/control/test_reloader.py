@@ -18,7 +18,7 @@ class Catalogue:
         self.changes += 1
 
 
-def test_a_process_reloads_once_at_its_start_for_what_a_dead_one_left(dagster: FakeDagster) -> None:
+def test_a_process_reloads_once_at_its_start_because_another_may_have_died(dagster: FakeDagster) -> None:
     reloader = Reloader(Catalogue(), dagster)
 
     reloader.work()

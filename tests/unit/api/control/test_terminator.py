@@ -54,7 +54,7 @@ def test_a_run_is_told_to_stop_until_it_has_ended(
     assert dagster.calls.count("find_by_run_tag") == 3
 
 
-def test_a_launch_that_nobody_noted_is_stopped_by_its_tag(
+def test_a_launch_that_was_never_recorded_is_stopped_by_its_tag(
     terminator: Terminator, dagster: FakeDagster, store: RunStore, pipeline_id: UUID
 ) -> None:
     run = store.create(pipeline_id)

@@ -36,7 +36,7 @@ def test_a_workers_message_is_a_line_as_it_was_logged() -> None:
 
 
 @pytest.mark.parametrize("kind", ["RunStartEvent", "EngineEvent", "ExecutionStepStartEvent", "NewInDagster2"])
-def test_dagsters_bookkeeping_is_no_line(kind: str) -> None:
+def test_dagsters_bookkeeping_is_left_out(kind: str) -> None:
     assert messages(event(kind, "Started process 7.")) == []
 
 

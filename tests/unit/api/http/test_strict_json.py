@@ -1,4 +1,4 @@
-"""What the API reads as JSON."""
+"""Which bodies the API accepts as JSON."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ DOCUMENTS = st.recursive(
 
 
 @given(DOCUMENTS)
-def test_what_a_json_writer_writes_is_read_back(document):
+def test_json_that_a_library_wrote_is_read_back(document):
     assert parse(json.dumps(document).encode()) == document
     assert parse(json.dumps(document, ensure_ascii=False).encode()) == document
     assert control_characters(document) == []
@@ -39,13 +39,13 @@ def test_the_deepest_nesting_is_read_and_the_next_is_not():
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, "1e309", "-1e309", "9" * 100_000])
-def test_numbers_that_programs_cannot_hold_are_refused(number):
+def test_numbers_beyond_64_bits_are_refused(number):
     with pytest.raises(MalformedJson, match="too large"):
         parse(f'{{"a": [{number}]}}'.encode())
 
 
 @pytest.mark.parametrize("raw", [rb'{"\ud800": 1}', rb'["\udfff"]', rb'["\ud800\ud800"]'])
-def test_half_a_surrogate_pair_is_refused(raw):
+def test_an_unpaired_surrogate_is_refused(raw):
     with pytest.raises(MalformedJson, match="surrogate"):
         parse(raw)
 
@@ -54,12 +54,12 @@ def test_a_surrogate_pair_is_one_character():
     assert parse(rb'"\ud83c\udf0a"') == "\N{WATER WAVE}"
 
 
-def test_a_key_that_is_given_twice_in_two_spellings_is_refused():
+def test_a_repeated_key_is_refused_even_if_it_is_escaped_differently():
     with pytest.raises(MalformedJson, match="twice"):
         parse(rb'{"a": {"key": 1, "k\u0065y": 2}}')
 
 
-def test_nothing_of_the_body_is_quoted():
+def test_errors_quote_nothing_from_the_body():
     with pytest.raises(MalformedJson) as refused:
         parse(b'{"token": "hunter2", }')
 
@@ -68,7 +68,7 @@ def test_nothing_of_the_body_is_quoted():
     assert refused.value.__context__ is None
 
 
-def test_layout_is_allowed_in_the_values_of_a_config_only():
+def test_tabs_and_line_breaks_are_allowed_only_in_the_values_of_a_config():
     document = {"name": "a\n", "config": {"pem": "a\r\n\tb", "ke\ty": "", "bell": "\a"}, "tags": [["\n"]]}
 
     found = {fault.pointer for fault in control_characters(document)}

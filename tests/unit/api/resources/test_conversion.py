@@ -1,4 +1,4 @@
-"""Parquet as CSV and JSON lines."""
+"""Conversion of Parquet to CSV and JSON lines."""
 
 import csv
 import io

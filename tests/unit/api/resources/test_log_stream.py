@@ -1,4 +1,4 @@
-"""A followed log when Dagster falters."""
+"""A followed log while Dagster fails."""
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -12,7 +12,7 @@ from headrace_api.resources.log_stream import EVENTS_AT_ONCE, _Stream
 
 
 class Faltering:
-    """Serves pages of some lines each, and fails whenever `failures` says so."""
+    """Serves pages of a few lines each, and fails when `failures` says so."""
 
     def __init__(self, lines, page, failures=()):
         self.lines = [LogLine(at=datetime(2024, 1, 15, tzinfo=UTC), level="INFO", message=m) for m in lines]
@@ -40,7 +40,7 @@ def messages(text):
 
 
 @pytest.mark.parametrize("failing", range(1, 8))
-def test_no_line_is_lost_or_told_twice_when_a_look_fails(failing):
+def test_no_line_is_lost_or_repeated_when_a_poll_fails(failing):
     lines = [f"line{number}" for number in range(6)]
     stream = _Stream(Faltering(lines, page=2, failures=[failing]), run, None)
     told = []
@@ -55,7 +55,7 @@ def test_no_line_is_lost_or_told_twice_when_a_look_fails(failing):
     assert stream.ended
 
 
-def test_a_long_log_is_told_in_parts():
+def test_a_long_log_is_sent_in_parts():
     lines = [f"line{number}" for number in range(EVENTS_AT_ONCE + 1)]
     stream = _Stream(Faltering(lines, page=10_000), run, None)
 

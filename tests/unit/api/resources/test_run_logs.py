@@ -70,7 +70,7 @@ def test_lines_read_as_the_contract_shows_them() -> None:
     assert text == "2024-01-15 16:00:00 INFO Starting pipeline...\n2024-01-15 16:00:01 WARNING Slow"
 
 
-def test_no_line_is_an_empty_log() -> None:
+def test_a_log_without_lines_is_empty() -> None:
     assert render([]) == ""
 
 
@@ -95,7 +95,7 @@ def test_following_a_run_that_has_ended_gives_its_log_and_ends(dagster: FakeDags
     assert None not in followed
 
 
-def test_following_can_be_taken_up_after_any_line(dagster: FakeDagster) -> None:
+def test_following_can_be_resumed_after_any_line(dagster: FakeDagster) -> None:
     look_up = ended(dagster, *(str(number) for number in range(2 * PAGE_LINES + 1)))
     whole = [entry for entry in follow(dagster, look_up) if entry]
 
@@ -105,7 +105,7 @@ def test_following_can_be_taken_up_after_any_line(dagster: FakeDagster) -> None:
         assert rest == whole[position:]
 
 
-def test_an_id_stays_good_when_its_page_has_grown_since(dagster: FakeDagster) -> None:
+def test_an_id_stays_valid_when_its_page_has_grown(dagster: FakeDagster) -> None:
     dagster_run_id = dagster.add(None)
     dagster.lines[dagster_run_id] = lines("one")
     first = next(follow(dagster, lambda: run(dagster_run_id)))
@@ -150,7 +150,7 @@ def test_a_follower_waits_for_a_run_that_dagster_does_not_know_yet(dagster: Fake
     assert entry[1].message == "one"
 
 
-def test_lines_written_after_the_rows_end_are_not_lost(dagster: FakeDagster) -> None:
+def test_lines_written_after_the_run_ended_are_not_lost(dagster: FakeDagster) -> None:
     dagster_run_id = dagster.add(None)
     follower = follow(dagster, lambda: run(dagster_run_id, RunStatus.SUCCESS))
 
@@ -170,6 +170,6 @@ def test_a_run_cancelled_before_its_launch_has_nothing_to_follow(dagster: FakeDa
 
 
 @pytest.mark.parametrize("event_id", ["seven", ":", "-1:abc", "x:abc"])
-def test_an_id_that_no_log_gave_is_refused(event_id: str, dagster: FakeDagster) -> None:
+def test_an_unknown_event_id_is_refused(event_id: str, dagster: FakeDagster) -> None:
     with pytest.raises(InvalidEventId):
         next(follow(dagster, ended(dagster, "one"), event_id))
