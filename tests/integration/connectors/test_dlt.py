@@ -212,7 +212,7 @@ def test_only_dlts_own_destinations_are_made():
 
 
 def test_a_secret_goes_where_its_dots_lead():
-    from headrace.connectors.dlt.connector import arguments
+    from headrace.connectors.dlt.config import arguments
 
     source = DltSource(
         source="a:b", params={"client": {"base": "x"}}, secrets={"client.auth.token": "hunter2-hunter2"}

@@ -227,7 +227,10 @@ def test_a_load_that_was_killed_is_made_whole_by_its_retry_or_by_the_next_one(
 
     arguments = json.dumps([config, stage, "killed", disposition, str(work)])
     killed = subprocess.run(
-        [sys.executable, "-c", _KILLED, arguments], cwd=Path(__file__).parents[2], check=False, timeout=60
+        [sys.executable, "-c", _KILLED, arguments],
+        cwd=Path(__file__).parents[2] / "support",
+        check=False,
+        timeout=60,
     )
 
     assert killed.returncode == 9
@@ -247,7 +250,9 @@ def test_a_load_that_was_killed_is_made_whole_by_its_retry_or_by_the_next_one(
 def test_the_next_load_removes_what_a_killed_one_left(config, work):
     destination = FileDestination.model_validate(config)
     arguments = json.dumps([config, "before the record", "killed", "append", str(work)])
-    subprocess.run([sys.executable, "-c", _KILLED, arguments], cwd=Path(__file__).parents[2], check=False)
+    subprocess.run(
+        [sys.executable, "-c", _KILLED, arguments], cwd=Path(__file__).parents[2] / "support", check=False
+    )
     assert ids(config, work) == [4, 5]
 
     rows = pa.table({"id": [6], "part": ["a"]})

@@ -17,6 +17,7 @@ from headrace.connectors.kit.sql.loads import Busy
 from headrace.connectors.mysql import connection as mysql_connection
 from headrace.connectors.mysql import load as mysql_load
 from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
+from headrace.connectors.mysql.loads import MySQLLedger
 
 
 class Loader:
@@ -277,7 +278,7 @@ def test_a_kill_between_the_swap_and_its_note_is_repaired_by_the_next_run(
 
     load({"id": [1]}, load_id="one", cursor=1)
     with monkeypatch.context() as patched:
-        patched.setattr(mysql_load, "note", die)
+        patched.setattr(MySQLLedger, "write", die)
         with pytest.raises(Stop):
             load({"id": [2]}, load_id="two", cursor=2)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import google.auth.credentials
     import requests
     from google.api_core.retry import Retry
-    from google.cloud.bigquery import Client, Dataset, TableReference
+    from google.cloud.bigquery import Client, Dataset, Table, TableReference
 
     from headrace.connectors.bigquery.config import BigQueryConfig
 
@@ -78,6 +78,21 @@ def table_reference(config: BigQueryConfig, table: str) -> TableReference:
     from google.cloud.bigquery import DatasetReference
 
     return DatasetReference(config.project_id, config.dataset_id).table(table)
+
+
+def sql_name(config: BigQueryConfig, table: str) -> str:
+    """Return a table's name as SQL. The parts hold no backtick: their patterns see to it."""
+    return f"`{config.project_id}`.`{config.dataset_id}`.`{table}`"
+
+
+def find_table(client: Client, config: BigQueryConfig, table: str) -> Table | None:
+    """Return the table; None when there is none."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        return client.get_table(table_reference(config, table), retry=retry())
+    except NotFound:
+        return None
 
 
 def _session(config: BigQueryConfig) -> requests.Session:

@@ -31,23 +31,21 @@ class BigQueryDestination(BigQueryConfig, Destination):
         return f"{where} is in {dataset.location}."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Publish the output by way of a staging table; see `bigquery_load.load`."""
+        """Publish the output by way of a staging table."""
         from headrace.connectors.bigquery.connection import connected
-        from headrace.connectors.bigquery.load import load
+        from headrace.connectors.bigquery.load import BigQueryLoad
 
         table = table_name(self.table_prefix, self.table_id, request)
         with connected(self) as client:
-            load(client, self, table, request)
-        location = f"bigquery: {self.project_id}.{self.dataset_id}.{table}"
-        return LoadResult(rows=request.output.rows, location=location)
+            return BigQueryLoad(request=request, table=table, client=client, config=self).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this dataset."""
         from headrace.connectors.bigquery.connection import connected
-        from headrace.connectors.bigquery.loads import last_load
+        from headrace.connectors.bigquery.loads import BigQueryLedger
 
         with connected(self) as client:
-            return last_load(client, self, pipeline_id)
+            return BigQueryLedger(client=client, config=self).last(pipeline_id)
 
 
 class BigQueryStreamingDestination(BigQueryDestination):

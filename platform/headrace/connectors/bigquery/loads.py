@@ -1,70 +1,80 @@
-"""`_headrace_loads`: what each pipeline last committed to a dataset, written in the load's transaction."""
+"""The ledger of a BigQuery dataset."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from headrace.connectors import Loaded, LoadRequest, cursor_text
-from headrace.connectors.bigquery.connection import retry, table_reference
-from headrace.connectors.kit.sql.loads import LOADS
+from headrace.connectors.bigquery.connection import find_table, retry, sql_name, table_reference
+from headrace.connectors.kit.loading.ledger import COLUMNS, LEDGER, Kind, Ledger
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, ScalarQueryParameter
+    from google.cloud.bigquery import Client, QueryJobConfig
 
     from headrace.connectors.bigquery.config import BigQueryConfig
 
-_COLUMNS = {"pipeline_id": "STRING", "load_id": "STRING", "table_name": "STRING", "cursor": "STRING",
-            "rows": "INT64", "loaded_at": "TIMESTAMP"}  # fmt: skip
+
+@dataclass(frozen=True, kw_only=True)
+class BigQueryLedger(Ledger):
+    """The ledger of one dataset. What it executes becomes part of the load's script."""
+
+    types: ClassVar[Mapping[Kind, str]] = {
+        "key": "STRING",
+        "name": "STRING",
+        "text": "STRING",
+        "number": "INT64",
+        "instant": "TIMESTAMP",
+    }
+    now: ClassVar[str] = "CURRENT_TIMESTAMP()"
+    quote: ClassVar[str] = "`"
+
+    client: Client
+    config: BigQueryConfig
+    script: list[str] = field(default_factory=list)
+    parameters: dict[str, str | int] = field(default_factory=dict)  # of the script
+
+    def ensure(self) -> None:
+        """Create the table, which a transaction cannot."""
+        from google.cloud.bigquery import SchemaField, Table
+
+        if self.columns():
+            return
+        schema = [SchemaField(name, self.types[kind]) for name, kind in COLUMNS.items()]
+        table = Table(table_reference(self.config, LEDGER), schema=schema)
+        self.client.create_table(table, exists_ok=True, retry=retry())
+
+    def columns(self) -> list[str]:
+        """Ask for the table's schema."""
+        table = find_table(self.client, self.config, LEDGER)
+        return [column.name for column in table.schema] if table else []
+
+    def name(self) -> str:
+        """Return the qualified name."""
+        return sql_name(self.config, LEDGER)
+
+    def mark(self, place: int, name: str, value: str | int) -> str:
+        """Return the parameter of the value's name."""
+        return f"@{name}"
+
+    def fetch(self, query: str, values: Mapping[str, str | int]) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+        job = self.client.query(query, job_config=with_parameters(values))
+        return [tuple(row.values()) for row in job.result()]
+
+    def execute(self, statement: str, values: Mapping[str, str | int]) -> None:
+        """Add a statement to the script."""
+        self.script.append(statement)
+        self.parameters.update(values)
 
 
-def last_load(client: Client, config: BigQueryConfig, pipeline_id: str) -> Loaded | None:
-    """Return the pipeline's last load; None when it never loaded into this dataset."""
-    from google.api_core.exceptions import NotFound
+def with_parameters(values: Mapping[str, str | int]) -> QueryJobConfig:
+    """Return a query's configuration with named parameters."""
     from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
 
-    table = table_reference(config, LOADS)
-    try:
-        client.get_table(table, retry=retry())
-    except NotFound:
-        return None
-    query = f"SELECT load_id, `cursor` FROM {sql_name(config, LOADS)} WHERE pipeline_id = @pipeline_id"  # noqa: S608
-    parameters = [ScalarQueryParameter("pipeline_id", "STRING", pipeline_id)]
-    job = client.query(query, job_config=QueryJobConfig(query_parameters=parameters))
-    return next((Loaded(load_id=row[0], cursor=json.loads(row[1] or "null")) for row in job.result()), None)
-
-
-def ensure_loads(client: Client, config: BigQueryConfig) -> None:
-    """Make the table of loads where it is missing: a transaction cannot."""
-    from google.cloud.bigquery import SchemaField, Table
-
-    schema = [SchemaField(name, kind) for name, kind in _COLUMNS.items()]
-    client.create_table(Table(table_reference(config, LOADS), schema=schema), exists_ok=True, retry=retry())
-
-
-def note(config: BigQueryConfig) -> str:
-    """Return the statements that note a load, with the parameters of `note_parameters`."""
-    loads = sql_name(config, LOADS)
-    names = ", ".join(f"`{name}`" for name in _COLUMNS)
-    return (
-        f"DELETE FROM {loads} WHERE pipeline_id = @pipeline_id;\n"  # noqa: S608 - quoted names
-        f"INSERT INTO {loads} ({names}) VALUES"
-        " (@pipeline_id, @load_id, @table_name, @cursor, @rows, CURRENT_TIMESTAMP());\n"
+    return QueryJobConfig(
+        query_parameters=[
+            ScalarQueryParameter(name, "INT64" if isinstance(value, int) else "STRING", value)
+            for name, value in values.items()
+        ]
     )
-
-
-def note_parameters(table: str, request: LoadRequest) -> list[ScalarQueryParameter]:
-    """Return the values that go with `note`."""
-    from google.cloud.bigquery import ScalarQueryParameter
-
-    cursor = None if request.cursor is None else cursor_text(request.cursor)
-    values = (request.pipeline_id, request.load_id, table, cursor, request.output.rows)
-    return [
-        ScalarQueryParameter(name, kind, value)
-        for (name, kind), value in zip(_COLUMNS.items(), values, strict=False)
-    ]
-
-
-def sql_name(config: BigQueryConfig, table: str) -> str:
-    """Return a table's name as SQL. The parts hold no backtick: their patterns see to it."""
-    return f"`{config.project_id}`.`{config.dataset_id}`.`{table}`"

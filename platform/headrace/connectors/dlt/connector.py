@@ -87,9 +87,9 @@ class DltDestination(DltDestinationConfig, Destination):
     def load(self, request: LoadRequest) -> LoadResult:
         """Have dlt load the file; the load's id and cursor are in the state that dlt stores with it."""
         _require_dlt()
-        from headrace.connectors.dlt.load import load
+        from headrace.connectors.dlt.load import DltLoad
 
-        return load(self, request)
+        return DltLoad(request=request, table=self.table or request.table, destination=self).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what dlt's state in the destination says."""

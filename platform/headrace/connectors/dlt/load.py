@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 # Set before dlt reads it: what a platform moves is nobody else's business.
@@ -20,13 +21,13 @@ from headrace.connectors import (
     ConnectorError,
     Loaded,
     LoadRequest,
-    LoadResult,
     Rejected,
     SchemaConflict,
     cursor_text,
 )
 from headrace.connectors.dlt.config import arguments
 from headrace.connectors.dlt.log import relayed
+from headrace.connectors.kit.loading.load import Load
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,26 +54,42 @@ def check(destination: "DltDestinationConfig") -> str:
     return f"dlt reaches {destination.destination}."
 
 
-def load(destination: "DltDestinationConfig", request: LoadRequest) -> LoadResult:
-    """Load the output and its state; a load that was committed before is not done again."""
-    table = destination.table or request.table
-    result = LoadResult(
-        rows=request.output.rows,
-        location=f"{destination.destination}: {destination.dataset_name}.{table}",
-    )
-    with relayed(request.log), _pipeline(destination, request.pipeline_id) as pipeline:
-        pipeline.sync_destination()
-        last = _loaded(pipeline)
-        if last is not None and last.load_id == request.load_id:
-            request.log.info("This load was committed before; nothing is loaded twice.")
-            return result
-        if request.disposition != "replace":
-            _require_fitting(pipeline, table, request.output.schema)
-        pipeline.extract(_rows(request, table))
-        pipeline.normalize()
-        request.before_commit()
-        pipeline.load(raise_on_failed_jobs=True)
-    return result
+@dataclass(kw_only=True)
+class DltLoad(Load):
+    """A load by dlt, whose own write modes do the work. Its state in the destination is the ledger."""
+
+    destination: "DltDestinationConfig"
+    pipeline: Any = field(init=False)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Bring dlt's state here. There is nothing to lock: dlt runs no transaction over all of a load."""
+        with relayed(self.request.log), _pipeline(self.destination, self.request.pipeline_id) as pipeline:
+            self.pipeline = pipeline
+            pipeline.sync_destination()
+            yield
+
+    def last(self) -> Loaded | None:
+        """Read dlt's state."""
+        return _loaded(self.pipeline)
+
+    def publish(self) -> None:
+        """Write the files that dlt loads, and the note with them."""
+        if self.request.disposition != "replace":
+            _require_fitting(self.pipeline, self.table, self.request.output.schema)
+        self.pipeline.extract(_rows(self.request, self.table))
+        self.pipeline.normalize()
+
+    def note(self) -> None:
+        """Nothing is left to do: the state is among the files."""
+
+    def commit(self) -> None:
+        """Have dlt load table after table, and its state at last."""
+        self.pipeline.load(raise_on_failed_jobs=True)
+
+    def location(self) -> str:
+        """Name the destination, the dataset and the table."""
+        return f"{self.destination.destination}: {self.destination.dataset_name}.{self.table}"
 
 
 def last_load(destination: "DltDestinationConfig", pipeline_id: str) -> Loaded | None:
@@ -88,11 +105,11 @@ def _require_fitting(pipeline: Any, table: str, schema: "pa.Schema") -> None:
         naming = pipeline.schemas[name].naming
         tables = pipeline.schemas[name].tables
         columns = tables.get(naming.normalize_table_identifier(table), {}).get("columns", {})
-        for field in schema:
-            held = columns.get(naming.normalize_identifier(field.name), {}).get("data_type")
-            given = get_column_type_from_py_arrow(field.type).get("data_type")
+        for column in schema:
+            held = columns.get(naming.normalize_identifier(column.name), {}).get("data_type")
+            given = get_column_type_from_py_arrow(column.type).get("data_type")
             if held and given and held not in (given, *_TAKEN_BY.get(given, ()), "text"):
-                raise SchemaConflict(field.name, f"holds {held} in dlt's table, and the data has {given}.")
+                raise SchemaConflict(column.name, f"holds {held} in dlt's table, and the data has {given}.")
 
 
 def _rows(request: LoadRequest, table: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -25,8 +24,7 @@ from headrace.connectors import (
     Unreadable,
 )
 from headrace.connectors.duckdb.connection import DuckDBConnection, opened
-from headrace.connectors.kit.sql.loads import LOADS, table_name
-from headrace.connectors.kit.sql.names import quoted
+from headrace.connectors.kit.sql.loads import table_name
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,26 +95,20 @@ class DuckDBDestination(DuckDBConnection, Destination):
         return f"{self.path} can be written to by DuckDB {version}."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Publish the output in one transaction; see `duckdb_load.load`."""
-        from headrace.connectors.duckdb.load import load
+        """Publish the output in one transaction."""
+        from headrace.connectors.duckdb.load import DuckDBLoad
 
         table = table_name(self.table_prefix, self.table, request)
         with opened(self, Rejected, read_only=False) as connection:
-            load(connection, self.schema_name, table, request)
-        location = f"duckdb: {self.path}: {self.schema_name}.{table}"
-        return LoadResult(rows=request.output.rows, location=location)
+            return DuckDBLoad(
+                request=request, table=table, connection=connection, path=self.path, schema=self.schema_name
+            ).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this schema."""
-        from headrace.connectors.duckdb.load import columns
+        from headrace.connectors.duckdb.loads import DuckDBLedger
 
         if not self.file().exists():
             return None
         with opened(self, Rejected, read_only=True) as connection:
-            if not columns(connection, self.schema_name, LOADS):
-                return None
-            rows = connection.execute(
-                f"SELECT load_id, cursor FROM {quoted(self.schema_name, LOADS)} WHERE pipeline_id = ?",  # noqa: S608
-                [pipeline_id],
-            ).fetchall()
-        return next((Loaded(load_id=row[0], cursor=json.loads(row[1] or "null")) for row in rows), None)
+            return DuckDBLedger(connection=connection, schema=self.schema_name).last(pipeline_id)

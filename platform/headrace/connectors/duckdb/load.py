@@ -7,90 +7,123 @@ survive the way there and back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headrace.connectors import LoadRequest, Rejected, SchemaConflict, SchemaContract, cursor_text
+from headrace.connectors import Rejected
+from headrace.connectors.duckdb.catalog import columns
+from headrace.connectors.duckdb.evolve import STAGE, evolved, exists
+from headrace.connectors.duckdb.loads import DuckDBLedger
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS, TYPE_KEY
-from headrace.connectors.kit.sql.loads import (
-    LOADS,
-    check_addable,
-    check_alterable,
-    check_columns,
-    check_key,
-    unfit,
-)
+from headrace.connectors.kit.loading.tables import TableLoad
+from headrace.connectors.kit.sql.loads import check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-_STAGE = "temp.headrace_stage"
 _STREAMING_MEMORY = "256MB"
 _ORDINAL = "file_row_number"  # DuckDB's name for a row's place in its file
-_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
-            "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
-_FLOATS = ("FLOAT", "DOUBLE")
-_MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
-# What is written exactly as text: the column becomes text where text comes, since parsing would guess.
-_WRITTEN = (*_NUMBERS, *_MOMENTS, "BOOLEAN", "TIME", "TIMESTAMP WITH TIME ZONE")
 _DURATIONS = {"s": "to_seconds", "ms": "to_milliseconds", "us": "to_microseconds"}
 
 
-def load(connection: DuckDBPyConnection, schema: str, table: str, request: LoadRequest) -> None:
-    """Load the output and note it, then commit; a load that was committed before is not done again."""
-    names = request.output.schema.names
-    check_columns(names)
-    target = quoted(schema, table)
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
-    connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {quoted(schema, LOADS)} (pipeline_id VARCHAR, load_id VARCHAR,"
-        " table_name VARCHAR, cursor VARCHAR, rows BIGINT, loaded_at TIMESTAMPTZ)"
-    )
-    done = f"SELECT 1 FROM {quoted(schema, LOADS)} WHERE pipeline_id = ? AND load_id = ?"  # noqa: S608
-    if connection.execute(done, [request.pipeline_id, request.load_id]).fetchall():
-        request.log.info("This load was committed before; nothing is loaded twice.")
-        return
-    held = columns(connection, schema, table)
-    if not names:
-        if held and request.disposition == "replace":
-            connection.execute(f"DELETE FROM {target}")  # noqa: S608 - quoted names
-    elif not held or (request.disposition == "replace" and request.schema_contract != "freeze"):
-        if request.disposition != "merge":  # nothing is sorted: more memory would only be a cache
-            connection.execute(f"SET memory_limit = '{_STREAMING_MEMORY}'")
-        connection.execute(f"CREATE OR REPLACE TABLE {target} AS {_rows(connection, request)}")
-    else:
-        _add(connection, target, held, request)
-    _note(connection, schema, table, request)
-    request.progress(request.output.rows)
-    request.before_commit()
-    connection.execute("COMMIT")
+@dataclass(kw_only=True)
+class DuckDBLoad(TableLoad):
+    """A load into one table, all of it in one transaction."""
 
+    connection: DuckDBPyConnection
+    path: str  # as configured
+    schema: str
+    held_columns: dict[str, str] = field(init=False, default_factory=dict)  # types by name
+    values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
 
-def columns(connection: DuckDBPyConnection, schema: str, table: str) -> dict[str, str]:
-    """Return a table's columns and their types, in order; none when there is no such table."""
-    rows = connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = current_database()"
-        " AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index",
-        [schema, table],
-    ).fetchall()
-    return dict(rows)
+    @property
+    def sql(self) -> str:
+        """The table's name as SQL."""
+        return quoted(self.schema, self.table)
 
+    @property
+    def ledger(self) -> DuckDBLedger:
+        """The ledger of the table's schema."""
+        return DuckDBLedger(connection=self.connection, schema=self.schema)
 
-def _rows(connection: DuckDBPyConnection, request: LoadRequest) -> str:
-    """Return the query of the rows to load: for a merge, of each key's last row."""
-    path = literal(str(request.output.path))
-    values = ", ".join(f"{_value(field)} AS {quoted(field.name)}" for field in request.output.schema)
-    if request.disposition != "merge":
-        return f"SELECT {values} FROM read_parquet({path})"  # noqa: S608 - quoted names
-    key = request.primary_key
-    check_key(key, request.output.schema.names)
-    source = f"read_parquet({path}, {_ORDINAL} = true)"
-    missing = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
-    if _any(connection, source, missing):
-        raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
-    place = f"row_number() OVER (PARTITION BY {listed(key)} ORDER BY {_ORDINAL} DESC)"
-    return f"SELECT {values} FROM {source} QUALIFY {place} = 1"  # noqa: S608 - quoted names
+    def check(self) -> None:
+        """Look at the columns' names."""
+        check_columns(self.request.output.schema.names)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the schema. The process holds the file alone, and closing it undoes what was not committed."""
+        self.connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
+        yield
+
+    def find(self) -> bool:
+        """Ask the catalog."""
+        self.held_columns = columns(self.connection, self.schema, self.table)
+        return bool(self.held_columns)
+
+    def can_make(self) -> bool:
+        """Whatever the mode."""
+        return True
+
+    def make(self) -> None:
+        """Create the table from the rows, or put it in the place of the old one."""
+        if not self.key:  # nothing is sorted: more memory would only be a cache
+            self.connection.execute(f"SET memory_limit = '{_STREAMING_MEMORY}'")
+        self.connection.execute(f"CREATE OR REPLACE TABLE {self.sql} AS {self._rows()}")
+
+    def stage(self) -> None:
+        """Read the rows into a temporary table."""
+        self.connection.execute(f"CREATE TEMP TABLE {STAGE} AS {self._rows()}")
+
+    def fit(self) -> None:
+        """Add and widen columns."""
+        self.values = evolved(self.connection, self.sql, self.held_columns, self.request.schema_contract)
+
+    def empty(self) -> None:
+        """Delete the rows."""
+        self.connection.execute(f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
+
+    def append(self) -> None:
+        """Insert what is staged."""
+        names, expressions = listed(list(self.values)), ", ".join(self.values.values())
+        self.connection.execute(f"INSERT INTO {self.sql} ({names}) SELECT {expressions} FROM {STAGE} s")  # noqa: S608
+
+    def merge(self) -> None:
+        """Update the rows of known keys, insert the others."""
+        values, key = self.values, self.key
+        same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in key)
+        rest = [f"{quoted(name)} = {value}" for name, value in values.items() if name not in key]
+        update = f"WHEN MATCHED THEN UPDATE SET {', '.join(rest)} " if rest else ""
+        self.connection.execute(
+            f"MERGE INTO {self.sql} t USING {STAGE} s ON ({same}) {update}"  # noqa: S608 - quoted names
+            f"WHEN NOT MATCHED THEN INSERT ({listed(list(values))}) VALUES ({', '.join(values.values())})"
+        )
+
+    def commit(self) -> None:
+        """Commit rows, table and note as one."""
+        self.connection.execute("COMMIT")
+
+    def location(self) -> str:
+        """Name the file, the schema and the table."""
+        return f"duckdb: {self.path}: {self.schema}.{self.table}"
+
+    def _rows(self) -> str:
+        """Return the query of the rows to load: for a merge, of each key's last row."""
+        output, key = self.request.output, self.key
+        path = literal(str(output.path))
+        values = ", ".join(f"{_value(field)} AS {quoted(field.name)}" for field in output.schema)
+        if not key:
+            return f"SELECT {values} FROM read_parquet({path})"  # noqa: S608 - quoted names
+        source = f"read_parquet({path}, {_ORDINAL} = true)"
+        missing = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
+        if exists(self.connection, source, missing):
+            raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
+        place = f"row_number() OVER (PARTITION BY {listed(key)} ORDER BY {_ORDINAL} DESC)"
+        return f"SELECT {values} FROM {source} QUALIFY {place} = 1"  # noqa: S608 - quoted names
 
 
 def _value(field: pa.Field) -> str:
@@ -107,104 +140,3 @@ def _value(field: pa.Field) -> str:
     if declared in (b"json", b"jsonb"):
         return f"{name}::JSON"
     return f"{name}::UUID" if declared == b"uuid" else name
-
-
-def _add(connection: DuckDBPyConnection, target: str, held: dict[str, str], request: LoadRequest) -> None:
-    """Append to, merge into or refill a table that exists, once it is fit for the data."""
-    connection.execute(f"CREATE TEMP TABLE {_STAGE} AS {_rows(connection, request)}")
-    values = _evolved(connection, target, held, request.schema_contract)
-    names, expressions = listed(list(values)), ", ".join(values.values())
-    if request.disposition == "replace":
-        connection.execute(f"DELETE FROM {target}")  # noqa: S608 - quoted names
-    if request.disposition != "merge":
-        connection.execute(f"INSERT INTO {target} ({names}) SELECT {expressions} FROM {_STAGE} s")  # noqa: S608
-        return
-    same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in request.primary_key)
-    rest = [f"{quoted(name)} = {value}" for name, value in values.items() if name not in request.primary_key]
-    update = f"WHEN MATCHED THEN UPDATE SET {', '.join(rest)} " if rest else ""
-    connection.execute(
-        f"MERGE INTO {target} t USING {_STAGE} s ON ({same}) {update}"  # noqa: S608 - quoted names
-        f"WHEN NOT MATCHED THEN INSERT ({names}) VALUES ({expressions})"
-    )
-
-
-def _evolved(
-    connection: DuckDBPyConnection, target: str, held: dict[str, str], contract: SchemaContract
-) -> dict[str, str]:
-    """Make the target fit for the staged rows, and return each column's expression for it."""
-    known = {name.lower(): declared for name, declared in held.items()}
-    values = {}
-    for name, declared, *_ in connection.execute(f"DESCRIBE {_STAGE}").fetchall():
-        kept = known.get(name.lower())
-        if kept is None:
-            check_addable(contract, name)
-            connection.execute(f"ALTER TABLE {target} ADD COLUMN {quoted(name)} {declared}")
-            kept = declared
-        else:
-            kept = _fitted(connection, target, name, kept, declared, contract)
-        values[name] = f"CAST(s.{quoted(name)} AS {kept})"
-    return values
-
-
-def _fitted(
-    connection: DuckDBPyConnection, target: str, name: str, held: str, given: str, contract: SchemaContract
-) -> str:
-    """Return the type that the column has for this data, widened if need be. Raises SchemaConflict."""
-    column = quoted(name)
-    if held == given or held == "VARCHAR" or not _any(connection, _STAGE, f"{column} IS NOT NULL"):
-        return held
-    if given == "VARCHAR" and held.partition("(")[0] in _WRITTEN:
-        return _altered(connection, target, name, held, given, contract)
-    if _related(held, given):
-        if _survives(connection, _STAGE, column, given, held):
-            return held
-        wider = given != "VARCHAR" and (held not in _FLOATS or given in _FLOATS)
-        if wider and _survives(connection, target, column, held, given):
-            return _altered(connection, target, name, held, given, contract)
-    raise unfit(contract, name, held, given)
-
-
-def _altered(
-    connection: DuckDBPyConnection, target: str, name: str, held: str, wider: str, contract: SchemaContract
-) -> str:
-    import duckdb
-
-    check_alterable(contract, name, held, wider)
-    try:
-        connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} TYPE {wider}")
-    except (duckdb.CatalogException, duckdb.DependencyException):
-        detail = f"cannot become {wider}: an index of the table holds it at {held}."
-        raise SchemaConflict(name, detail) from None
-    return wider
-
-
-def _related(held: str, given: str) -> bool:
-    """Whether values of the one type mean the same as values of the other, where they can be written so."""
-    first, second = held.partition("(")[0], given.partition("(")[0]
-    if given.endswith("]") or held.endswith("]"):
-        return given.endswith("]") and held.endswith("]")
-    families = (_NUMBERS, _MOMENTS, ("STRUCT",), ("MAP",))
-    if any(first in family and second in family for family in families):
-        return True
-    return second == "VARCHAR" and first in ("UUID", "JSON", "ENUM", "VARCHAR")
-
-
-def _survives(connection: DuckDBPyConnection, relation: str, column: str, kept: str, through: str) -> bool:
-    """Whether every value is the same after a cast and the cast back."""
-    back = f"TRY_CAST(TRY_CAST({column} AS {through}) AS {kept})"
-    return not _any(connection, relation, f"{back} IS DISTINCT FROM {column}")
-
-
-def _any(connection: DuckDBPyConnection, relation: str, condition: str) -> bool:
-    query = f"SELECT 1 FROM {relation} WHERE {condition} LIMIT 1"  # noqa: S608 - quoted names
-    return bool(connection.execute(query).fetchall())
-
-
-def _note(connection: DuckDBPyConnection, schema: str, table: str, request: LoadRequest) -> None:
-    loads = quoted(schema, LOADS)
-    connection.execute(f"DELETE FROM {loads} WHERE pipeline_id = ?", [request.pipeline_id])  # noqa: S608
-    cursor = None if request.cursor is None else cursor_text(request.cursor)
-    connection.execute(
-        f"INSERT INTO {loads} VALUES (?, ?, ?, ?, ?, now())",  # noqa: S608 - quoted names
-        [request.pipeline_id, request.load_id, table, cursor, request.output.rows],
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
-from headrace.connectors.duckdb.load import columns
+from headrace.connectors.duckdb.catalog import columns
 from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
 from headrace.connectors.kit.sql.names import literal, quoted
 

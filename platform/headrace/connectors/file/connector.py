@@ -26,12 +26,12 @@ class FileDestination(FileConfig, Destination):
             return f"Files are written into {folder.location('').rstrip('/')}."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Replace the stream's file, or add to its folder; see `file_load`."""
+        """Replace the stream's file, or add to its folder."""
         from headrace.connectors.file.folder import opened
-        from headrace.connectors.file.load import load
+        from headrace.connectors.file.load import load_for
 
         with opened(self.path, storage_for([self.path], self.storage)) as folder:
-            return load(folder, self, request)
+            return load_for(folder, self, request).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what the record of the pipeline's folder holds; a single file has none."""

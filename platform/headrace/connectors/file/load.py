@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.connectors import (
@@ -13,12 +14,12 @@ from headrace.connectors import (
     Cursor,
     Loaded,
     LoadRequest,
-    LoadResult,
     Rejected,
     SchemaConflict,
 )
 from headrace.connectors.file.folder import Folder
-from headrace.connectors.file.rows import Part, chained, kind_of, parts, pieces
+from headrace.connectors.file.rows import chained, kind_of, parts, pieces
+from headrace.connectors.kit.loading.load import Load
 
 if TYPE_CHECKING:
     from headrace.connectors.file.config import FileConfig
@@ -40,20 +41,131 @@ class Record:
 
 def last_load(folder: Folder, pipeline_id: str) -> Loaded | None:
     """Return the load and cursor that the pipeline's record holds."""
-    record = _read(folder, pipeline_id)
-    return Loaded(load_id=record.load_id, cursor=record.cursor) if record else None
+    return _loaded(_read(folder, pipeline_id))
 
 
-def load(folder: Folder, config: FileConfig, request: LoadRequest) -> LoadResult:
-    """Publish a run's rows. Raises ConnectorError."""
-    name = safe(config.file_name or request.table)
+@dataclass(kw_only=True)
+class FileLoad(Load):
+    """A load into one file that is replaced as one."""
+
+    folder: Folder
+    config: FileConfig
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """There is nothing to lock in a folder of files."""
+        yield
+
+    def last(self) -> Loaded | None:
+        """One file keeps no record."""
+        return None
+
+    def publish(self) -> None:
+        """Leave the file alone until all of the new one is written."""
+
+    def note(self) -> None:
+        """One file keeps no record."""
+
+    def commit(self) -> None:
+        """Write a new file and put it in the place of the old one."""
+        written = chained(pieces(self.request.output, self.config.format), self.request.before_commit)
+        self.folder.write(self._name(), written)
+
+    def location(self) -> str:
+        """Name the file."""
+        return self.folder.location(self._name())
+
+    def _name(self) -> str:
+        return f"{self.table}.{self.config.format}"
+
+
+@dataclass(kw_only=True)
+class SetLoad(Load):
+    """A load into a set of files, and the record of what belongs to it.
+
+    New files come first, then the record that they belong to the set; what does not any more is removed last.
+    A kill before the record leaves files that are in no record, one after it old files that were replaced:
+    the next load of the pipeline removes either.
+    """
+
+    folder: Folder
+    config: FileConfig
+    record: Record | None = field(init=False, default=None)  # of the pipeline's last load
+    noted: Record = field(init=False)  # of this load
+    written: list[str] = field(init=False, default_factory=list)
+    columns: dict[str, str] = field(init=False, default_factory=dict)  # what kind of values each has
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take back what was written if the load cannot go on."""
+        try:
+            yield
+        except BaseException:
+            with suppress(ConnectorError, OSError):
+                self.folder.delete(name for name in self.written if name not in self.kept)
+            raise
+
+    def last(self) -> Loaded | None:
+        """Read the pipeline's record."""
+        self.record = _read(self.folder, self.request.pipeline_id)
+        return _loaded(self.record)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The files that the set is made of before this load."""
+        return self.record.files if self.record and self.record.table == self.table else ()
+
+    def tidy(self) -> None:
+        """Remove the files that no record names."""
+        _remove_strays(self.folder, self.request.pipeline_id, self.table, self.kept)
+
+    def publish(self) -> None:
+        """Write the new files beside the old ones."""
+        request, config = self.request, self.config
+        self.columns = self._columns()
+        start = f"{_tag(request.pipeline_id)}-{safe(request.load_id)}"
+        with parts(request.output, config.format, config.partition_by) as new:
+            request.before_commit()
+            self.tidy()
+            for number, part in enumerate(new):
+                request.progress(int(request.output.rows * number / len(new)))
+                path = [self.table, part.folder, f"{start}-{number:05}.{config.format}"]
+                self.written.append("/".join(filter(None, path)))
+                self.folder.write(self.written[-1], part.pieces())
+
+    def note(self) -> None:
+        """Say what belongs to the set."""
+        before = self.kept if self.request.disposition == "append" else ()
+        self.noted = Record(
+            table=self.table,
+            load_id=self.request.load_id,
+            cursor=self.request.cursor,
+            files=(*before, *self.written),
+            columns=self.columns,
+        )
+
+    def commit(self) -> None:
+        """Replace the record, then remove what does not belong to the set any more."""
+        content = _written(self.noted, self.request.pipeline_id)
+        self.folder.write(_record_name(self.request.pipeline_id), [content])
+        self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
+
+    def location(self) -> str:
+        """Name the folder."""
+        return self.folder.location(self.table)
+
+    def _columns(self) -> dict[str, str]:
+        adds = self.record is not None and self.record.table == self.table
+        before = self.record.columns if self.record and adds and self.request.disposition == "append" else {}
+        return before | _kinds(self.request, self.config.partition_by, before)
+
+
+def load_for(folder: Folder, config: FileConfig, request: LoadRequest) -> Load:
+    """Return the load that the configuration and the run ask for."""
+    table = safe(config.file_name or request.table)
     is_set = bool(config.partition_by) or request.incremental or request.disposition == "append"
-    if is_set:
-        _load_set(folder, config, request, name)
-    else:
-        name = f"{name}.{config.format}"
-        folder.write(name, chained(pieces(request.output, config.format), request.before_commit))
-    return LoadResult(rows=request.output.rows, location=folder.location(name))
+    kind = SetLoad if is_set else FileLoad
+    return kind(request=request, table=table, folder=folder, config=config)
 
 
 def safe(name: str) -> str:
@@ -61,64 +173,15 @@ def safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".")[:150] or "stream"
 
 
-def _load_set(folder: Folder, config: FileConfig, request: LoadRequest, table: str) -> None:
-    """Write new files, then the record that they belong to the set, then remove what does not any more.
-
-    A kill before the record leaves files that are in no record, one after it old files that were replaced:
-    the next load of the pipeline removes either.
-    """
-    record = _read(folder, request.pipeline_id)
-    if record and record.load_id == request.load_id and request.disposition == "append":
-        return  # a worker before this one got as far as here
-    before = record if record and record.table == table else None
-    kept = before.files if before else ()
-    adds_to = before.columns if before and request.disposition == "append" else {}
-    columns = adds_to | _kinds(request, config.partition_by, adds_to)
-    with parts(request.output, config.format, config.partition_by) as new:
-        request.before_commit()
-        _remove_strays(folder, request.pipeline_id, table, kept)
-        files = _write(folder, config, request, table, new, kept)
-    all_files = (*kept, *files) if request.disposition == "append" else files
-    record = Record(
-        table=table,
-        load_id=request.load_id,
-        cursor=request.cursor,
-        files=tuple(all_files),
-        columns=columns,
-    )
-    folder.write(_record_name(request.pipeline_id), [_written(record, request.pipeline_id)])
-    folder.delete(name for name in kept if name not in set(all_files))
-
-
-def _write(
-    folder: Folder,
-    config: FileConfig,
-    request: LoadRequest,
-    table: str,
-    new: list[Part],
-    kept: tuple[str, ...],
-) -> tuple[str, ...]:
-    """Write the load's files and return their names. Takes back what it wrote if it cannot go on."""
-    start = f"{_tag(request.pipeline_id)}-{safe(request.load_id)}"
-    names: list[str] = []
-    try:
-        for number, part in enumerate(new):
-            request.progress(int(request.output.rows * number / len(new)))
-            path = [table, part.folder, f"{start}-{number:05}.{config.format}"]
-            names.append("/".join(filter(None, path)))
-            folder.write(names[-1], part.pieces())
-        request.before_commit()
-    except BaseException:
-        with suppress(ConnectorError, OSError):
-            folder.delete(name for name in names if name not in kept)
-        raise
-    return tuple(names)
+def _loaded(record: Record | None) -> Loaded | None:
+    return Loaded(load_id=record.load_id, cursor=record.cursor) if record else None
 
 
 def _kinds(request: LoadRequest, left_out: tuple[str, ...], before: dict[str, str]) -> dict[str, str]:
-    """The kinds of the new rows' columns. Raises SchemaConflict where no reader could put both together.
+    """Return the kinds of the new rows' columns.
 
-    Files stay as they are, so a column cannot be converted; text is what a reader can make of anything.
+    Raises SchemaConflict where no reader could put old and new rows together. Files stay as they are, so a
+    column cannot be converted; text is what a reader can make of anything.
     """
     kinds: dict[str, str] = {}
     for column in request.output.schema:

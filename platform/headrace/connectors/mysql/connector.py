@@ -91,20 +91,21 @@ class MySQLDestination(MySQLConnection, Destination):
             return f"{_server(connection)}; tables can be made."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Publish the output; see `mysql_load.load`."""
-        from headrace.connectors.mysql.load import load
+        """Publish the output."""
+        from headrace.connectors.mysql.load import MySQLLoad
 
         table = table_name(self.table_prefix, self.table, request)
         with connected(self, Rejected) as connection:
-            load(connection, table, request)
-        return LoadResult(rows=request.output.rows, location=f"mysql: {self.database}.{table}")
+            return MySQLLoad(
+                request=request, table=table, connection=connection, database=self.database
+            ).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this database."""
-        from headrace.connectors.mysql.loads import last_load
+        from headrace.connectors.mysql.loads import MySQLLedger
 
         with connected(self, Rejected) as connection:
-            return last_load(connection, pipeline_id)
+            return MySQLLedger(connection=connection).last(pipeline_id)
 
 
 def _server(connection: Connection) -> str:

@@ -18,18 +18,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pymysql
 
-from headrace.connectors import LoadRequest, Rejected
-from headrace.connectors.kit.sql.loads import Busy, check_columns, check_key
+from headrace.connectors import Rejected
+from headrace.connectors.kit.loading.tables import TableLoad
+from headrace.connectors.kit.sql.loads import Busy, check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
-from headrace.connectors.mysql.catalog import Table, tables
+from headrace.connectors.mysql.catalog import tables
 from headrace.connectors.mysql.connection import LOCK_SECONDS, execute, fetch
 from headrace.connectors.mysql.evolve import evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
-from headrace.connectors.mysql.loads import ensure_loads, last_load, note
+from headrace.connectors.mysql.loads import MySQLLedger
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -58,181 +60,202 @@ LIMIT 1
 """
 
 
-def load(connection: Connection, table: str, request: LoadRequest) -> None:
-    """Load the output and note it; a load that was committed before is not done again."""
-    names = request.output.schema.names
-    for name in (checked_name("table", table), *names):
-        checked_name("column", name)
-    check_columns(names)
-    key = request.primary_key if request.disposition == "merge" else ()
-    if request.disposition == "merge":
-        check_key(key, names)
-    with _alone(connection, table):
-        ensure_loads(connection)
-        last = last_load(connection, request.pipeline_id)
-        if last is not None and last.load_id == request.load_id:
-            request.log.info("This load was committed before; nothing is loaded twice.")
-            return
-        execute(connection, f"DROP TABLE IF EXISTS {quoted(_old(table))}, {quoted(_stage(table))}")
-        target = _target(connection, table)
-        given = landings(request.output.schema, key)
-        with _stage_gone_on_failure(connection, table):
-            _publish(connection, table, target, given, key, request)
+@dataclass(kw_only=True)
+class MySQLLoad(TableLoad):
+    """A load into one table of the session's database."""
 
+    connection: Connection
+    database: str
+    given: list[Landing] = field(init=False, default_factory=list)
+    exists: bool = field(init=False, default=False)
+    swaps: bool = field(init=False, default=False)  # the staging table takes the table's place
+    values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
 
-def _publish(
-    connection: Connection,
-    table: str,
-    target: Table | None,
-    given: list[Landing],
-    key: tuple[str, ...],
-    request: LoadRequest,
-) -> None:
-    if request.disposition == "replace" and given and _may_swap(connection, target, request):
-        _swap(connection, table, given, request, exists=target is not None)
-    else:
-        _add(connection, table, given, key, request, exists=target is not None)
+    @property
+    def ledger(self) -> MySQLLedger:
+        """The ledger of the database."""
+        return MySQLLedger(connection=self.connection)
 
+    def check(self) -> None:
+        """Look at names."""
+        names = self.request.output.schema.names
+        for name in (checked_name("table", self.table), *names):
+            checked_name("column", name)
+        check_columns(names)
 
-@contextmanager
-def _stage_gone_on_failure(connection: Connection, table: str) -> Iterator[None]:
-    """Leave no staging table where the session lives on; where it does not, the next load finds it."""
-    try:
-        yield
-    except BaseException:
-        with suppress(pymysql.Error):
-            connection.rollback()
-            execute(connection, f"DROP TABLE IF EXISTS {quoted(_stage(table))}")
-        raise
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other loads of the table out, and remove what a killed one left.
 
+        The server frees the lock of a session that ends, and drops its temporary tables. An error here drops
+        the staging table where the session lives on.
+        """
+        self._lock()
+        self.ledger.ensure()
+        self.given = landings(self.request.output.schema, self.key)
+        execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.old)}, {quoted(self.staging)}")
+        try:
+            yield
+        except BaseException:
+            with suppress(pymysql.Error):
+                self.connection.rollback()
+                execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.staging)}")
+            raise
 
-@contextmanager
-def _alone(connection: Connection, table: str) -> Iterator[None]:
-    """Keep other loads of the table out; the server frees the lock of a session that ends."""
-    ((database,),) = fetch(connection, "SELECT DATABASE()")
-    name = literal("headrace_" + _digest(f"{database}\0{table}"))
-    if fetch(connection, f"SELECT GET_LOCK({name}, {LOCK_SECONDS})") != [(1,)]:
-        raise Busy(f"Another load holds the table {table!r}.")
-    yield  # the session ends with the load, and the lock with the session
+    def find(self) -> bool:
+        """Ask the catalog."""
+        found = tables(self.connection, self.table)
+        if found and found[0].is_view:
+            raise Rejected(f"{self.table!r} is a view: it cannot be loaded.")
+        if found and found[0].engine != "InnoDB":
+            raise Rejected(f"{self.table!r} is a table of {found[0].engine}, which has no transactions.")
+        self.exists = bool(found)
+        return self.exists
 
+    def can_make(self) -> bool:
+        """Whether nothing but rows and columns would be lost with the table that is there.
 
-def _target(connection: Connection, table: str) -> Table | None:
-    found = tables(connection, table)
-    if not found:
-        return None
-    if found[0].is_view:
-        raise Rejected(f"{table!r} is a view: it cannot be loaded.")
-    if found[0].engine != "InnoDB":
-        raise Rejected(f"{table!r} is a table of {found[0].engine}, which has no transactions.")
-    return found[0]
+        Rows that are added to a table come in the transaction of their note, also to one that is new.
+        """
+        if self.request.disposition != "replace":
+            return False
+        return not self.exists or not fetch(self.connection, _HANGS_ON.format(literal(self.table)))
 
+    def make(self) -> None:
+        """Fill a staging table; `commit` puts it in the table's place."""
+        self._fill(temporary=False)
+        self.swaps = True
 
-def _may_swap(connection: Connection, target: Table | None, request: LoadRequest) -> bool:
-    """Whether nothing would be lost with the table that is there but its rows and columns."""
-    if target is None:
-        return True
-    if request.schema_contract == "freeze":
-        return False
-    return not fetch(connection, _HANGS_ON.format(literal(target.name)))
+    def stage(self) -> None:
+        """Send the rows to the session's temporary table."""
+        self._fill(temporary=True)
+        missing = " OR ".join(f"{quoted(name)} IS NULL" for name in self.key)
+        query = f"SELECT 1 FROM {quoted(self.staging)} WHERE {missing} LIMIT 1"  # noqa: S608 - quoted names
+        if missing and fetch(self.connection, query):
+            raise Rejected(f"A row has no value in its primary key ({', '.join(self.key)}).")
 
+    def fit(self) -> None:
+        """Create or alter the table. Each statement commits by itself, and loses nothing."""
+        collation = _collation(self.connection)
+        if not self.exists:
+            self._create(collation)
+        contract = self.request.schema_contract
+        expressions = evolved(self.connection, self.table, self.staging, self.given, collation, contract)
+        self.values = dict(zip(self.request.output.schema.names, expressions, strict=True))
+        if self.key:
+            self._ensure_unique()
 
-def _swap(
-    connection: Connection, table: str, given: list[Landing], request: LoadRequest, *, exists: bool
-) -> None:
-    stage, old = _stage(table), _old(table)
-    _fill(connection, stage, given, request)
-    moves = f"{quoted(stage)} TO {quoted(table)}"
-    request.before_commit()
-    execute(
-        connection,
-        f"RENAME TABLE {quoted(table)} TO {quoted(old)}, {moves}" if exists else f"RENAME TABLE {moves}",
-    )
-    note(connection, table, request)
-    connection.commit()
-    execute(connection, f"DROP TABLE IF EXISTS {quoted(old)}")
+    def begin(self) -> None:
+        """Begin the transaction of rows and note."""
+        self.connection.begin()
 
+    def empty(self) -> None:
+        """Delete the rows where they are: what hangs on the table stays."""
+        execute(self.connection, f"DELETE FROM {quoted(self.table)}")  # noqa: S608 - quoted name
 
-def _add(
-    connection: Connection,
-    table: str,
-    given: list[Landing],
-    key: tuple[str, ...],
-    request: LoadRequest,
-    *,
-    exists: bool,
-) -> None:
-    """Stage the output, make the table fit for it, and bring it over in one transaction with the note."""
-    stage, collation = _stage(table), _collation(connection)
-    if given:
-        _fill(connection, stage, given, request, temporary=True, ordinal=bool(key))
-        _check_no_nulls(connection, stage, key)
-        if not exists:
-            _create(connection, table, given, collation, key)
-        values = evolved(connection, table, stage, given, collation, request.schema_contract)
-        if key:
-            _ensure_unique(connection, table, key)
-    connection.begin()
-    if request.disposition == "replace" and exists:
-        execute(connection, f"DELETE FROM {quoted(table)}")  # noqa: S608 - quoted name
-    if given and key:
-        _merge(connection, table, stage, dict(zip(request.output.schema.names, values, strict=True)), key)
-    elif given:
-        names = listed(request.output.schema.names)
-        query = f"SELECT {', '.join(values)} FROM {quoted(stage)} s"  # noqa: S608 - quoted names
-        execute(connection, f"INSERT INTO {quoted(table)} ({names}) {query}")
-    note(connection, table, request)
-    request.before_commit()
-    connection.commit()
+    def append(self) -> None:
+        """Insert what is staged."""
+        query = f"SELECT {', '.join(self.values.values())} FROM {quoted(self.staging)} s"  # noqa: S608
+        execute(self.connection, f"INSERT INTO {quoted(self.table)} ({listed(list(self.values))}) {query}")
 
+    def merge(self) -> None:
+        """Update the rows of known keys, then insert the others: of each key the last row that came.
 
-def _merge(
-    connection: Connection, table: str, stage: str, values: dict[str, str], key: tuple[str, ...]
-) -> None:
-    """Update the rows of known keys, then insert the others: of each key the last row that came.
-
-    Not by ON DUPLICATE KEY UPDATE, which would take a row of the same value in any other unique key.
-    """
-    place = f"ROW_NUMBER() OVER (PARTITION BY {listed(key)} ORDER BY {quoted(_ORDINAL)} DESC)"
-    last = f'(SELECT d.*, {place} AS "_headrace_place" FROM {quoted(stage)} d)'  # noqa: S608
-    same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in key)
-    changes = ", ".join(f"t.{quoted(name)} = {value}" for name, value in values.items() if name not in key)
-    if changes:
-        execute(
-            connection,
-            f'UPDATE {quoted(table)} t JOIN {last} s ON {same} AND s."_headrace_place" = 1 SET {changes}',  # noqa: S608
+        Not by ON DUPLICATE KEY UPDATE, which would take a row of the same value in any other unique key.
+        """
+        table, key, values = quoted(self.table), self.key, self.values
+        place = f"ROW_NUMBER() OVER (PARTITION BY {listed(key)} ORDER BY {quoted(_ORDINAL)} DESC)"
+        last = f'(SELECT d.*, {place} AS "_headrace_place" FROM {quoted(self.staging)} d)'  # noqa: S608
+        same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in key)
+        changes = ", ".join(
+            f"t.{quoted(name)} = {value}" for name, value in values.items() if name not in key
         )
-    execute(
-        connection,
-        f"INSERT INTO {quoted(table)} ({listed(list(values))}) SELECT {', '.join(values.values())}"  # noqa: S608
-        f" FROM {last} s LEFT JOIN {quoted(table)} t ON {same}"
-        f' WHERE s."_headrace_place" = 1 AND t.{quoted(key[0])} IS NULL',
-    )
+        if changes:
+            matching = f'{same} AND s."_headrace_place" = 1'
+            execute(self.connection, f"UPDATE {table} t JOIN {last} s ON {matching} SET {changes}")  # noqa: S608
+        execute(
+            self.connection,
+            f"INSERT INTO {table} ({listed(list(values))}) SELECT {', '.join(values.values())}"  # noqa: S608
+            f" FROM {last} s LEFT JOIN {table} t ON {same}"
+            f' WHERE s."_headrace_place" = 1 AND t.{quoted(key[0])} IS NULL',
+        )
 
+    def note(self) -> None:
+        """Write the ledger's row in the rows' transaction; a swap is noted once it is done."""
+        if not self.swaps:
+            super().note()
 
-def _fill(
-    connection: Connection,
-    stage: str,
-    given: list[Landing],
-    request: LoadRequest,
-    *,
-    temporary: bool = False,
-    ordinal: bool = False,
-) -> None:
-    """Create the staging table and send it every row, in statements of about a megabyte."""
-    collation = _collation(connection)
-    parts = [f"{quoted(item.name)} {declared(item, collation)}" for item in given]
-    if ordinal:
-        parts.append(f"{quoted(_ORDINAL)} bigint")
-    kind = "TEMPORARY TABLE" if temporary else "TABLE"
-    execute(connection, f"CREATE {kind} {quoted(stage)} ({', '.join(parts)}) ENGINE = InnoDB")
-    sent = 0
-    connection.begin()
-    for batch in request.output.batches(_ROWS):
-        for values in _statements(sql_rows(batch, given, sent if ordinal else None)):
-            execute(connection, f"INSERT INTO {quoted(stage)} VALUES {values}")  # noqa: S608 - as SQL text
-        sent += batch.num_rows
-        request.progress(sent)
-    connection.commit()
+    def commit(self) -> None:
+        """Commit rows and note as one, or swap the tables, then note it."""
+        if self.swaps:
+            self._swap()
+            super().note()
+        self.connection.commit()
+        if self.swaps:
+            execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.old)}")
+
+    def location(self) -> str:
+        """Name the database and the table."""
+        return f"mysql: {self.database}.{self.table}"
+
+    @property
+    def staging(self) -> str:
+        """The staging table's name: the same for each load of the table."""
+        return f"_headrace_stage_{_digest(self.table)}"
+
+    @property
+    def old(self) -> str:
+        """What a table is renamed to that was replaced."""
+        return f"_headrace_old_{_digest(self.table)}"
+
+    def _lock(self) -> None:
+        ((database,),) = fetch(self.connection, "SELECT DATABASE()")
+        name = literal("headrace_" + _digest(f"{database}\0{self.table}"))
+        if fetch(self.connection, f"SELECT GET_LOCK({name}, {LOCK_SECONDS})") != [(1,)]:
+            raise Busy(f"Another load holds the table {self.table!r}.")
+
+    def _swap(self) -> None:
+        moves = f"{quoted(self.staging)} TO {quoted(self.table)}"
+        away = f"{quoted(self.table)} TO {quoted(self.old)}, " if self.exists else ""
+        execute(self.connection, f"RENAME TABLE {away}{moves}")
+
+    def _fill(self, *, temporary: bool) -> None:
+        """Create the staging table and send it every row, in statements of about a megabyte."""
+        collation = _collation(self.connection)
+        parts = [f"{quoted(item.name)} {declared(item, collation)}" for item in self.given]
+        if self.key:
+            parts.append(f"{quoted(_ORDINAL)} bigint")
+        kind = "TEMPORARY TABLE" if temporary else "TABLE"
+        stage = quoted(self.staging)
+        execute(self.connection, f"CREATE {kind} {stage} ({', '.join(parts)}) ENGINE = InnoDB")
+        sent = 0
+        self.connection.begin()
+        for batch in self.request.output.batches(_ROWS):
+            for values in _statements(sql_rows(batch, self.given, sent if self.key else None)):
+                execute(self.connection, f"INSERT INTO {stage} VALUES {values}")  # noqa: S608 - as SQL text
+            sent += batch.num_rows
+            self.request.progress(sent)
+        self.connection.commit()
+
+    def _create(self, collation: str) -> None:
+        parts = [
+            f"{quoted(item.name)} {declared(item, collation)}{' NOT NULL' if item.name in self.key else ''}"
+            for item in self.given
+        ]
+        if self.key:
+            parts.append(f"PRIMARY KEY ({listed(self.key)})")
+        execute(self.connection, f"CREATE TABLE {quoted(self.table)} ({', '.join(parts)}) ENGINE = InnoDB")
+
+    def _ensure_unique(self) -> None:
+        """Give the table the unique index that merging needs, unless it has one of just these columns."""
+        own = f"table_schema = DATABASE() AND table_name = {literal(self.table)}"
+        query = f"SELECT index_name, column_name FROM information_schema.statistics WHERE {own}"  # noqa: S608
+        indexes: dict[str, set[str]] = {}
+        for index, column in fetch(self.connection, f"{query} AND non_unique = 0"):
+            indexes.setdefault(index, set()).add(str(column).lower())
+        if {name.lower() for name in self.key} not in indexes.values():
+            change = f"ADD UNIQUE INDEX ({listed(self.key)})"
+            execute(self.connection, f"ALTER TABLE {quoted(self.table)} {change}")
 
 
 def _statements(rows: list[str]) -> Iterator[str]:
@@ -248,48 +271,10 @@ def _statements(rows: list[str]) -> Iterator[str]:
         yield ",".join(held)
 
 
-def _create(
-    connection: Connection, table: str, given: list[Landing], collation: str, key: tuple[str, ...]
-) -> None:
-    parts = [
-        f"{quoted(item.name)} {declared(item, collation)}{' NOT NULL' if item.name in key else ''}"
-        for item in given
-    ]
-    if key:
-        parts.append(f"PRIMARY KEY ({listed(key)})")
-    execute(connection, f"CREATE TABLE {quoted(table)} ({', '.join(parts)}) ENGINE = InnoDB")
-
-
-def _ensure_unique(connection: Connection, table: str, key: tuple[str, ...]) -> None:
-    """Give the table the unique index that merging needs, unless it has one of just these columns."""
-    own = f"table_schema = DATABASE() AND table_name = {literal(table)}"
-    query = f"SELECT index_name, column_name FROM information_schema.statistics WHERE {own}"  # noqa: S608
-    rows = fetch(connection, f"{query} AND non_unique = 0")
-    indexes: dict[str, set[str]] = {}
-    for index, column in rows:
-        indexes.setdefault(index, set()).add(str(column).lower())
-    if {name.lower() for name in key} not in indexes.values():
-        execute(connection, f"ALTER TABLE {quoted(table)} ADD UNIQUE INDEX ({listed(key)})")
-
-
-def _check_no_nulls(connection: Connection, stage: str, key: tuple[str, ...]) -> None:
-    missing = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
-    if missing and fetch(connection, f"SELECT 1 FROM {quoted(stage)} WHERE {missing} LIMIT 1"):  # noqa: S608
-        raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
-
-
 def _collation(connection: Connection) -> str:
     query = "SELECT collation_name FROM information_schema.collations WHERE collation_name LIKE 'utf8mb4%bin'"
     known = fetch(connection, query)
     return next(name for name in _COLLATIONS if (name,) in known)
-
-
-def _stage(table: str) -> str:
-    return f"_headrace_stage_{_digest(table)}"
-
-
-def _old(table: str) -> str:
-    return f"_headrace_old_{_digest(table)}"
 
 
 def _digest(text: str) -> str:

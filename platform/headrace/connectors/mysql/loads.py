@@ -1,49 +1,58 @@
-"""`_headrace_loads`: what each pipeline last committed to a database."""
+"""The ledger of a MySQL database."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from headrace.connectors import Loaded, LoadRequest, cursor_text
-from headrace.connectors.kit.sql.loads import LOADS
+from headrace.connectors.kit.loading.ledger import LEDGER, Kind, Ledger
 from headrace.connectors.kit.sql.names import literal, quoted
-from headrace.connectors.mysql.catalog import tables
+from headrace.connectors.mysql.catalog import columns
 from headrace.connectors.mysql.connection import execute, fetch
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-_NAMES = '"pipeline_id", "load_id", "table_name", "cursor", "rows", "loaded_at"'
 
+@dataclass(frozen=True, kw_only=True)
+class MySQLLedger(Ledger):
+    """The ledger of the session's database. `ensure` commits by itself, as DDL does in MySQL."""
 
-def ensure_loads(connection: Connection) -> None:
-    """Make the table of loads where it is missing: a transaction cannot."""
-    execute(
-        connection,
-        f"CREATE TABLE IF NOT EXISTS {quoted(LOADS)} (pipeline_id VARCHAR(255) PRIMARY KEY,"
-        ' load_id VARCHAR(255) NOT NULL, table_name VARCHAR(64) NOT NULL, "cursor" LONGTEXT,'
-        ' "rows" BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL)'
-        " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-    )
+    types: ClassVar[Mapping[Kind, str]] = {
+        "key": "VARCHAR(255) PRIMARY KEY",
+        "name": "VARCHAR(255) NOT NULL",
+        "text": "LONGTEXT",
+        "number": "BIGINT NOT NULL",
+        "instant": "DATETIME(6) NOT NULL",
+    }
+    now: ClassVar[str] = "UTC_TIMESTAMP(6)"
 
+    connection: Connection
 
-def last_load(connection: Connection, pipeline_id: str) -> Loaded | None:
-    """Return the pipeline's last load; None when it never loaded into this database."""
-    if not tables(connection, LOADS):
-        return None
-    rows = fetch(
-        connection,
-        f'SELECT load_id, "cursor" FROM {quoted(LOADS)} WHERE pipeline_id = {literal(pipeline_id)}',  # noqa: S608
-    )
-    return next((Loaded(load_id=row[0], cursor=json.loads(row[1] or "null")) for row in rows), None)
+    def ensure(self) -> None:
+        """Create the table, unless it is there: the statement would commit."""
+        if self.columns():
+            return
+        options = "ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        execute(self.connection, f"CREATE TABLE IF NOT EXISTS {self.name()} ({self.definition()}) {options}")
 
+    def columns(self) -> list[str]:
+        """Ask the catalog."""
+        return [column.name for column in columns(self.connection, LEDGER)]
 
-def note(connection: Connection, table: str, request: LoadRequest) -> None:
-    """Note the load as the pipeline's last one, in the transaction that is open."""
-    cursor = "NULL" if request.cursor is None else literal(cursor_text(request.cursor))
-    values = ", ".join([
-        literal(request.pipeline_id), literal(request.load_id), literal(table), cursor,
-        str(request.output.rows), "UTC_TIMESTAMP(6)",
-    ])  # fmt: skip
-    execute(connection, f"REPLACE INTO {quoted(LOADS)} ({_NAMES}) VALUES ({values})")  # noqa: S608
+    def name(self) -> str:
+        """Return the quoted name."""
+        return quoted(LEDGER)
+
+    def mark(self, place: int, name: str, value: str | int) -> str:
+        """Return the value itself, as a constant."""
+        return str(value) if isinstance(value, int) else literal(value)
+
+    def fetch(self, query: str, values: Mapping[str, str | int]) -> list[tuple[Any, ...]]:
+        """Return all rows."""
+        return fetch(self.connection, query)
+
+    def execute(self, statement: str, values: Mapping[str, str | int]) -> None:
+        """Run one statement."""
+        execute(self.connection, statement)

@@ -106,19 +106,20 @@ class PostgresDestination(PostgresConnection, Destination):
             return f"{_server(connection)}; schema {self.schema_name!r} can be written to."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Publish the output in one transaction; see `postgres_load.load`."""
-        from headrace.connectors.postgres.load import Target, load
+        """Publish the output in one transaction."""
+        from headrace.connectors.postgres.load import PostgresLoad
 
-        target = Target(schema=self.schema_name, table=table_name(self.table_prefix, self.table, request))
+        table = table_name(self.table_prefix, self.table, request)
         with connected(self, Rejected) as connection:
-            return load(connection, target, request)
+            load = PostgresLoad(request=request, table=table, connection=connection, schema=self.schema_name)
+            return load.run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this schema."""
-        from headrace.connectors.postgres.loads import last_load
+        from headrace.connectors.postgres.loads import PostgresLedger
 
         with connected(self, Rejected) as connection:
-            return last_load(connection, self.schema_name, pipeline_id)
+            return PostgresLedger(connection=connection, schema=self.schema_name).last(pipeline_id)
 
 
 def _server(connection: Connection) -> str:

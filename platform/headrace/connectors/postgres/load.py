@@ -9,16 +9,17 @@ as after any ALTER TABLE that rewrites.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headrace.connectors import LoadRequest, LoadResult
-from headrace.connectors.kit.sql.loads import check_key
+from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.names import listed, quoted
 from headrace.connectors.postgres.connection import execute, fetch
 from headrace.connectors.postgres.evolve import evolved, find_relation
 from headrace.connectors.postgres.landing import Landing, checked_name, landings
-from headrace.connectors.postgres.loads import last_load, record_load
+from headrace.connectors.postgres.loads import PostgresLedger
 from headrace.connectors.postgres.stage import ORDINAL, Stage, fill
 from headrace.connectors.postgres.swap import can_be_swapped, swap
 
@@ -28,119 +29,129 @@ if TYPE_CHECKING:
 _LOCK_TIMEOUT = "60s"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """The table to load."""
+@dataclass(kw_only=True)
+class PostgresLoad(TableLoad):
+    """A load into one table, all of it in one transaction."""
 
+    connection: Connection
     schema: str
-    table: str
+    given: list[Landing] = field(init=False)
+    relation: int | None = field(init=False, default=None)  # the table's object id
+    staged: Stage = field(init=False)
+    database: str = field(init=False)
+    expressions: list[str] = field(init=False, default_factory=list)  # of the staged columns for the table
 
     @property
     def sql(self) -> str:
         """The table's name as SQL."""
         return quoted(self.schema, self.table)
 
+    @property
+    def ledger(self) -> PostgresLedger:
+        """The ledger of the table's schema."""
+        return PostgresLedger(connection=self.connection, schema=self.schema)
 
-def load(connection: Connection, target: Target, request: LoadRequest) -> LoadResult:
-    """Load the output and note it, then commit; a load that was committed before is not done again.
+    def check(self) -> None:
+        """Look at names and types."""
+        checked_name("schema", self.schema)
+        checked_name("table", self.table)
+        self.given = landings(self.request.output.schema)
+        self.staged = Stage(landings=self.given, ordinal=bool(self.key))
 
-    Whatever raises, `request.before_commit` included, leaves the database as it was.
-    """
-    checked_name("schema", target.schema)
-    checked_name("table", target.table)
-    columns_given = landings(request.output.schema)
-    ((database,),) = _prepare(connection, target)
-    result = LoadResult(
-        rows=request.output.rows, location=f"postgres: {database}.{target.schema}.{target.table}"
-    )
-    last = last_load(connection, target.schema, request.pipeline_id)
-    if last is not None and last.load_id == request.load_id:
-        request.log.info("This load was committed before; nothing is loaded twice.")
-        return result
-    _publish(connection, target, columns_given, request)
-    record_load(connection, target.schema, target.table, request)
-    request.before_commit()
-    connection.commit()
-    return result
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Settle the session, wait for other loads of the table, make the schema. Closing undoes the rest."""
+        connection = self.connection
+        execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        execute(connection, "SET LOCAL TimeZone = 'UTC'")
+        execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
+        execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", self.sql)
+        if not fetch(connection, "SELECT FROM pg_namespace WHERE nspname = $1", self.schema):
+            execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
+        ((self.database,),) = fetch(connection, "SELECT current_database()::text")
+        yield
 
+    def find(self) -> bool:
+        """Ask the catalog."""
+        self.relation = find_relation(self.connection, self.schema, self.table)
+        return self.relation is not None
 
-def _prepare(connection: Connection, target: Target) -> list[tuple[str]]:
-    """Settle the session, wait for other loads of the table, make the schema; return the database's name."""
-    execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-    execute(connection, "SET LOCAL TimeZone = 'UTC'")
-    execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-    execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", target.sql)
-    if not fetch(connection, "SELECT FROM pg_namespace WHERE nspname = $1", target.schema):
-        execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(target.schema)}")
-    return fetch(connection, "SELECT current_database()::text")
+    def can_make(self) -> bool:
+        """Whether nothing but rows, columns and grants hangs on the table; a merge needs its key."""
+        if self.relation is None:
+            return not self.key
+        return can_be_swapped(self.connection, self.relation)
 
+    def make(self) -> None:
+        """Swap the table for a new one."""
+        swap(self.connection, self.schema, self.table, self.given, self.request, old=self.relation)
 
-def _publish(connection: Connection, target: Target, given: list[Landing], request: LoadRequest) -> None:
-    relation = find_relation(connection, target.schema, target.table)
-    whole = request.disposition == "replace"
-    if relation is None and request.disposition != "merge":
-        swap(connection, target.schema, target.table, given, request, old=None)
-    elif relation is not None and whole and given and _may_swap(connection, relation, request):
-        swap(connection, target.schema, target.table, given, request, old=relation)
-    else:
-        _load_in_place(connection, target, given, request, exists=relation is not None)
+    def stage(self) -> None:
+        """Send the rows to the session's temporary table."""
+        fill(self.connection, self.staged, self.request)
 
+    def fit(self) -> None:
+        """Create or alter the table."""
+        if self.relation is None:
+            self._create()
+        self.expressions = evolved(
+            self.connection, self.schema, self.table, self.staged, self.request.schema_contract
+        )
 
-def _may_swap(connection: Connection, relation: int, request: LoadRequest) -> bool:
-    return request.schema_contract != "freeze" and can_be_swapped(connection, relation)
+    def empty(self) -> None:
+        """Delete the rows where they are: what hangs on the table stays."""
+        execute(self.connection, f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
 
+    def append(self) -> None:
+        """Insert what is staged."""
+        query = f"{self._insert()} SELECT {', '.join(self.expressions)} FROM {self.staged.sql}"  # noqa: S608
+        execute(self.connection, query)
 
-def _load_in_place(
-    connection: Connection, target: Target, given: list[Landing], request: LoadRequest, *, exists: bool
-) -> None:
-    """Stage the output, make the table fit for it, and bring it over with one statement."""
-    key = request.primary_key if request.disposition == "merge" else ()
-    if request.disposition == "merge":
-        check_key(key, [item.name for item in given])
-    stage = Stage(landings=given, ordinal=bool(key))
-    fill(connection, stage, request)
-    if not exists:
-        _create(connection, target, given, key)
-    expressions = evolved(connection, target.schema, target.table, stage, request.schema_contract)
-    if request.disposition == "replace":
-        execute(connection, f"DELETE FROM {target.sql}")  # noqa: S608 - quoted names
-    if not given:
-        return
-    insert = f"INSERT INTO {target.sql} ({listed([item.name for item in given])})"
-    values = ", ".join(expressions)
-    if not key:
-        execute(connection, f"{insert} SELECT {values} FROM {stage.sql}")  # noqa: S608 - quoted names
-        return
-    _ensure_unique(connection, target, key)
-    same = ", ".join(expressions[index] for index, item in enumerate(given) if item.name in key)
-    execute(
-        connection,
-        f"{insert} SELECT DISTINCT ON ({same}) {values} FROM {stage.sql}"  # noqa: S608 - quoted names
-        f" ORDER BY {same}, {quoted(ORDINAL)} DESC ON CONFLICT ({listed(key)}) DO {_update(given, key)}",
-    )
+    def merge(self) -> None:
+        """Insert what is staged, or update where the key is known."""
+        self._ensure_unique()
+        values = ", ".join(self.expressions)
+        same = ", ".join(
+            self.expressions[index] for index, item in enumerate(self.given) if item.name in self.key
+        )
+        execute(
+            self.connection,
+            f"{self._insert()} SELECT DISTINCT ON ({same}) {values} FROM {self.staged.sql}"  # noqa: S608
+            f" ORDER BY {same}, {quoted(ORDINAL)} DESC"
+            f" ON CONFLICT ({listed(self.key)}) DO {_update(self.given, self.key)}",
+        )
+
+    def commit(self) -> None:
+        """Commit rows, table and note as one."""
+        self.connection.commit()
+
+    def location(self) -> str:
+        """Name the database, schema and table."""
+        return f"postgres: {self.database}.{self.schema}.{self.table}"
+
+    def _insert(self) -> str:
+        return f"INSERT INTO {self.sql} ({listed([item.name for item in self.given])})"
+
+    def _create(self) -> None:
+        parts = [f"{quoted(item.name)} {item.natural}" for item in self.given]
+        if self.key:
+            parts.append(f"PRIMARY KEY ({listed(self.key)})")
+        execute(self.connection, f"CREATE TABLE {self.sql} ({', '.join(parts)})")
+
+    def _ensure_unique(self) -> None:
+        """Give the table the unique index that merging needs, unless it has one of just these columns."""
+        rows = fetch(
+            self.connection,
+            "SELECT ARRAY(SELECT a.attname::text FROM pg_attribute a"
+            " WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey::int2[]))"
+            " FROM pg_index i WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid"
+            " AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts",
+            self.sql,
+        )
+        if not any(set(found) == set(self.key) for (found,) in rows):
+            execute(self.connection, f"CREATE UNIQUE INDEX ON {self.sql} ({listed(self.key)})")
 
 
 def _update(given: list[Landing], key: tuple[str, ...]) -> str:
     changes = [f"{name} = excluded.{name}" for name in (quoted(i.name) for i in given if i.name not in key)]
     return f"UPDATE SET {', '.join(changes)}" if changes else "NOTHING"
-
-
-def _create(connection: Connection, target: Target, given: list[Landing], key: tuple[str, ...]) -> None:
-    parts = [f"{quoted(item.name)} {item.natural}" for item in given]
-    if key:
-        parts.append(f"PRIMARY KEY ({listed(key)})")
-    execute(connection, f"CREATE TABLE {target.sql} ({', '.join(parts)})")
-
-
-def _ensure_unique(connection: Connection, target: Target, key: tuple[str, ...]) -> None:
-    """Give the table the unique index that merging needs, unless it has one of just these columns."""
-    rows = fetch(
-        connection,
-        "SELECT ARRAY(SELECT a.attname::text FROM pg_attribute a"
-        " WHERE a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey::int2[]))"
-        " FROM pg_index i WHERE i.indrelid = to_regclass($1) AND i.indisunique AND i.indisvalid"
-        " AND i.indpred IS NULL AND i.indexprs IS NULL AND i.indnkeyatts = i.indnatts",
-        target.sql,
-    )
-    if not any(set(found) == set(key) for (found,) in rows):
-        execute(connection, f"CREATE UNIQUE INDEX ON {target.sql} ({listed(key)})")

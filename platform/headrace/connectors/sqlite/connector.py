@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +23,7 @@ from headrace.connectors import (
     Unreachable,
     Unreadable,
 )
-from headrace.connectors.kit.sql.loads import LOADS, table_name
+from headrace.connectors.kit.sql.loads import table_name
 from headrace.connectors.sqlite.connection import SQLiteConnection, opened
 
 if TYPE_CHECKING:
@@ -96,23 +95,18 @@ class SQLiteDestination(SQLiteConnection, Destination):
         return f"{self.path} can be written to."
 
     def load(self, request: LoadRequest) -> LoadResult:
-        """Publish the output in one transaction; see `sqlite_load.load`."""
-        from headrace.connectors.sqlite.load import load
+        """Publish the output in one transaction."""
+        from headrace.connectors.sqlite.load import SQLiteLoad
 
         table = table_name(self.table_prefix, self.table, request)
         with opened(self, Rejected, read_only=False) as connection:
-            load(connection, table, request)
-        return LoadResult(rows=request.output.rows, location=f"sqlite: {self.path}: {table}")
+            return SQLiteLoad(request=request, table=table, connection=connection, path=self.path).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this file."""
-        from headrace.connectors.sqlite.read import names
+        from headrace.connectors.sqlite.loads import SQLiteLedger
 
         if not self.file().exists():
             return None
         with opened(self, Rejected, read_only=True) as connection:
-            if LOADS not in names(connection):
-                return None
-            query = f"SELECT load_id, cursor FROM {LOADS} WHERE pipeline_id = ?"  # noqa: S608 - a constant
-            rows = connection.execute(query, [pipeline_id]).fetchall()
-        return next((Loaded(load_id=row[0], cursor=json.loads(row[1] or "null")) for row in rows), None)
+            return SQLiteLedger(connection=connection).last(pipeline_id)

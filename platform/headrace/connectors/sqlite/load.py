@@ -10,93 +10,119 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.connectors import LoadRequest, Rejected, SchemaContract, cursor_text
+from headrace.connectors import Rejected, SchemaContract
 from headrace.connectors.kit.arrow.json_columns import json_texts
-from headrace.connectors.kit.sql.loads import LOADS, check_addable, check_columns, check_key, unfit
+from headrace.connectors.kit.loading.tables import TableLoad
+from headrace.connectors.kit.sql.loads import check_addable, check_columns, unfit
 from headrace.connectors.kit.sql.names import listed, quoted
+from headrace.connectors.sqlite.loads import SQLiteLedger
 from headrace.connectors.sqlite.read import columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NEW = "_headrace_new"
-_MOST = 2**63 - 1
 _EXACT_FLOAT = 2**53  # up to which a float holds every integer
 
 
-def load(connection: sqlite3.Connection, table: str, request: LoadRequest) -> None:
-    """Load the output and note it, then commit; a load that was committed before is not done again."""
-    schema = request.output.schema
-    check_columns(schema.names)
-    connection.execute("BEGIN IMMEDIATE")
-    connection.execute(
-        f"CREATE TABLE IF NOT EXISTS {LOADS} (pipeline_id TEXT PRIMARY KEY, load_id TEXT NOT NULL,"
-        " table_name TEXT NOT NULL, cursor TEXT, rows INTEGER NOT NULL, loaded_at TEXT NOT NULL)"
-    )
-    done = f"SELECT 1 FROM {LOADS} WHERE pipeline_id = ? AND load_id = ?"  # noqa: S608
-    if connection.execute(done, [request.pipeline_id, request.load_id]).fetchall():
-        request.log.info("This load was committed before; nothing is loaded twice.")
-        return
-    if schema.names:
-        _publish(connection, table, request)
-    elif request.disposition == "replace" and columns(connection, table):
-        connection.execute(f"DELETE FROM {quoted(table)}")  # noqa: S608 - quoted name
-    _note(connection, table, request)
-    request.before_commit()
-    connection.execute("COMMIT")
+@dataclass(kw_only=True)
+class SQLiteLoad(TableLoad):
+    """A load into one table, all of it in one transaction."""
 
+    connection: sqlite3.Connection
+    path: str  # as configured
+    held_columns: dict[str, str] = field(init=False, default_factory=dict)  # affinities by lower-case name
 
-def _publish(connection: sqlite3.Connection, table: str, request: LoadRequest) -> None:
-    key = request.primary_key if request.disposition == "merge" else ()
-    if request.disposition == "merge":
-        check_key(key, request.output.schema.names)
-    if request.disposition == "replace" and request.schema_contract != "freeze":
-        connection.execute(f"DROP TABLE IF EXISTS {quoted(table)}")
-    held = {column.name.lower(): column.affinity for column in columns(connection, table)}
-    if not held:
-        _create(connection, table, request.output.schema)
-    for field in request.output.schema if held else ():
-        if field.name.lower() not in held:
-            check_addable(request.schema_contract, field.name)
-            connection.execute(
-                f"ALTER TABLE {quoted(table)} ADD COLUMN {quoted(field.name)} {_kind(field.type)}"
-            )
-    if held and request.disposition == "replace":
-        connection.execute(f"DELETE FROM {quoted(table)}")  # noqa: S608 - quoted name
-    if key:
-        index = quoted(f"_headrace_{table}_{'_'.join(key)}")
-        connection.execute(f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {quoted(table)} ({listed(key)})")
-    _insert(connection, table, key, held, request)
+    @property
+    def ledger(self) -> SQLiteLedger:
+        """The ledger of the file."""
+        return SQLiteLedger(connection=self.connection)
 
+    def check(self) -> None:
+        """Look at the columns' names."""
+        check_columns(self.request.output.schema.names)
 
-def _create(connection: sqlite3.Connection, table: str, schema: pa.Schema) -> None:
-    parts = ", ".join(f"{quoted(field.name)} {_kind(field.type)}" for field in schema)
-    connection.execute(f"CREATE TABLE {quoted(table)} ({parts})")
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take the file's write lock. Closing the file undoes what was not committed."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        yield
 
+    def find(self) -> bool:
+        """Ask the file's schema."""
+        found = columns(self.connection, self.table)
+        self.held_columns = {column.name.lower(): column.affinity for column in found}
+        return bool(found)
 
-def _insert(
-    connection: sqlite3.Connection,
-    table: str,
-    key: tuple[str, ...],
-    held: dict[str, str],
-    request: LoadRequest,
-) -> None:
-    names = request.output.schema.names
-    statement = f"INSERT INTO {quoted(table)} ({listed(names)}) VALUES ({', '.join('?' for _ in names)})"  # noqa: S608
-    rest = [quoted(name) for name in names if name not in key]
-    if key:
+    def can_make(self) -> bool:
+        """A merge needs the index of its key."""
+        return not self.key
+
+    def make(self) -> None:
+        """Drop the table, create a new one and fill it."""
+        self.connection.execute(f"DROP TABLE IF EXISTS {quoted(self.table)}")
+        self.held_columns = {}
+        self._create()
+        self.append()
+
+    def fit(self) -> None:
+        """Create the table, or add columns; SQLite alters no type."""
+        if not self.held_columns:
+            self._create()
+            return
+        for column in self.request.output.schema:
+            if column.name.lower() not in self.held_columns:
+                check_addable(self.request.schema_contract, column.name)
+                addition = f"{quoted(column.name)} {_kind(column.type)}"
+                self.connection.execute(f"ALTER TABLE {quoted(self.table)} ADD COLUMN {addition}")
+
+    def empty(self) -> None:
+        """Delete the rows."""
+        self.connection.execute(f"DELETE FROM {quoted(self.table)}")  # noqa: S608 - quoted name
+
+    def append(self) -> None:
+        """Insert row by row."""
+        self._insert("")
+
+    def merge(self) -> None:
+        """Insert row by row, or update where the key is known."""
+        key = self.key
+        index = quoted(f"_headrace_{self.table}_{'_'.join(key)}")
+        self.connection.execute(
+            f"CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {quoted(self.table)} ({listed(key)})"
+        )
+        rest = [quoted(name) for name in self.request.output.schema.names if name not in key]
         changes = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        statement += f" ON CONFLICT ({listed(key)}) DO " + (f"UPDATE SET {changes}" if rest else "NOTHING")
-    sent = 0
-    for batch in request.output.batches(10_000):
-        for name in key:
-            if batch.column(name).null_count:
-                raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
-        connection.executemany(statement, _rows(batch, held, request.schema_contract))
-        sent += batch.num_rows
-        request.progress(sent)
+        self._insert(f" ON CONFLICT ({listed(key)}) DO " + (f"UPDATE SET {changes}" if rest else "NOTHING"))
+
+    def commit(self) -> None:
+        """Commit rows, table and note as one."""
+        self.connection.execute("COMMIT")
+
+    def location(self) -> str:
+        """Name the file and the table."""
+        return f"sqlite: {self.path}: {self.table}"
+
+    def _create(self) -> None:
+        parts = ", ".join(f"{quoted(field.name)} {_kind(field.type)}" for field in self.request.output.schema)
+        self.connection.execute(f"CREATE TABLE {quoted(self.table)} ({parts})")
+
+    def _insert(self, conflict: str) -> None:
+        request = self.request
+        names = request.output.schema.names
+        marks = ", ".join("?" for _ in names)
+        statement = f"INSERT INTO {quoted(self.table)} ({listed(names)}) VALUES ({marks}){conflict}"  # noqa: S608
+        sent = 0
+        for batch in request.output.batches(10_000):
+            for name in self.key:
+                if batch.column(name).null_count:
+                    raise Rejected(f"A row has no value in its primary key ({', '.join(self.key)}).")
+            self.connection.executemany(statement, _rows(batch, self.held_columns, request.schema_contract))
+            sent += batch.num_rows
+            request.progress(sent)
 
 
 def _rows(batch: pa.RecordBatch, held: dict[str, str], contract: SchemaContract) -> Iterator[tuple[Any, ...]]:
@@ -163,11 +189,3 @@ def _floats(array: pa.Array) -> list[Any]:
     if pc.any(pc.is_nan(array)).as_py():
         raise ValueError("NaN")
     return list(array.to_pylist())
-
-
-def _note(connection: sqlite3.Connection, table: str, request: LoadRequest) -> None:
-    cursor = None if request.cursor is None else cursor_text(request.cursor)
-    connection.execute(
-        f"INSERT OR REPLACE INTO {LOADS} VALUES (?, ?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%fZ'))",  # noqa: S608
-        [request.pipeline_id, request.load_id, table, cursor, request.output.rows],
-    )

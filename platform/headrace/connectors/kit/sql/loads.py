@@ -1,4 +1,4 @@
-"""What the SQL destinations share: the table that notes loads, names, keys, contracts, who is in the way."""
+"""What the SQL destinations check: names, keys, contracts, who is in the way."""
 
 from headrace.connectors import (
     ConnectorError,
@@ -8,9 +8,6 @@ from headrace.connectors import (
     SchemaContract,
     SchemaFrozen,
 )
-
-LOADS = "_headrace_loads"
-"""The table of a schema that holds each pipeline's last committed load, written in the load's transaction."""
 
 
 class Busy(ConnectorError):

@@ -1,0 +1,92 @@
+"""Making a DuckDB table fit for the data that comes: columns added, columns made wider, or a clear no."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headrace.connectors import SchemaConflict, SchemaContract
+from headrace.connectors.kit.sql.loads import check_addable, check_alterable, unfit
+from headrace.connectors.kit.sql.names import quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+STAGE = "temp.headrace_stage"
+_NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
+            "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
+_FLOATS = ("FLOAT", "DOUBLE")
+_MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
+# What is written exactly as text: the column becomes text where text comes, since parsing would guess.
+_WRITTEN = (*_NUMBERS, *_MOMENTS, "BOOLEAN", "TIME", "TIMESTAMP WITH TIME ZONE")
+
+
+def evolved(
+    connection: DuckDBPyConnection, target: str, held: dict[str, str], contract: SchemaContract
+) -> dict[str, str]:
+    """Make the target fit for the staged rows, and return each column's expression for it."""
+    known = {name.lower(): declared for name, declared in held.items()}
+    values = {}
+    for name, declared, *_ in connection.execute(f"DESCRIBE {STAGE}").fetchall():
+        kept = known.get(name.lower())
+        if kept is None:
+            check_addable(contract, name)
+            connection.execute(f"ALTER TABLE {target} ADD COLUMN {quoted(name)} {declared}")
+            kept = declared
+        else:
+            kept = _fitted(connection, target, name, kept, declared, contract)
+        values[name] = f"CAST(s.{quoted(name)} AS {kept})"
+    return values
+
+
+def _fitted(
+    connection: DuckDBPyConnection, target: str, name: str, held: str, given: str, contract: SchemaContract
+) -> str:
+    """Return the type that the column has for this data, widened if need be. Raises SchemaConflict."""
+    column = quoted(name)
+    if held == given or held == "VARCHAR" or not exists(connection, STAGE, f"{column} IS NOT NULL"):
+        return held
+    if given == "VARCHAR" and held.partition("(")[0] in _WRITTEN:
+        return _altered(connection, target, name, held, given, contract)
+    if _related(held, given):
+        if _survives(connection, STAGE, column, given, held):
+            return held
+        wider = given != "VARCHAR" and (held not in _FLOATS or given in _FLOATS)
+        if wider and _survives(connection, target, column, held, given):
+            return _altered(connection, target, name, held, given, contract)
+    raise unfit(contract, name, held, given)
+
+
+def _altered(
+    connection: DuckDBPyConnection, target: str, name: str, held: str, wider: str, contract: SchemaContract
+) -> str:
+    import duckdb
+
+    check_alterable(contract, name, held, wider)
+    try:
+        connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} TYPE {wider}")
+    except (duckdb.CatalogException, duckdb.DependencyException):
+        detail = f"cannot become {wider}: an index of the table holds it at {held}."
+        raise SchemaConflict(name, detail) from None
+    return wider
+
+
+def _related(held: str, given: str) -> bool:
+    """Whether values of the one type mean the same as values of the other, where they can be written so."""
+    first, second = held.partition("(")[0], given.partition("(")[0]
+    if given.endswith("]") or held.endswith("]"):
+        return given.endswith("]") and held.endswith("]")
+    families = (_NUMBERS, _MOMENTS, ("STRUCT",), ("MAP",))
+    if any(first in family and second in family for family in families):
+        return True
+    return second == "VARCHAR" and first in ("UUID", "JSON", "ENUM", "VARCHAR")
+
+
+def _survives(connection: DuckDBPyConnection, relation: str, column: str, kept: str, through: str) -> bool:
+    """Whether every value is the same after a cast and the cast back."""
+    back = f"TRY_CAST(TRY_CAST({column} AS {through}) AS {kept})"
+    return not exists(connection, relation, f"{back} IS DISTINCT FROM {column}")
+
+
+def exists(connection: DuckDBPyConnection, relation: str, condition: str) -> bool:
+    query = f"SELECT 1 FROM {relation} WHERE {condition} LIMIT 1"  # noqa: S608 - quoted names
+    return bool(connection.execute(query).fetchall())
