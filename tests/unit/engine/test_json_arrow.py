@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.connectors.kit.arrow.json_text import JsonRecords, NotJSON, decoded_around
+from headrace.connectors.kit.arrow.json_text import JsonRecords, NotJSON, decoded, decoded_around
 from headrace.engine import json_arrow
 from headrace.engine.arrowize import arrowize
 from headrace.engine.json_arrow import JsonArrow
@@ -64,7 +64,7 @@ def test_each_row_is_the_one_that_its_decoded_record_would_be(
         page = decoded_around(text, None)
         batch = made.batch(page) if isinstance(page, JsonRecords) else arrowize(page)
 
-        assert rows(batch) == rows(arrowize(json.loads(text)))
+        assert rows(batch) == rows(arrowize(decoded(text)))
 
 
 def rows(batch: pa.RecordBatch) -> list[Any]:

@@ -13,9 +13,10 @@ from urllib.parse import urlencode, urlsplit
 import msgspec
 
 from headrace.connectors import Unreadable
-from headrace.connectors.kit.arrow.json_text import NotJSON, decoded, decoded_around
+from headrace.connectors.kit.arrow.json_text import InvalidJSON, NotJSON, decoded, decoded_around, in_utf8
 
 Method = Literal["GET", "POST"]
+_CHARSET = re.compile(r"\bcharset\s*=\s*[\"']?([\w.:+-]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +74,13 @@ class Response:
         return self._json(lambda body: decoded_around(body, key))
 
     def _json(self, decode: Callable[[bytes], Any]) -> Any:
+        kind, _, rest = self.headers.get("Content-Type", "no Content-Type").partition(";")
+        charset = _CHARSET.search(rest)
         try:
-            return decode(self.body)
-        except (ValueError, RecursionError):
-            kind = self.headers.get("Content-Type", "no Content-Type").partition(";")[0][:100]
-            raise NotJSON(f"{self.label} answered with something that is not JSON ({kind}).") from None
+            return decode(in_utf8(self.body, charset[1] if charset else None))
+        except InvalidJSON as invalid:
+            what = "a web page" if self.body.lstrip()[:1] == b"<" else "something that is not JSON"
+            raise NotJSON(f"{self.label} answered with {what} ({kind[:100]}): {invalid}.") from None
 
     @property
     def retry_after(self) -> float | None:
@@ -96,8 +99,8 @@ class Response:
     def message(self) -> str:
         """What an error's well-known fields say to people, shortened. It may quote what was sent."""
         try:
-            found = msgspec.json.decode(self.body)
-        except (ValueError, RecursionError):
+            found = self.json()
+        except NotJSON:
             return ""
         for key in ("message", "error_description", "detail", "title", "error"):
             said = found.get(key) if isinstance(found, dict) else None
