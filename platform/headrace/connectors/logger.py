@@ -21,7 +21,7 @@ class LoggerDestination(Destination):
     def load(self, request: LoadRequest) -> LoadResult:
         """Log the first rows, one line each."""
         left = self.rows
-        for batch in request.output.batches():
+        for batch in request.output.batches(self.rows or 1):
             for line in json_lines(batch.slice(0, left)).splitlines():
                 request.log.info("%s", line.decode())
             left -= min(left, batch.num_rows)

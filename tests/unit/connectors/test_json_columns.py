@@ -16,7 +16,9 @@ _ENCODER = msgspec.json.Encoder(decimal_format="number")
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.sampled_from(
     ['"', "\\", "\0\n\x1f"]
 )
-_FLOATS = st.floats() | st.sampled_from([5.0, -0.0, 1e16, 1e21, 5e-324, 1.7976931348623157e308])
+_FLOATS = st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(
+    [5.0, -0.0, 1e16, 1e21, 5e-324, 1.7976931348623157e308]
+)
 _TYPES: st.SearchStrategy[tuple[pa.DataType, st.SearchStrategy[Any]]] = st.deferred(
     lambda: (
         st.sampled_from(
@@ -73,7 +75,7 @@ def test_each_value_is_written_as_it_would_be_alone(array: pa.Array, skipped: in
         (pa.array([datetime(2024, 5, 6, 7, 8, 9, 10, tzinfo=UTC)]), ['"2024-05-06T07:08:09.000010Z"']),
         (pa.array([{"a": date(2024, 5, 6)}]), ['{"a":"2024-05-06"}']),
         (pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())), ['{"k":1}']),
-        (pa.array([[0.1, None, float("inf")]]), ["[0.1,null,null]"]),
+        (pa.array([[0.1, None, float("inf")]]), ['[0.1,null,"Infinity"]']),
         (pa.array([{"a": None, "b": {}}]), ['{"a":null,"b":{}}']),
         (pa.array([5.0, -3.0, 1e16]), ["5.0", "-3.0", "1e+16"]),
         (pa.array([{"é\0": "\0"}]), ['{"é\\u0000":"\\u0000"}']),
@@ -84,6 +86,7 @@ def test_values_of_other_types_are_written_as_types_md_says(array: pa.Array, tex
     assert json_texts(array).to_pylist() == texts
 
 
-def test_a_map_with_a_key_twice_cannot_be_an_object() -> None:
-    with pytest.raises(KeyError, match="key"):
-        json_texts(pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64())))
+def test_a_map_with_a_key_twice_is_a_list_of_pairs() -> None:
+    array = pa.array([[("k", 1), ("k", 2)]], pa.map_(pa.string(), pa.int64()))
+
+    assert json_texts(array).to_pylist() == ['[["k",1],["k",2]]']

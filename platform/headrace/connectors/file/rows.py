@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 
 from headrace.connectors import Output, Rejected
-from headrace.connectors.kit.arrow.rendering import flat, json_lines
+from headrace.connectors.kit.arrow.rendering import csv_header, csv_lines, json_lines, slices, texts
 
 Format = Literal["parquet", "jsonl", "csv"]
 _CHUNK = 1024 * 1024
@@ -24,7 +23,7 @@ _BUFFERED = 64 * 1024 * 1024  # bytes of rows that wait for more of their partit
 _OPEN_FILES = 512
 _PARTITIONS = 10_000
 _LONGEST_VALUE = 200  # characters, percent-encoded: file systems allow 255 bytes for a name
-_NULL = "__HIVE_DEFAULT_PARTITION__"
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +39,10 @@ def pieces(output: Output, form: Format) -> Iterator[bytes]:
     if form == "parquet":
         yield from _content(output.path)
         return
-    header = form == "csv"
-    if header and output.schema.names:
-        yield _csv(pa.RecordBatch.from_pylist([], schema=output.schema), header=True)
+    if form == "csv" and output.schema.names:
+        yield csv_header(output.schema.names, "texts")
     for batch in output.batches(_ROWS):
-        yield json_lines(batch) if form == "jsonl" else _csv(batch, header=False)
+        yield from _lines(batch, form)
 
 
 @contextmanager
@@ -127,7 +125,7 @@ class _File:
         else:
             self._file = path.open("wb")
             if form == "csv":
-                self._file.write(_csv(pa.RecordBatch.from_pylist([], schema=schema), header=True))
+                self._file.write(csv_header(schema.names, "texts"))
 
     def write(self, rows: pa.Table) -> None:
         if self._parquet is not None:
@@ -135,7 +133,7 @@ class _File:
             return
         assert self._file is not None
         for batch in rows.to_batches():
-            self._file.write(json_lines(batch) if self._form == "jsonl" else _csv(batch, header=False))
+            self._file.writelines(_lines(batch, self._form))
 
     def close(self) -> None:
         for one in (self._parquet, self._file):
@@ -165,17 +163,17 @@ def _apart(batch: pa.RecordBatch, columns: tuple[str, ...]) -> Iterator[tuple[st
 def _segments(batch: pa.RecordBatch, name: str) -> pa.Array:
     """The part `name=value` of each row's folder."""
     column = batch.column(name)
-    if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+    if pa.types.is_nested(column.type) or "binary" in str(column.type):
         raise Rejected(f"The column {name!r} holds {column.type}: no value to name a folder by.")
     encoded = column.dictionary_encode(null_encoding="encode")
-    names = [_segment(name, value) for value in encoded.dictionary.to_pylist()]
+    names = [_segment(name, value) for value in texts(encoded.dictionary).to_pylist()]
     return pa.array(names, pa.string()).take(encoded.indices)
 
 
-def _segment(name: str, value: Any) -> str:
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    text = text.lower() if isinstance(value, bool) else text
-    segment = f"{quote(name, safe=' ')}={_NULL if value is None else quote(text, safe=' ')}"
+def _segment(name: str, value: str | None) -> str:
+    if value == NULL_FOLDER:
+        raise Rejected(f"A value of {name!r} is {NULL_FOLDER}, which as a folder's name means null.")
+    segment = f"{quote(name, safe=' ')}={NULL_FOLDER if value is None else quote(value, safe=' ')}"
     if len(segment) > _LONGEST_VALUE:
         raise Rejected(f"A value of {name!r} is too long to name a folder.")
     return segment
@@ -206,10 +204,9 @@ def _content(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _csv(batch: pa.RecordBatch, *, header: bool) -> bytes:
-    sink = pa.BufferOutputStream()
-    csv.write_csv(flat(batch), sink, csv.WriteOptions(include_header=header))
-    return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
+def _lines(batch: pa.RecordBatch, form: Format) -> Iterator[bytes]:
+    for rows in slices(batch):
+        yield json_lines(rows) if form == "jsonl" else csv_lines(rows, "texts")
 
 
 def chained(rows: Iterable[bytes], before_commit: Callable[[], None]) -> Iterator[bytes]:

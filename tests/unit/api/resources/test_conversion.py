@@ -49,7 +49,7 @@ def test_json_lines_have_every_type_as_json_can(path):
         "hour": "10:30:00",
         "took": "PT1.5S",
         "raw": "AP8=",
-        "ratio": None,
+        "ratio": "NaN",
         "list": [1, None],
         "struct": {"a": {"b": "eA=="}},
         "flag": True,
@@ -64,7 +64,7 @@ def test_csv_is_read_back_by_a_csv_reader(path):
 
     assert first["text"] == 'a,"b"\nc'
     assert (first["price"], first["flag"], first["list"]) == ("1.50", "true", "[1,null]")
-    assert (first["ratio"], second["ratio"]) == ("", "0.5")
+    assert (first["ratio"], second["ratio"]) == ("NaN", "0.5")
     assert (second["text"], second["flag"], second["list"]) == ("", "", "[]")
 
 
@@ -76,14 +76,29 @@ def test_an_empty_output_has_its_header(tmp_path):
     assert b"".join(json_lines(file)) == b""
 
 
-def test_nanoseconds_are_cut_off(tmp_path):
+def test_nanoseconds_are_kept(tmp_path):
     file = tmp_path / "output.parquet"
     moment = pa.array([1_705_312_800_123_456_789], pa.timestamp("ns", "UTC"))
-    pq.write_table(pa.table({"at": moment, "took": moment.cast("int64").cast(pa.duration("ns"))}), file)
+    took = pa.array([1_500], pa.duration("ns"))
+    pq.write_table(pa.table({"at": moment, "took": took, "list": [[None]]}), file)
 
     row = json.loads(b"".join(json_lines(file)))
 
-    assert row["at"] == "2024-01-15T10:00:00.123456Z"
+    assert row == {"at": "2024-01-15T10:00:00.123456789Z", "took": "PT0.0000015S", "list": [None]}
+
+
+def test_an_empty_text_and_a_null_differ_in_csv(tmp_path):
+    file = tmp_path / "output.parquet"
+    pq.write_table(pa.table({"a": ["", None], "b": [1, 2]}), file)
+
+    assert b"".join(csv_lines(file)) == b'a,b\n"",1\n,2\n'
+
+
+def test_wide_rows_come_in_parts(tmp_path):
+    file = tmp_path / "output.parquet"
+    pq.write_table(pa.table({"a": [f"{number}" + "x" * 1_000_000 for number in range(40)]}), file)
+
+    assert max(map(len, csv_lines(file))) < 20_000_000
 
 
 def test_a_large_output_comes_in_parts(tmp_path):
