@@ -185,13 +185,11 @@ def test_the_migration_counts_the_runs_that_there_are(database_url: str) -> None
     migrate_to(database, "0003")
     organization_id = Installation(database).organization()
     pipeline_id = uuid4()
+    of = {"pipeline": pipeline_id.hex, "organization": organization_id.hex}
     with database.write() as connection:
-        connection.execute(
-            _pipeline_of_version_3(), {"id": pipeline_id.hex, "organization": organization_id.hex}
-        )
+        connection.execute(_pipeline_of_version_3(), of)
         for status in ("cancelled", "cancelled", "cancelled", "pending"):
-            ids = {"id": uuid4().hex, "pipeline": pipeline_id.hex, "organization": organization_id.hex}
-            connection.execute(_run_of_version_3(), ids | {"status": status})
+            connection.execute(_run_of_version_3(), of | {"id": uuid4().hex, "status": status})
 
     migrations.migrate(database)
 
