@@ -194,6 +194,14 @@ class Run:
     output_file_size: int | None
 
 
+class TableUse(StrEnum):
+    """How a pipeline uses the table that it fills."""
+
+    OWN = "own"  # no other pipeline fills it
+    SHARED = "shared"  # others may, too: all of them append or merge
+    ADOPT = "adopt"  # it is taken over from whoever made it
+
+
 class StateDemand(StrEnum):
     """What a client asked of the next run, over what the destination says."""
 

@@ -186,7 +186,7 @@ class PipelineItem(_Traits, _ItemKeys):
     """A pipeline in a list, with the status of its newest run."""
 
 
-@routes("POST", "/api/pipelines", role=Role.EDITOR, status=201)
+@routes("POST", "/api/pipelines", role=Role.EDITOR, status=201, problems=(409,))
 def create_pipeline(call: Call, body: NewPipeline) -> Answer[PipelineView]:
     """Create a pipeline.
 

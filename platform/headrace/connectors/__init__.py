@@ -27,7 +27,7 @@ from headrace.connectors.contract.errors import (
     Unreachable,
     Unreadable,
 )
-from headrace.connectors.contract.section import Connector, Section, json_schema
+from headrace.connectors.contract.section import Connector, Section, json_schema, plain_values
 from headrace.connectors.contract.source import Checkpoint, ReadRequest, Source
 from headrace.connectors.contract.streams import Cursor, Stream, SyncMode, cursor_text
 from headrace.connectors.contract.warnings import RunWarning
@@ -61,4 +61,5 @@ __all__ = [
     "WriteDisposition",
     "cursor_text",
     "json_schema",
+    "plain_values",
 ]

@@ -105,6 +105,8 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
     if document and destination and document.schema_contract not in destination.schema_contracts:
         detail = f"{destination.title} keeps no table whose schema could be held to."
         faults.add(("schema_contract",), "schema_contract.unsupported", detail)
+    if destination_keys and source_keys and destination_keys.shared:
+        _check_shared(source_keys, faults)
     if source_keys and source:
         _check_sync(source_keys, source, destination, faults)
     if faults.errors or not (document and source_keys and source and destination_keys and destination):
@@ -169,6 +171,13 @@ def read_destination(
 
 def own_keys(section: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in section.items() if key not in SourceKeys.model_fields}
+
+
+def _check_shared(keys: SourceKeys, faults: Faults) -> None:
+    """Note a full refresh of a shared table: it would delete what other pipelines have loaded."""
+    if keys.sync_mode is SyncMode.FULL_REFRESH:
+        detail = "A full refresh replaces the whole table: only incremental pipelines can share one."
+        faults.add(("destination", "shared"), "destination.shared_replaces", detail)
 
 
 def _check_sync(keys: SourceKeys, source: Source, destination: Destination | None, faults: Faults) -> None:

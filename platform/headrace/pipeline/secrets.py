@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from headrace.connectors import Section
@@ -31,24 +32,38 @@ def mask_secrets(raw: Mapping[str, Any]) -> dict[str, Any]:
     return dict(with_values(raw, dict.fromkeys(hidden, MASK)))
 
 
-def restore_secrets(submitted: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Put the stored secrets where a submitted configuration has the mask.
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """A submitted configuration with its secrets, as a document and as what was made from it."""
 
+    raw: Mapping[str, Any]
+    config: PipelineConfig
+
+
+def restore_secrets(submitted: Mapping[str, Any], stored: Mapping[str, Any]) -> Restored:
+    """Put the stored secrets where a submitted configuration has the mask, and check the outcome.
+
+    Each of the two documents is parsed once at most; the stored one only where there is a mask.
     Raises InvalidConfig where nothing is stored for a mask, where the connector or a field that decides where
     the secret is sent has changed, and where the outcome is not a valid configuration.
     """
-    known = stored_secrets(stored)
     masked = [path for path, text in leaves(submitted) if text == MASK]
-    restored = dict(with_values(submitted, {path: known[path] for path in masked if path in known}))
+    if not masked:
+        return Restored(raw=submitted, config=parse_config(submitted))
+    before = _models(stored)
+    known = _secrets(stored, before)
     faults = Faults()
     for path in masked:
         if path not in known:
             faults.add(path, "config.nothing_stored", "There is no stored secret for this mask.")
-    if masked and not faults.errors:
-        _check_addresses(masked, restored, stored, faults)
     if faults.errors:
         raise InvalidConfig(faults.errors)
-    return restored
+    raw = dict(with_values(submitted, {path: known[path] for path in masked}))
+    config = parse_config(raw)
+    _check_addresses(masked, before, config, faults)
+    if faults.errors:
+        raise InvalidConfig(faults.errors)
+    return Restored(raw=raw, config=config)
 
 
 def secret_values(config: PipelineConfig) -> tuple[str, ...]:
@@ -59,8 +74,13 @@ def secret_values(config: PipelineConfig) -> tuple[str, ...]:
 
 
 def stored_secrets(raw: Mapping[str, Any]) -> dict[Path, str]:
+    """Return the secrets of a configuration by their paths; what cannot be understood is secret whole."""
+    return _secrets(raw, _models(raw))
+
+
+def _secrets(raw: Mapping[str, Any], models: Mapping[Path, Section | None]) -> dict[Path, str]:
     found: dict[Path, str] = {}
-    for path, model in _models(raw).items():
+    for path, model in models.items():
         section = raw.get(str(path[0]))
         if path[0] == "transforms":
             step = raw["transforms"][path[1]]
@@ -93,14 +113,18 @@ def _is_plain(path: Path) -> bool:
 
 
 def _check_addresses(
-    masked: list[Path], restored: Mapping[str, Any], stored: Mapping[str, Any], faults: Faults
+    masked: list[Path], before: Mapping[Path, Section | None], config: PipelineConfig, faults: Faults
 ) -> None:
-    parse_config(restored)
-    before, after = _models(stored), _models(restored)
+    """Note each masked secret that would be sent to another place than the stored one was."""
+    after: dict[Path, Section] = {
+        ("source",): config.source,
+        ("destination", "config"): config.destination,
+        **{("transforms", index): step for index, step in enumerate(config.transforms)},
+    }
     for section, model in after.items():
         old = before.get(section)
         kept = [path for path in masked if path[: len(section)] == section]
-        if model is None or (type(old) is type(model) and addresses(old) == addresses(model)):
+        if type(old) is type(model) and addresses(old) == addresses(model):
             continue
         for path in kept:
             detail = "Give the secret again: where it would be sent to has changed."

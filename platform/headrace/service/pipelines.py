@@ -1,20 +1,30 @@
 """Use cases of pipelines."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypedDict, TypeVar, cast
 from uuid import UUID, uuid4
 
 from headrace.errors import FieldError, Invalid
-from headrace.pipeline.document import PipelineConfig, parse_config
-from headrace.pipeline.secrets import mask_secrets, restore_secrets
-from headrace.records import Page, Pipeline, Policy, Principal
+from headrace.pipeline.document import parse_config
+from headrace.pipeline.faults import InvalidConfig
+from headrace.pipeline.secrets import Restored, mask_secrets, restore_secrets
+from headrace.records import Page, Pipeline, Policy, Principal, TableUse
 from headrace.schedule import check_timezone, normalize_schedule
 from headrace.service.configs import open_config, seal_config
 from headrace.service.platform import Platform
-from headrace.store.pipelines import PipelineColumns, PipelineStore, SealedConfig
+from headrace.service.targets import Targets
+from headrace.store.pipelines import (
+    PipelineColumns,
+    PipelineStore,
+    RevisionMismatch,
+    SealedConfig,
+    require_revision,
+)
+from headrace.store.targets import Target
 
 NAME_LENGTH = 200
+_LOST_RACES = 10  # then the client gets the conflict
 T = TypeVar("T")
 
 
@@ -61,23 +71,20 @@ class Pipelines:
         self._principal = principal
         self._organization_id = principal.organization_id
         self._store = PipelineStore(platform.database, principal.organization_id)
+        self._targets = Targets(platform, principal.organization_id)
 
     def create(self, draft: PipelineDraft) -> Pipeline:
-        """Store a pipeline. Nothing is resolved or connected to. Raises InvalidPipeline, UnknownDomain."""
+        """Store a pipeline. Nothing is resolved or connected to.
+
+        Raises InvalidPipeline, UnknownDomain, TableTaken.
+        """
         pipeline_id = uuid4()
-        columns = _checked(
-            PipelineChanges(
-                name=draft.name,
-                config=draft.config,
-                schedule=draft.schedule,
-                timezone=draft.timezone,
-                enabled=draft.enabled,
-                domain_id=draft.domain_id,
-                tags=draft.tags,
-                policy=draft.policy,
-            )
+        changes = cast("PipelineChanges", vars(draft))
+        columns, parsed = _checked(
+            changes, lambda: Restored(raw=draft.config, config=parse_config(draft.config))
         )
-        columns["config"] = self._sealed(draft.config, pipeline_id, revision=1)
+        assert parsed is not None, "a draft has a config"
+        columns |= self._config_columns(parsed, pipeline_id, revision=1)
         return self._store.create(pipeline_id, columns)
 
     def list(
@@ -111,19 +118,34 @@ class Pipelines:
         """Change the pipeline; a run that is under way keeps what it started with.
 
         A masked secret in a config stands for the stored one. Raises PipelineNotFound, RevisionMismatch,
-        InvalidPipeline, UnknownDomain, CannotOpen.
+        InvalidPipeline, UnknownDomain, TableTaken, CannotOpen.
         """
+        if "config" not in changes:
+            columns, _ = _checked(changes)
+            return self._store.update(pipeline_id, columns, if_revision=if_revision)
+        for _ in range(_LOST_RACES):
+            try:
+                return self._update_config(pipeline_id, changes, if_revision)
+            except RevisionMismatch:
+                # Another change got in between: prepare this one anew, on top of that.
+                if if_revision is not None:
+                    raise
+        return self._update_config(pipeline_id, changes, if_revision)
 
-        def edit(pipeline: Pipeline, sealed: SealedConfig) -> PipelineColumns:
-            if "config" not in changes:
-                return _checked(changes)
-            stored = self._opened(sealed, pipeline_id)
-            config = _within_config(lambda: restore_secrets(changes["config"], stored))
-            columns = _checked(changes | {"config": config})
-            columns["config"] = self._sealed(config, pipeline_id, revision=pipeline.revision + 1)
-            return columns
+    def _update_config(
+        self, pipeline_id: UUID, changes: PipelineChanges, if_revision: int | None
+    ) -> Pipeline:
+        """Change a pipeline and its config, unless it is changed meanwhile.
 
-        return self._store.update(pipeline_id, edit, if_revision=if_revision)
+        The config is parsed and sealed before the transaction: parsing may import a user's connector file.
+        """
+        pipeline, sealed = self._store.get_with_config(pipeline_id)
+        require_revision(pipeline.revision, if_revision)
+        stored = self._opened(sealed, pipeline_id)
+        columns, parsed = _checked(changes, lambda: restore_secrets(changes["config"], stored))
+        assert parsed is not None, "the changes have a config"
+        columns |= self._config_columns(parsed, pipeline_id, revision=pipeline.revision + 1)
+        return self._store.update(pipeline_id, columns, if_revision=pipeline.revision)
 
     def delete(self, pipeline_id: UUID, *, if_revision: int | None = None) -> None:
         """Delete the pipeline with its runs, logs and outputs. Raises PipelineNotFound, RevisionMismatch."""
@@ -132,10 +154,11 @@ class Pipelines:
     def duplicate(self, pipeline_id: UUID, name: str | None = None) -> Pipeline:
         """Store a disabled copy that shares neither runs nor sync state with the original.
 
+        The copy cannot be enabled or run while the original fills its table, unless they share it.
         Raises PipelineNotFound, CannotOpen.
         """
         original, sealed = self._store.get_with_config(pipeline_id)
-        config = self._opened(sealed, pipeline_id)
+        config = _without_adopt(self._opened(sealed, pipeline_id))
         copy_id = uuid4()
         return self._store.create(
             copy_id,
@@ -152,8 +175,17 @@ class Pipelines:
                 tags=original.tags,
                 policy=original.policy,
                 config=self._sealed(config, copy_id, revision=1),
+                target=self._target_of_copy(pipeline_id, config),
             ),
         )
+
+    def _target_of_copy(self, original_id: UUID, config: Mapping[str, Any]) -> Target:
+        try:
+            target = self._targets.of(parse_config(config))
+        except InvalidConfig:  # of a connector that is gone: the copy runs as little as the original
+            return Target(hash=None, use=TableUse.OWN, is_held=False)
+        self._store.stamp_target(original_id, target)
+        return replace(target, is_held=False)
 
     def _name_of_copy(self, name: str) -> str:
         """Return `X (Copy)`, or the first of `X (Copy 2)`, `X (Copy 3)`... that is free, cut to fit."""
@@ -165,6 +197,18 @@ class Pipelines:
             if candidate not in taken:
                 return candidate
             number += 1
+
+    def _config_columns(self, parsed: Restored, pipeline_id: UUID, *, revision: int) -> PipelineColumns:
+        """Return the columns that follow from a config."""
+        config = parsed.config
+        return PipelineColumns(
+            source=config.source_name,
+            stream=config.stream,
+            destination=config.destination_name,
+            sync_mode=config.sync_mode.value,
+            config=self._sealed(parsed.raw, pipeline_id, revision=revision),
+            target=self._targets.of(config),
+        )
 
     def _sealed(self, config: Mapping[str, Any], pipeline_id: UUID, *, revision: int) -> SealedConfig:
         return seal_config(
@@ -181,8 +225,13 @@ class Pipelines:
         )
 
 
-def _checked(changes: PipelineChanges) -> PipelineColumns:
-    """Return the columns of the changes (a config's names, not the config). Raises InvalidPipeline."""
+def _checked(
+    changes: PipelineChanges, parse: Callable[[], Restored] | None = None
+) -> tuple[PipelineColumns, Restored | None]:
+    """Return the columns of the changes, but for the config's, and what `parse` made of the config.
+
+    Raises InvalidPipeline with all faults.
+    """
     faults: list[FieldError] = []
     columns = PipelineColumns()
     for name in ("name", "enabled", "domain_id", "tags", "policy"):
@@ -193,22 +242,16 @@ def _checked(changes: PipelineChanges) -> PipelineColumns:
         columns["schedule"] = _or_fault(lambda: normalize_schedule(schedule), "", faults)
     if "timezone" in changes:
         columns["timezone"] = _or_fault(lambda: check_timezone(changes["timezone"]), "", faults) or ""
-    if "config" in changes:
-        config = _or_fault(lambda: parse_config(changes["config"]), "/config", faults)
-        if config is not None:
-            columns.update(_described(config))
+    parsed = _or_fault(parse, "/config", faults) if parse else None
     if faults:
         raise InvalidPipeline("The pipeline has faults.", errors=faults)
-    return columns
+    return columns, parsed
 
 
-def _described(config: PipelineConfig) -> PipelineColumns:
-    return PipelineColumns(
-        source=config.source_name,
-        stream=config.stream,
-        destination=config.destination_name,
-        sync_mode=config.sync_mode.value,
-    )
+def _without_adopt(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy a config without its claim on a table of others: that was the original's alone."""
+    destination = {key: value for key, value in config["destination"].items() if key != "adopt"}
+    return {**config, "destination": destination}
 
 
 def _or_fault(check: Callable[[], T], pointer: str, faults: list[FieldError]) -> T | None:
@@ -222,11 +265,3 @@ def _or_fault(check: Callable[[], T], pointer: str, faults: list[FieldError]) ->
             for fault in found
         )
         return None
-
-
-def _within_config(check: Callable[[], T]) -> T:
-    faults: list[FieldError] = []
-    value = _or_fault(check, "/config", faults)
-    if value is None:
-        raise InvalidPipeline("The pipeline has faults.", errors=faults)
-    return value

@@ -5,9 +5,9 @@ from collections import Counter
 from sqlalchemy import func, select
 
 from headrace.store.database import Database
-from headrace.store.schema import idempotency_keys, pipelines
+from headrace.store.schema import hash_keys, idempotency_keys, pipelines
 
-KEY_COLUMNS = (pipelines.c.config_key_id, idempotency_keys.c.answer_key_id)
+KEY_COLUMNS = (pipelines.c.config_key_id, idempotency_keys.c.answer_key_id, hash_keys.c.key_key_id)
 
 
 def rows_by_key(database: Database) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """Stored pipelines. Configs pass through here sealed: what they say is known above this layer only."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 from uuid import UUID
@@ -13,6 +13,7 @@ from headrace.store.policies import policy_of, policy_text
 from headrace.store.runs import cancel_active
 from headrace.store.schema import catalogue, domains, pipeline_tags, pipelines, runs
 from headrace.store.scoped import Scoped, page_of
+from headrace.store.targets import Target, hold_table, require_free
 
 
 class UnknownDomain(Invalid):
@@ -55,25 +56,25 @@ class PipelineColumns(TypedDict, total=False):
     tags: Sequence[str]
     policy: Policy
     config: SealedConfig
-
-
-Edit = Callable[[Pipeline, SealedConfig], PipelineColumns]
-"""Given the pipeline as it is, returns what changes; a config is sealed for the revision after it."""
+    target: Target
 
 
 class PipelineStore(Scoped):
     """The pipelines of one organization."""
 
     def create(self, pipeline_id: UUID, columns: PipelineColumns) -> Pipeline:
-        """Store a pipeline at revision 1. Raises UnknownDomain."""
+        """Store a pipeline at revision 1. Raises UnknownDomain, TableTaken."""
         with self._database.write() as connection:
             self._require_domain(connection, columns.get("domain_id"))
+            # Before the table is looked at: of two pipelines at once, the second one sees the first.
+            sequence = next_sequence(connection)
+            self._require_table(connection, pipeline_id, columns)
             connection.execute(
                 insert(pipelines).values(
                     id=pipeline_id,
                     organization_id=self._organization_id,
                     revision=1,
-                    sequence=next_sequence(connection),
+                    sequence=sequence,
                     created_at=self._database.now(connection),
                     **_stored(columns),
                 )
@@ -117,22 +118,30 @@ class PipelineStore(Scoped):
         with self._database.read() as connection:
             return self._get(connection, pipeline_id), sealed_config(self._pipeline(connection, pipeline_id))
 
-    def update(self, pipeline_id: UUID, edit: Edit, *, if_revision: int | None = None) -> Pipeline:
-        """Change the pipeline by what `edit` returns, in one transaction with what it was shown.
+    def update(
+        self, pipeline_id: UUID, columns: PipelineColumns, *, if_revision: int | None = None
+    ) -> Pipeline:
+        """Change the columns of the pipeline, and count its revision up.
 
-        Raises PipelineNotFound, RevisionMismatch, UnknownDomain, and whatever `edit` raises.
+        A config among them is sealed for the revision after `if_revision`, which it needs.
+        Raises PipelineNotFound, RevisionMismatch, UnknownDomain, TableTaken.
         """
+        assert "config" not in columns or if_revision is not None, "a seal is bound to its revision"
         with self._database.write() as connection:
             row = self._pipeline(connection, pipeline_id, lock=True)
             require_revision(row.revision, if_revision)
-            columns = edit(self._get(connection, pipeline_id), sealed_config(row))
             self._require_domain(connection, columns.get("domain_id"))
+            sequence = next_sequence(connection)
+            if "target" in columns:
+                self._require_table(connection, pipeline_id, columns, is_copy=not row.target_held)
+            elif columns.get("enabled") and not row.target_held:
+                hold_table(connection, row)
             connection.execute(
                 self._update(pipelines)
                 .where(pipelines.c.id == pipeline_id)
                 .values(
                     revision=row.revision + 1,
-                    sequence=next_sequence(connection),
+                    sequence=sequence,
                     updated_at=self._database.now(connection),
                     **_stored(columns),
                 )
@@ -203,6 +212,30 @@ class PipelineStore(Scoped):
         rows = connection.execute(self._query().where(pipelines.c.id == pipeline_id)).all()
         return _pipelines_of(connection, rows)[0]
 
+    def stamp_target(self, pipeline_id: UUID, target: Target) -> None:
+        """Store the table of a pipeline that an older release has stored without one."""
+        with self._database.write() as connection:
+            connection.execute(
+                self._update(pipelines)
+                .where(pipelines.c.id == pipeline_id, pipelines.c.target.is_(None))
+                .values(target=target.hash, target_use=target.use)
+            )
+
+    def _require_table(
+        self, connection: Connection, pipeline_id: UUID, columns: PipelineColumns, *, is_copy: bool = False
+    ) -> None:
+        """Raise TableTaken where another pipeline fills the table that the columns name."""
+        target = columns.get("target")
+        if target is not None and target.is_held and (target.is_checked or is_copy):
+            require_free(
+                connection,
+                pipeline_id,
+                self._organization_id,
+                target=target.hash,
+                use=target.use,
+                sync_mode=columns["sync_mode"],
+            )
+
     def _require_domain(self, connection: Connection, domain_id: UUID | None) -> None:
         if domain_id is None:
             return
@@ -249,10 +282,13 @@ def require_revision(revision: int, if_revision: int | None) -> None:
 def _stored(columns: PipelineColumns) -> dict[str, Any]:
     """Return the columns of the table; tags have one of their own."""
     stored: dict[str, Any] = {
-        name: value for name, value in columns.items() if name not in ("tags", "policy", "config")
+        name: value for name, value in columns.items() if name not in ("tags", "policy", "config", "target")
     }
     if "policy" in columns:
         stored["policy"] = policy_text(columns["policy"])
+    if "target" in columns:
+        target = columns["target"]
+        stored |= {"target": target.hash, "target_use": target.use, "target_held": target.is_held}
     if "config" in columns:
         config = columns["config"]
         stored |= {

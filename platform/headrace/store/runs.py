@@ -15,6 +15,7 @@ from headrace.records import Attempt, Page, Run, RunPhase, RunStatus, TriggeredB
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, run_counts, runs
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
+from headrace.store.targets import hold_table
 
 ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
 
@@ -46,9 +47,12 @@ class RunStore(Scoped):
     """The runs of one organization."""
 
     def create(self, pipeline_id: UUID) -> Run:
-        """Store a pending run, triggered by hand. Raises PipelineNotFound, RunAlreadyActive."""
+        """Store a pending run, triggered by hand. Raises PipelineNotFound, RunAlreadyActive, TableTaken."""
         with self._database.write() as connection:
-            policy = policy_of(self._pipeline(connection, pipeline_id, lock=True).policy)
+            pipeline = self._pipeline(connection, pipeline_id, lock=True)
+            if not pipeline.target_held:
+                hold_table(connection, pipeline)
+            policy = policy_of(pipeline.policy)
             row = pending_run(
                 self._organization_id,
                 pipeline_id,

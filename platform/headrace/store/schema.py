@@ -26,9 +26,10 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     text,
+    true,
 )
 
-VERSION = "0004"
+VERSION = "0005"
 """The newest migration: a process that finds another one in the database does not start."""
 
 
@@ -74,6 +75,15 @@ organizations = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", String(200), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+)
+
+hash_keys = Table(
+    "hash_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False, unique=True),
+    Column("key", LargeBinary, nullable=False),  # sealed
+    Column("key_key_id", String(16), nullable=False),
 )
 
 tokens = Table(
@@ -135,6 +145,11 @@ pipelines = Table(
     Column("config", LargeBinary),  # sealed; null once deleted
     Column("config_revision", Integer, nullable=False),  # the revision that the seal is bound to
     Column("config_key_id", String(16), index=True),
+    # The table that the pipeline fills, as a hash under the organization's key; null: none, or not known.
+    Column("target", String(64)),
+    Column("target_use", String(10), nullable=False, server_default="own"),  # own, shared, adopt
+    # False: a copy that may not fill its table until that is found to be free.
+    Column("target_held", Boolean(create_constraint=False), nullable=False, server_default=true()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),  # a tombstone: its runs are being purged
@@ -152,6 +167,14 @@ Index(
     pipelines.c.id,
     sqlite_where=_ALIVE,
     postgresql_where=_ALIVE,
+)
+_FILLS = text("deleted_at IS NULL AND target IS NOT NULL")
+Index(
+    "pipelines_of_target",
+    pipelines.c.organization_id,
+    pipelines.c.target,
+    sqlite_where=_FILLS,
+    postgresql_where=_FILLS,
 )
 Index("pipelines_to_purge", pipelines.c.organization_id, sqlite_where=_TO_PURGE, postgresql_where=_TO_PURGE)
 
@@ -193,6 +216,7 @@ runs = Table(
     Column("output_file_size", BigInteger),
     Column("error_code", String(100)),
     Column("error", Text),
+    Column("receipt", Text),  # JSON; null: the run has not ended, or an older release ended it
     ForeignKeyConstraint(
         ["organization_id", "pipeline_id"],
         ["pipelines.organization_id", "pipelines.id"],
@@ -271,6 +295,7 @@ states = Table(
     Column("load_id", Uuid),  # the run that loaded up to the cursor; null: a client set it
     # A client's word, which the next run follows instead of what the destination says: "set" or "reset".
     Column("demand", String(10)),
+    Column("identity", String(200)),  # what the cursor belongs to; null: not known
     Column("updated_at", UtcDateTime, nullable=False),
     ForeignKeyConstraint(
         ["organization_id", "pipeline_id"],

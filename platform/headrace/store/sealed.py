@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, literal, select, update
 
 from headrace.store.database import Database
-from headrace.store.schema import idempotency_keys, pipelines
+from headrace.store.schema import hash_keys, idempotency_keys, pipelines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class Place:
 PLACES = (
     Place(table=pipelines, column="config", key_id="config_key_id", revision="config_revision"),
     Place(table=idempotency_keys, column="answer", key_id="answer_key_id", revision=None),
+    Place(table=hash_keys, column="key", key_id="key_key_id", revision=None),
 )
 
 

@@ -158,7 +158,8 @@ def test_a_deleted_pipeline_is_gone_and_its_secrets_with_it(platform: Platform, 
 
 
 def test_a_config_moved_to_another_row_opens_nothing(platform: Platform, owned: Pipelines) -> None:
-    mine, other = owned.create(draft()), owned.create(draft())
+    mine = owned.create(draft())
+    other = owned.create(draft(config=config(stream="deals")))
     with platform.database.write() as connection:
         stolen = connection.execute(select(pipelines.c.config).where(pipelines.c.id == other.id)).scalar_one()
         connection.execute(update(pipelines).where(pipelines.c.id == mine.id).values(config=stolen))
@@ -170,7 +171,7 @@ def test_a_config_moved_to_another_row_opens_nothing(platform: Platform, owned: 
 def test_lists_are_filtered_paged_and_newest_first(platform: Platform, owned: Pipelines) -> None:
     domain = Domains(platform, platform.owner()).create({"name": "Marketing"})
     first = owned.create(draft(name="100% Alpha", domain_id=domain.id))
-    second = owned.create(draft(name="Beta", tags=("crm",), enabled=False))
+    second = owned.create(draft(name="Beta", config=config(stream="deals"), tags=("crm",), enabled=False))
 
     def ids(**filters: Any) -> list[UUID]:
         return [pipeline.id for pipeline in owned.list(Page(), **filters)[0]]

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import TextClause, delete, func, insert, select, text
 from stored import LIMITS, columns, store_pipeline
 
 from headrace.errors import HeadraceError
@@ -184,17 +184,35 @@ def test_the_migration_counts_the_runs_that_there_are(database_url: str) -> None
     database = Database(database_url)
     migrate_to(database, "0003")
     organization_id = Installation(database).organization()
-    pipeline_id = store_pipeline(database, organization_id).id
-    store = RunStore(database, organization_id)
-    for _ in range(3):
-        store.cancel(store.create(pipeline_id).id)
-    store.create(pipeline_id)
+    pipeline_id = uuid4()
+    of = {"pipeline": pipeline_id.hex, "organization": organization_id.hex}
+    with database.write() as connection:
+        connection.execute(_pipeline_of_version_3(), of)
+        for status in ("cancelled", "cancelled", "cancelled", "pending"):
+            connection.execute(_run_of_version_3(), of | {"id": uuid4().hex, "status": status})
 
     migrations.migrate(database)
 
+    store = RunStore(database, organization_id)
     assert kept(database) == {(pipeline_id, "cancelled"): 3, (pipeline_id, "pending"): 1}
     assert listed(store, pipeline_id, None) == (4, 4)
     database.close()
+
+
+def _pipeline_of_version_3() -> TextClause:
+    return text(
+        "INSERT INTO pipelines (id, organization_id, name, source, stream, destination, sync_mode, timezone, "
+        "enabled, revision, sequence, config_revision, created_at) VALUES (:pipeline, :organization, 'Orders', "
+        "'postgres', 'orders', 'duckdb', 'full_refresh', 'UTC', true, 1, 1, 1, '2026-01-01')"
+    )
+
+
+def _run_of_version_3() -> TextClause:
+    return text(
+        "INSERT INTO runs (id, organization_id, pipeline_id, status, triggered_by, attempt, created_at, "
+        "launches, fence) VALUES (:id, :organization, :pipeline, :status, 'manual', 1, "
+        "'2026-01-01', 0, 0)"
+    )
 
 
 def migrate_to(database: Database, version: str) -> None:

@@ -104,7 +104,7 @@ def test_secrets_are_masked_and_not_sent_to_another_host() -> None:
     elsewhere = {**masked, "source": {**masked["source"], "host": "evil"}}
 
     assert "hunter2" not in repr(masked)
-    assert restore_secrets(masked, raw) == raw
+    assert restore_secrets(masked, raw).raw == raw
     destination = parse_config(raw).destination
     assert isinstance(destination, PostgresDestination)
     assert destination.schema_name == "raw"

@@ -270,7 +270,7 @@ def test_a_secret_with_a_reference_inside_is_masked_and_kept():
     masked = mask_secrets(raw)
 
     assert masked["destination"]["config"]["url"] == MASK
-    assert restore_secrets(masked, raw) == raw
+    assert restore_secrets(masked, raw).raw == raw
 
 
 def test_a_run_s_config_is_resolved_and_what_came_of_it_is_masked(settings, monkeypatch):

@@ -126,7 +126,7 @@ def test_secrets_are_masked_wherever_they_lie():
     assert masked["json"] == {"auth": {"password": MASK, "user": "me"}}
     assert masked["authentication"]["params"]["token"] == MASK
     assert masked["resources"][1]["endpoint"]["params"] == {"token": MASK}
-    assert restore_secrets(mask_secrets(raw), raw) == raw
+    assert restore_secrets(mask_secrets(raw), raw).raw == raw
 
 
 @pytest.mark.parametrize(

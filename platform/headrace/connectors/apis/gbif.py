@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, Unreadable
+from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, Unreadable, plain_values
 from headrace.connectors.kit.http.authentication import Authentication
 from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.rest.api import BaseUrl, RestApi
@@ -47,6 +47,10 @@ class GbifSource(Source):
     def known_streams(cls) -> Sequence[Stream]:
         """The two searches."""
         return tuple(Stream(name=name, primary_key=("key",)) for name in _LARGEST_PAGE)
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the API and what is chosen of it."""
+        return plain_values(self, ("base_url", "filters"))
 
     def check(self) -> str:
         """Search for species. Raises ConnectorError."""

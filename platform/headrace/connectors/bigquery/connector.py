@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, SchemaContract
 from headrace.connectors.bigquery.config import BigQueryConfig
-from headrace.connectors.kit.sql.loads import table_name
+from headrace.connectors.kit.sql.loads import table_name, table_of
 
 
 class BigQueryDestination(BigQueryConfig, Destination):
@@ -29,6 +29,15 @@ class BigQueryDestination(BigQueryConfig, Destination):
         if dataset is None:
             return f"{where} will be made in {self.dataset_location}."
         return f"{where} is in {dataset.location}."
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the table by its project and dataset."""
+        return {
+            "system": "bigquery",
+            "project": self.project_id,
+            "dataset": self.dataset_id,
+            "table": table_of(self.table_prefix, self.table_id, stream),
+        }
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output by way of a staging table."""

@@ -6,7 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from headrace.connectors.contract.section import Connector
 from headrace.connectors.contract.streams import Cursor
@@ -110,6 +110,18 @@ class Destination(Connector, ABC):
 
     schema_contracts: ClassVar[tuple[SchemaContract, ...]] = ("evolve",)
     """What the destination can promise of a table's schema; `freeze` needs a table to hold the data to."""
+
+    is_target_checked_early: ClassVar[bool] = True
+    """Whether a pipeline is refused when it is stored, if another one has the same target. Otherwise the runs
+    of the newer one fail."""
+
+    def target(self, stream: str) -> dict[str, Any] | None:
+        """Name the table that loads of the stream fill, as a JSON object without secrets.
+
+        Configurations that fill the same table give equal objects. Nothing is connected to. None, the
+        default: there is no table, or none that two pipelines could fill by mistake.
+        """
+        return None
 
     @abstractmethod
     def load(self, request: LoadRequest) -> LoadResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import get_annotations
 from typing import Any, ClassVar, get_args
 
@@ -72,3 +72,20 @@ class Connector(Section):
 def json_schema(connector: type[Connector]) -> Mapping[str, Any]:
     """Return the JSON Schema (2020-12) of a connector's configuration; secrets are `writeOnly`."""
     return connector.model_json_schema(by_alias=False)
+
+
+def plain_values(model: BaseModel, names: Iterable[str]) -> dict[str, Any]:
+    """Return the values of some fields as a JSON object, without the secrets in them."""
+    return {name: _plain(getattr(model, name)) for name in names}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return plain_values(value, type(value).model_fields)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items() if not isinstance(inner, SecretStr)}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, SecretStr):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

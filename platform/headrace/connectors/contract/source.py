@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace.connectors.contract.errors import Unreadable
-from headrace.connectors.contract.section import Connector
+from headrace.connectors.contract.section import Connector, plain_values
 from headrace.connectors.contract.streams import Cursor, Stream, SyncMode
 from headrace.connectors.contract.warnings import Warn, log_warning
 
@@ -58,6 +58,14 @@ class Source(Connector, ABC):
             if known.name == stream:
                 return known
         return Stream(name=stream, sync_modes=self.dynamic_sync_modes) if self.dynamic_streams else None
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Say which data the stream is, as a JSON object without secrets.
+
+        A cursor belongs to its origin: configurations that read the same data give equal objects, whatever
+        else differs in them (credentials, page sizes). The default is the values of `address_fields`.
+        """
+        return plain_values(self, self.address_fields)
 
     def streams(self) -> Sequence[Stream]:
         """The streams that can be read, asked of the system where they depend on it."""

@@ -20,6 +20,7 @@ from headrace.connectors import (
     Source,
     Stream,
     SyncMode,
+    plain_values,
 )
 from headrace.connectors.dlt.config import DltDestinationConfig, DltSourceConfig
 
@@ -83,6 +84,11 @@ class DltDestination(DltDestinationConfig, Destination):
         from headrace.connectors.dlt.load import check
 
         return check(self)
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the table by the destination's plain arguments."""
+        place = plain_values(self, ("destination", "params", "dataset_name"))
+        return place | {"system": "dlt", "table": self.table or stream}
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Have dlt load the file; the load's id and cursor are in the state that dlt stores with it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -30,6 +30,10 @@ class DuckDBConnection(Section):
     def file(self) -> Path:
         """Return the file's whole path: no word before a colon in it can mean another kind of database."""
         return Path(self.path).expanduser().absolute()
+
+    def place(self) -> dict[str, Any]:
+        """Name the file, whichever way leads to it."""
+        return {"file": str(self.file().resolve())}
 
 
 @contextmanager

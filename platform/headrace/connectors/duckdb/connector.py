@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -24,7 +24,7 @@ from headrace.connectors import (
     Unreadable,
 )
 from headrace.connectors.duckdb.connection import DuckDBConnection, opened
-from headrace.connectors.kit.sql.loads import table_name
+from headrace.connectors.kit.sql.loads import table_name, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +44,10 @@ class DuckDBSource(DuckDBConnection, Source):
     def check(self) -> str:
         """Open the file and count what can be read."""
         return f"{self.path} with {len(self.streams())} tables and views."
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        return self.place()
 
     def streams(self) -> Sequence[Stream]:
         """List every table and view of the file."""
@@ -93,6 +97,11 @@ class DuckDBDestination(DuckDBConnection, Destination):
         with opened(self, Rejected, read_only=False) as connection:
             version = connection.execute("SELECT version()").fetchall()[0][0]
         return f"{self.path} can be written to by DuckDB {version}."
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        table = table_of(self.table_prefix, self.table, stream).lower()
+        return self.place() | {"system": "duckdb", "schema": self.schema_name.lower(), "table": table}
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output in one transaction."""

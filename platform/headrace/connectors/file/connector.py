@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
-from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition
+from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition, plain_values
 from headrace.connectors.file.config import FileConfig
 from headrace.connectors.kit.stores.config import storage_for
 
@@ -15,6 +16,7 @@ class FileDestination(FileConfig, Destination):
     name: ClassVar[str] = "file"
     title: ClassVar[str] = "File"
     summary: ClassVar[str] = "Parquet, JSON lines or CSV files: local, in S3, GCS and Azure; partitioned."
+    is_target_checked_early: ClassVar[bool] = False
     dispositions: ClassVar[tuple[WriteDisposition, ...]] = ("replace", "append")
 
     def check(self) -> str:
@@ -24,6 +26,14 @@ class FileDestination(FileConfig, Destination):
         with opened(self.path, storage_for([self.path], self.storage)) as folder:
             folder.check()
             return f"Files are written into {folder.location('').rstrip('/')}."
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the file, or the folder of files."""
+        is_local = "://" not in self.path
+        folder = str(Path(self.path).expanduser().resolve()) if is_local else self.path.rstrip("/")
+        store = plain_values(self.storage, self.storage.address_fields) if self.storage else None
+        name = self.file_name or stream
+        return {"system": "file", "folder": folder, "store": store, "name": name, "format": self.format}
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Replace the stream's file, or add to its folder."""

@@ -64,6 +64,12 @@ class MySQLConnection(Section):
             raise PydanticCustomError("tls_ca_unused", "tls_ca needs tls: verify-ca or verify-identity.")
         return self
 
+    def place(self) -> dict[str, Any]:
+        """Name the database by its server's address."""
+        host = self.host.lower() if self.host else None
+        port = None if self.socket else self.port
+        return {"host": host, "port": port, "socket": self.socket, "database": self.database}
+
 
 @contextmanager
 def connected(config: MySQLConnection, failure: type[ConnectorError]) -> Iterator[Connection]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from headrace.connectors import (
     SyncMode,
     Unreadable,
 )
-from headrace.connectors.kit.sql.loads import table_name
+from headrace.connectors.kit.sql.loads import table_name, table_of
 from headrace.connectors.mysql.connection import MySQLConnection, connected, fetch
 
 if TYPE_CHECKING:
@@ -48,6 +48,10 @@ class MySQLSource(MySQLConnection, Source):
 
         with connected(self, Unreadable) as connection:
             return f"{_server(connection)} with {len(tables(connection))} readable tables and views."
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        return self.place()
 
     def streams(self) -> Sequence[Stream]:
         """Ask the catalog for every table and view that this user may see."""
@@ -89,6 +93,11 @@ class MySQLDestination(MySQLConnection, Destination):
         with connected(self, Rejected) as connection:
             execute(connection, "CREATE TEMPORARY TABLE _headrace_check (id INT)")
             return f"{_server(connection)}; tables can be made."
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        table = table_of(self.table_prefix, self.table, stream).lower()
+        return self.place() | {"system": "mysql", "table": table}
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output."""

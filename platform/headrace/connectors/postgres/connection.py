@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
@@ -65,6 +65,14 @@ class PostgresConnection(Section):
         return _with_values(
             self._url(), {key: str(value) for key, value in (given | fixed).items() if value is not None}
         )
+
+    def place(self) -> dict[str, Any]:
+        """Name the database by its server's address; what a URL says counts as the fields do."""
+        return {
+            "host": self.host.lower() if self.host else None,
+            "port": str(self.port),
+            "database": self.database,
+        } | _address(self._url())
 
     def masked(self, text: str) -> str:
         """Return a server's message without this configuration's secrets."""
@@ -186,3 +194,20 @@ def _kind(state: str, failure: type[ConnectorError], *, lost: bool) -> type[Conn
     if lost or (state.startswith(_UNREACHABLE_STATES) and state != "08P01"):  # a malformed COPY is ours
         return Unreachable
     return Busy if state in _BUSY_STATES else failure
+
+
+def _address(url: str) -> dict[str, Any]:
+    """Return the host, port and database of a libpq URL or of its `key=value` form; without credentials."""
+    if "://" in url:
+        parts = urlsplit(url)
+        given = dict(parse_qsl(parts.query))
+        host, _, port = parts.netloc.rpartition("@")[2].partition(":")
+        if "[" in host:  # an IPv6 address has colons itself
+            host, _, port = parts.netloc.rpartition("@")[2].rpartition(":")
+        found = {"host": host, "port": port, "database": unquote(parts.path.lstrip("/"))}
+    else:
+        given = dict(re.findall(r"(\w+)\s*=\s*'?([^'\s]*)", url))
+        found = {}
+    for name, key in (("host", "host"), ("port", "port"), ("database", "dbname")):
+        found[name] = given.get(key) or found.get(name, "")
+    return {name: value.lower() if name == "host" else value for name, value in found.items() if value}

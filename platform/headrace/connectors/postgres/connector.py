@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ from headrace.connectors import (
     Unauthorized,
     Unreadable,
 )
-from headrace.connectors.kit.sql.loads import table_name
+from headrace.connectors.kit.sql.loads import table_name, table_of
 from headrace.connectors.postgres.connection import PostgresConnection, connected, fetch
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class PostgresSource(PostgresConnection, Source):
 
         with connected(self, Unreadable) as connection:
             return f"{_server(connection)} with {len(tables(connection))} readable tables and views."
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        return self.place()
 
     def streams(self) -> Sequence[Stream]:
         """Ask the catalog for every table and view that this user may read."""
@@ -104,6 +108,11 @@ class PostgresDestination(PostgresConnection, Destination):
             if not allowed:
                 raise Unauthorized(f"The user may not create tables in schema {self.schema_name!r}.")
             return f"{_server(connection)}; schema {self.schema_name!r} can be written to."
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        table = table_of(self.table_prefix, self.table, stream)
+        return self.place() | {"system": "postgres", "schema": self.schema_name, "table": table}
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output in one transaction."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, SyncMode, Unreadable, plain_values
 from headrace.connectors.rest.api import RestApi
 
 
@@ -30,6 +30,16 @@ class RestSource(Source, RestApi):
             primary_key=resource.primary_key,
             cursor_field=incremental.cursor_path if incremental else None,
         )
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name what is asked for: the API and the stream's request, and those of the streams it stands on."""
+        requests = []
+        name: str | None = stream
+        while name is not None:
+            resource = self.resource(name)
+            requests.append(plain_values(resource.endpoint, ("path", "method", "params", "json_body")))
+            name = resource.parent
+        return {"base_url": self.base_url, "requests": requests}
 
     def streams(self) -> Sequence[Stream]:
         """The resources; none where the pipeline gives the one endpoint its name."""

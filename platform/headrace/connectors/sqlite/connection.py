@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -24,6 +25,10 @@ class SQLiteConnection(Section):
     def file(self) -> Path:
         """Return the file's whole path."""
         return Path(self.path).expanduser().absolute()
+
+    def place(self) -> dict[str, Any]:
+        """Name the file, whichever way leads to it."""
+        return {"file": str(self.file().resolve())}
 
 
 @contextmanager

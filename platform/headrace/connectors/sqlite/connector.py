@@ -23,7 +23,7 @@ from headrace.connectors import (
     Unreachable,
     Unreadable,
 )
-from headrace.connectors.kit.sql.loads import table_name
+from headrace.connectors.kit.sql.loads import table_name, table_of
 from headrace.connectors.sqlite.connection import SQLiteConnection, opened
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class SQLiteSource(SQLiteConnection, Source):
     def check(self) -> str:
         """Open the file and count what can be read."""
         return f"{self.path} with {len(self.streams())} tables and views."
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        return self.place()
 
     def streams(self) -> Sequence[Stream]:
         """List every table and view of the file."""
@@ -93,6 +97,11 @@ class SQLiteDestination(SQLiteConnection, Destination):
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
         return f"{self.path} can be written to."
+
+    def target(self, stream: str) -> dict[str, Any]:
+        """Name the table by the server or file that it is in."""
+        table = table_of(self.table_prefix, self.table, stream).lower()
+        return self.place() | {"system": "sqlite", "table": table}
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output in one transaction."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, SyncMode
+from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, SyncMode, plain_values
 from headrace.connectors.apis.hubspot.config import OBJECTS, HubspotConfig
 
 
@@ -26,6 +26,10 @@ class HubspotSource(HubspotConfig, Source):
             )
             for name in OBJECTS
         )
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the API and what is chosen of it."""
+        return plain_values(self, ("base_url", "archived"))
 
     def check(self) -> str:
         """Read one record of an object that the credentials may read. Raises ConnectorError."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, SyncMode
+from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, SyncMode, plain_values
 from headrace.connectors.apis.notion.config import NotionConfig
 
 _BOTH = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
@@ -26,6 +26,10 @@ class NotionSource(NotionConfig, Source):
             Stream(name="pages", sync_modes=_BOTH, primary_key=("id",), cursor_field=_EDITED),
             Stream(name="blocks", primary_key=("id",)),
         )
+
+    def origin(self, stream: str) -> dict[str, Any]:
+        """Name the API and what is chosen of it."""
+        return plain_values(self, ("base_url", "database_ids"))
 
     def check(self) -> str:
         """Ask who the integration is. Raises ConnectorError."""

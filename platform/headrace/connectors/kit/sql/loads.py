@@ -21,7 +21,12 @@ class Busy(ConnectorError):
 
 def table_name(prefix: str, table: str | None, request: LoadRequest) -> str:
     """Return the target's name: the configured one, or the stream's with its dots as underscores."""
-    return prefix + (table or request.table.replace(".", "_"))
+    return table_of(prefix, table, request.table)
+
+
+def table_of(prefix: str, table: str | None, stream: str) -> str:
+    """Return the name of a stream's table."""
+    return prefix + (table or stream.replace(".", "_"))
 
 
 def check_columns(names: list[str]) -> None:
