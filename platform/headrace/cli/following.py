@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 from headrace.cli.client import Client, Problem, Unreachable
 from headrace.cli.console import ERR, duration_text, rows_text, run_time, size_text
@@ -12,10 +12,6 @@ from headrace.records import RunStatus
 _POLL_SECONDS = 0.3
 _PATIENCE_SECONDS = 60.0
 _LINE_SECONDS = 5.0
-
-
-class _Display(Protocol):
-    def update(self, status: str) -> None: ...
 
 
 def follow(client: Client, run_id: str) -> Mapping[str, Any]:

@@ -113,7 +113,7 @@ def _keyring(settings: Settings) -> Path:
 
 def _rows_by_key(settings: Settings) -> dict[str, int]:
     from headrace.store.database import Database
-    from headrace.store.keys_in_use import rows_by_key
+    from headrace.store.sealed import rows_by_key
 
     with closing(Database(settings.sqlalchemy_url)) as database:
         return rows_by_key(database)
