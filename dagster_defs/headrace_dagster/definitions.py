@@ -1,4 +1,4 @@
-"""What the code server and the run workers load: the repository of the pipelines that are stored now."""
+"""The repository of the stored pipelines, which the code server and the run workers load."""
 
 import logging
 import os
@@ -34,7 +34,7 @@ def _execute(
     log: logging.Logger,
     progress: Callable[["Progress"], None],
 ) -> ExecutionOutcome:
-    # Here and not above: the code server, which loads this module too, has no use for the engine's weight.
+    # Imported here, because the code server loads this module too and does not need the engine.
     from headrace.service.execution import execute_run
     from headrace.service.lease import RunStopped
 

@@ -1,7 +1,7 @@
-"""The one op that every pipeline's job consists of: it hands the run to the engine and reports what came out.
+"""The op of every pipeline's job. It hands the run to the engine and reports the result to Dagster.
 
-Dagster keeps an exception's text and its traceback in plain storage for ever, so nothing but coded, masked
-errors crosses the op's boundary.
+Dagster stores an exception's text and traceback unencrypted and for good, so the op raises only errors with a
+code and a masked text.
 """
 
 import logging
@@ -36,11 +36,11 @@ _PARENT_RUN_TAG = "dagster/parent_run_id"
 
 
 class Stopped(Exception):
-    """The platform has ended the run already; its worker has nothing left to do."""
+    """The platform has already ended the run, so its worker must stop."""
 
 
 class ExecutionOutcome(Protocol):
-    """What a run brought, as far as Dagster may know it: counts, columns, and values if asked for."""
+    """What Dagster may know of a run's result: counts, columns, and a preview if the operator wants one."""
 
     @property
     def rows(self) -> int: ...
@@ -59,10 +59,7 @@ class ExecutionOutcome(Protocol):
 
 
 class Execute(Protocol):
-    """Carry out one run of a pipeline.
-
-    Raises HeadraceError with masked text only, and Stopped.
-    """
+    """Execute one run of a pipeline. Raises HeadraceError, whose text is masked, or Stopped."""
 
     def __call__(
         self,
@@ -76,12 +73,12 @@ class Execute(Protocol):
 
 
 def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefinition:
-    """Build the graph that all pipelines' jobs share; `preview_rows` of each run's data go to the catalog."""
+    """Build the graph of all pipelines' jobs; the catalog shows the first `preview_rows` rows of each run."""
     record_without_stack(Failure, DagsterExecutionInterruptedError)
 
     @dagster.op(
         name="extract_load",
-        description="Reads the source's stream, writes `output.parquet`, loads the destination.",
+        description="Reads the source's stream, writes `output.parquet` and loads the destination.",
         out=dagster.Out(Nothing),
     )
     def extract_load(context: OpExecutionContext) -> None:
@@ -98,9 +95,9 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
 
 
 def launched_for(tags: dict[str, str]) -> UUID | None:
-    """Return the platform's run that a Dagster run was launched for; None when it was started in the UI.
+    """Return the platform's run that a Dagster run was launched for; None if it was started in the UI.
 
-    A re-execution in the UI inherits its parent's tags, and is a run of its own nevertheless.
+    A re-execution in the UI inherits its parent's tags, but it is a new run.
     """
     if RUN_ID_TAG not in tags or _PARENT_RUN_TAG in tags:
         return None
@@ -117,18 +114,18 @@ def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -
             progress=Observations(context.log_event, _asset_key(context, pipeline_id)).see,
         )
     except DagsterExecutionInterruptedError:
-        # Raised anew, without what it interrupted: that may have been the handling of an error with a secret.
+        # A new exception without its context, which may be an error that holds a secret.
         raise DagsterExecutionInterruptedError("The run was interrupted.") from None
     except Stopped as stopped:
-        # Without this Dagster takes an interrupt that it did not ask for as a failure.
+        # Otherwise Dagster would record an interrupt that it did not ask for as a failure.
         context.instance.report_run_canceling(context.run, message=str(stopped))
         raise DagsterExecutionInterruptedError(str(stopped)) from None
     except HeadraceError as error:
-        # A failed run's own code says only that it failed; its cause's says why.
+        # The code `run.failed` says only that the run failed; the cause's code says why.
         code = getattr(error, "cause_code", error.code)
         raise _failure(code, error.detail, hint=error.hint) from None
     except Exception as error:
-        # The text may quote a value; where it happened never does.
+        # The exception's text may quote a value, but its type and line never do.
         raise _failure("internal", f"Unexpected {type(error).__name__}.", where=_where(error)) from None
 
 
@@ -143,7 +140,7 @@ def _where(error: Exception) -> str:
 
 
 def _facts(result: ExecutionOutcome, seconds: float) -> dict[str, Any]:
-    """What the catalog plots and shows of a run."""
+    """Return what the catalog plots and shows of a run."""
     return {
         "dagster/row_count": result.rows,
         "bytes": result.bytes,

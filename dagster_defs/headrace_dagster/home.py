@@ -1,4 +1,4 @@
-"""Dagster's folder inside the home folder, and the environment that Dagster's processes find it by."""
+"""Dagster's folder inside the home folder, and the environment variables that point to it."""
 
 import hashlib
 import os
@@ -11,21 +11,21 @@ from headrace.settings import Settings
 
 _PACKAGE = Path(__file__).parent
 _LONGEST_SOCKET_PATH = 100
-"""Bytes. The system allows 108, the end included; macOS 104."""
+"""In bytes. Linux allows 108 with the final zero, macOS 104."""
 
 
 class NoDagsterSettings(StartupError):
     """The installation is incomplete: `dagster.yaml` or `workspace.yaml` is missing."""
 
     code = "dagster.settings_missing"
-    title = "Dagster's settings missing"
-    hint = "Install Headrace again: its package brings the file."
+    title = "Dagster's settings are missing"
+    hint = "Install Headrace again; the package contains the file."
 
 
 def prepare(settings: Settings) -> dict[str, str]:
-    """Make Dagster's folder ready and return the environment variables its processes need.
+    """Prepare Dagster's folder and return the environment variables that its processes need. Idempotent.
 
-    Starting again changes nothing. A `dagster.yaml` that is a regular file is the operator's own and stays.
+    A `dagster.yaml` that is a regular file belongs to the operator and is kept.
     """
     private_files.make_private_folder(settings.root)
     private_files.make_private_folder(settings.dagster_home)
@@ -34,7 +34,7 @@ def prepare(settings: Settings) -> dict[str, str]:
         "HEADRACE_HOME": str(settings.root),
         "HEADRACE_CODE_SOCKET": str(code_socket(settings)),
         "DAGSTER_HOME": str(settings.dagster_home),
-        # No run waits for calls that are still open when the code server stops.
+        # How long the code server waits for open calls when it stops.
         "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "5",
     }
 
@@ -45,9 +45,9 @@ def workspace_file() -> Path:
 
 
 def code_socket(settings: Settings) -> Path:
-    """Return the code server's socket, in a folder that only this user may enter.
+    """Return the path of the code server's socket, in a folder that only this user may enter.
 
-    It lies in the home folder, or in the temporary folder where the home's path is too long for a socket.
+    The folder is in the home folder, or in the temporary folder if the home's path is too long for a socket.
     """
     socket = settings.root / "run" / "code.sock"
     if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
@@ -58,17 +58,17 @@ def code_socket(settings: Settings) -> Path:
 
 
 def _shipped(name: str) -> Path:
-    # A wheel carries the files in the package, a checkout has them at its top.
+    # In a wheel the files are in the package, in a checkout at the top.
     for folder in (_PACKAGE, _PACKAGE.parents[1]):
         if (folder / name).is_file():
             return folder / name
-    raise NoDagsterSettings(f"{name} is neither in {_PACKAGE} nor in {_PACKAGE.parents[1]}.")
+    raise NoDagsterSettings(f"Neither {_PACKAGE} nor {_PACKAGE.parents[1]} contains {name}.")
 
 
 def _link(link: Path, target: Path) -> None:
     if link.exists() and not link.is_symlink():
         return
-    # A rename, so that another process that starts at the same moment always finds the file.
+    # Replaced by a rename, so another process that starts at the same time always finds the file.
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)

@@ -1,5 +1,5 @@
-// Dagster's UI with the pipelines' names in place of their jobs' names, which are ids so that history outlives
-// a rename. Only what is shown and searched changes: links, requests and the page's own state keep the ids.
+// Shows the pipelines' names in Dagster's UI in place of the jobs' names, which come from ids so that history
+// outlives a rename. Only what is shown and searched changes: links, requests and the page's state keep the ids.
 (() => {
   // Headings have a zero-width space after each underscore, so that a long name can break there.
   const JOB = /p_\u200b?([0-9a-f]{32})(?:_\u200b?schedule)?/g;
@@ -10,15 +10,15 @@
   const ASSET = /(pipelines \/ )([0-9a-f]{4,12})(?=…| \/)/g;
   const ASSET_STEP = /^[0-9a-f]{12}$/;
   const SHORTENED_STEP = /^([0-9a-f]{2,9})…([0-9a-f]{2,9})$/;
-  // Of a run's tags, those that only programs read: its page shows them all.
+  // Tags of a run that only programs read. Lists hide them; the run's page shows them.
   const FOR_PROGRAMS = /^headrace\/(?:run_id|pipeline_id|attempt|pipeline|tags): /;
   const LISTED_TAG = "[class*=RunRowTags] [class*=BaseTag]";
   const EDITORS = "script, style, textarea, .CodeMirror";
   const REFRESH_MS = 10000;
 
-  let names = new Map(); // a pipeline's 32 hex digits to its name
+  let names = new Map(); // from a pipeline's 32 hex digits to its name
   let version = "";
-  const shown = new WeakMap(); // text node to what it said and says
+  const shown = new WeakMap(); // from a text node to its original and its current text
 
   const startingWith = (digits, end = "") => {
     const found = [...names.keys()].filter((id) => id.startsWith(digits) && id.slice(0, 12).endsWith(end));
@@ -59,15 +59,15 @@
   const refresh = async () => {
     const headers = version ? { "If-None-Match": version } : {};
     const answer = await fetch("/headrace/names", { headers, cache: "no-store" }).catch(() => null);
-    if (answer?.status !== 200) return; // unchanged, signed out or away: the labels stay as they are
+    if (answer?.status !== 200) return; // unchanged, signed out or offline: keep the labels
     names = new Map(Object.entries(await answer.json()));
     version = answer.headers.get("ETag") ?? "";
     labelAll(document.documentElement);
     for (const [worker, message] of searched) send.call(worker, withNames(message));
   };
 
-  // The search over everything runs in workers, which are given what can be found.
-  const searched = new Map(); // worker to what it was given, with ids
+  // The global search runs in workers, which receive the possible results.
+  const searched = new Map(); // from a worker to its last results, with ids
   const send = Worker.prototype.postMessage;
   const withNames = (message) => ({
     ...message,
@@ -79,7 +79,7 @@
     return send.call(this, withNames(message), ...options);
   };
 
-  // Lists ask of each job's name whether it holds what was typed, or whether an expression made of it fits.
+  // Filters of lists test each job's name with `includes` or with an expression made of the typed text.
   const nameOf = (text) => {
     if (text.length !== JOB_LENGTH && text.length !== SCHEDULE_LENGTH) return null;
     return names.get(JOB_ALONE.exec(text)?.[1]) ?? null;
@@ -95,7 +95,7 @@
   };
 
   const test = RegExp.prototype.test;
-  const anyCase = new WeakMap(); // a filter's expression to the one for names
+  const anyCase = new WeakMap(); // from a filter's expression to the one for names
   RegExp.prototype.test = function (text) {
     if (test.call(this, text)) return true;
     const name = typeof text === "string" ? nameOf(text) : null;

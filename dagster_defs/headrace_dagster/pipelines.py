@@ -1,7 +1,7 @@
-"""One pipeline as a Dagster job and schedule, told so that people recognise it.
+"""One pipeline as a Dagster job and schedule.
 
-Names come from ids, so that history outlives a rename; everything that people read is description, tags,
-kinds and metadata. Nothing here comes from a pipeline's config but three names.
+Their names come from the pipeline's id, so history outlives a rename. People read the description, tags,
+kinds and metadata. From a pipeline's config, Dagster gets only the names of source, stream and destination.
 """
 
 import re
@@ -25,7 +25,7 @@ from headrace.records import JobCard
 from headrace_dagster.repository import PipelineDefinitions
 
 PIPELINE_NAME_TAG = "headrace/pipeline"
-"""Run tag with the pipeline's name at the time, so that Dagster's list of runs can be read."""
+"""Run tag with the pipeline's name at the time of the run, for Dagster's list of runs."""
 
 TakeSlot = Callable[[UUID, datetime], str]
 
@@ -39,7 +39,7 @@ _NOT_KIND = re.compile(r"[^A-Za-z0-9_.-]")
 def define(
     card: JobCard, *, graph: GraphDefinition, take_slot: TakeSlot, api_address: str
 ) -> PipelineDefinitions:
-    """Define a pipeline's job and, where it has one, its schedule; `api_address` is for the links."""
+    """Define a pipeline's job and its schedule, if any; `api_address` is the base of links."""
     return PipelineDefinitions(
         build_job=lambda: _job(card, graph, api_address),
         build_schedule=lambda: _schedule(card, take_slot) if card.schedule else None,
@@ -47,9 +47,9 @@ def define(
 
 
 def owners_of(card: JobCard) -> list[str]:
-    """Return the pipeline's owners in Dagster's form: an e-mail address, or `team:` and a name.
+    """Return the pipeline's owners as Dagster writes them: an e-mail address, or `team:` and a name.
 
-    The record has none; they are its tags that begin with `owner:`.
+    The owners are the pipeline's tags that begin with `owner:`.
     """
     named = [tag.removeprefix(_OWNER).strip() for tag in card.tags if tag.startswith(_OWNER)]
     return [
@@ -60,12 +60,12 @@ def owners_of(card: JobCard) -> list[str]:
 
 
 def kinds_of(card: JobCard) -> dict[str, str]:
-    """Return the tags by which Dagster shows the two connectors as kinds."""
+    """Return the tags that make Dagster show the two connectors as kinds."""
     return {f"dagster/kind/{_NOT_KIND.sub('_', name)[:63]}": "" for name in (card.source, card.destination)}
 
 
 def describe(card: JobCard, api_address: str) -> str:
-    """Say in Markdown what the pipeline is: its name first and plain, as lists show the beginning raw."""
+    """Describe the pipeline in Markdown, its name first, because lists show the beginning as plain text."""
     lines = [
         escaped(card.name),
         f"{escaped(card.source)}.{escaped(card.stream)} → {escaped(card.destination)}, "
@@ -100,7 +100,7 @@ def _job(card: JobCard, graph: GraphDefinition, api_address: str) -> JobDefiniti
 
 def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
     def evaluate(context: ScheduleEvaluationContext) -> SkipReason:
-        # Dagster is asked for no run: a dispatcher launches all of them, within the limits.
+        # Dagster starts no run: the dispatcher launches all runs, within the limits.
         return SkipReason(take_slot(card.pipeline_id, context.scheduled_execution_time.astimezone(UTC)))
 
     try:
@@ -114,15 +114,15 @@ def _schedule(card: JobCard, take_slot: TakeSlot) -> ScheduleDefinition | None:
             default_status=DefaultScheduleStatus.RUNNING if card.enabled else DefaultScheduleStatus.STOPPED,
         )
     except DagsterInvalidDefinitionError:
-        # One pipeline that Dagster refuses must not take the others' schedules away.
+        # A schedule that Dagster refuses must not break those of other pipelines.
         return None
 
 
 def _schedule_words(card: JobCard) -> str:
     if not card.schedule:
-        return "Runs by hand only."
+        return "Runs only when started by hand."
     words = f"Runs at `{card.schedule}` ({card.timezone})"
-    return f"{words}." if card.enabled else f"{words}; disabled: no scheduled runs now."
+    return f"{words}." if card.enabled else f"{words}. Disabled: no scheduled runs."
 
 
 def _tags(card: JobCard) -> dict[str, str]:
@@ -139,7 +139,7 @@ def _tags(card: JobCard) -> dict[str, str]:
 
 
 def _run_tags(card: JobCard) -> dict[str, str]:
-    """What Dagster's list of runs can be searched for, whoever launched them."""
+    """Return the tags that every run gets, to search Dagster's list of runs."""
     tags = {
         PIPELINE_ID_TAG: str(card.pipeline_id),
         PIPELINE_NAME_TAG: card.name,
@@ -154,5 +154,5 @@ def _link(card: JobCard, api_address: str) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return text as Markdown that shows it; what needs no escape has none, as some lists show it raw."""
+    """Escape text for Markdown. Only what must be escaped is, because some lists show plain text."""
     return _MARKDOWN.sub(r"\\\1", text)

@@ -1,4 +1,4 @@
-"""The processes that make up Dagster's side of an installation, as a supervisor starts them."""
+"""Dagster's processes of an installation, for a supervisor to start."""
 
 import sys
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from headrace_dagster.home import prepare
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process to start and to keep running."""
+    """A process to start and keep running."""
 
     name: str
     argv: tuple[str, ...]
-    env: dict[str, str]  # to add to the supervisor's own
+    env: dict[str, str]  # added to the supervisor's own
 
 
 def commands(settings: Settings) -> list[Process]:
-    """Return the processes; they may all be started at once, in any order.
+    """Return the processes. They may be started at once and in any order.
 
-    Each also works with nothing but `HEADRACE_HOME` set, as it prepares its environment itself.
+    Each also starts with only `HEADRACE_HOME` set, because it prepares its environment itself.
     """
     env = prepare(settings)
     return [

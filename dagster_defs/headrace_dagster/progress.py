@@ -1,4 +1,4 @@
-"""What a run tells Dagster while it goes on."""
+"""What a run reports to Dagster while it is in progress."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ LONGEST_SECONDS = 300.0
 
 
 class Observations:
-    """Tells of progress as observations of the pipeline's data, ever further apart.
+    """Reports progress as observations of the pipeline's data, at growing intervals.
 
-    The first comes 15 s after the start, each further one after twice the time so far, up to five minutes: a
-    short run writes none, one of ten hours some 120.
+    The first is due 15 s after the start. The next is due when the time since the start has doubled, or after
+    five minutes. So a short run writes none, and a run of ten hours about 120.
     """
 
     def __init__(self, tell: Callable[[AssetObservation], None], asset_key: Sequence[str]) -> None:
@@ -30,12 +30,12 @@ class Observations:
         self._due = FIRST_SECONDS
 
     def see(self, progress: "Progress") -> None:
-        """Take note of how far the run is; costs nothing mostly, and never ends the run."""
+        """Report the progress if an observation is due. Never raises."""
         seconds = time.monotonic() - self._started
         if seconds < self._due:
             return
         self._due = seconds + min(seconds, LONGEST_SECONDS)
-        # Dagster's storage may be away for a moment; the run, whose row tells the same, need not mind.
+        # Dagster's storage may be unavailable for a moment. The run continues: its row has the same figures.
         with suppress(Exception):
             self._tell(self._observation(progress, seconds))
 

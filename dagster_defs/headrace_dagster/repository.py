@@ -1,7 +1,7 @@
 """The repository that Dagster sees: always the pipelines that are stored now.
 
-Dagster asks it anew for each snapshot, each tick and each run, so nothing is ever reloaded or restarted: a
-built job is kept until its pipeline changes, and single look-ups cost the same at any number of pipelines.
+Dagster asks it for each snapshot, tick and run, so nothing is reloaded or restarted. A job is built once for
+each change of its pipeline, and a look-up costs the same at any number of pipelines.
 """
 
 import threading
@@ -27,21 +27,21 @@ from headrace_dagster.pipeline_cache import ChangeLog, PipelineCache
 
 
 class StoredJobs(ChangeLog, Protocol):
-    """The stored pipelines as `headrace.service.jobs.Jobs` gives them."""
+    """The stored pipelines: `headrace.service.jobs.Jobs`."""
 
     def stamp(self) -> Hashable:
-        """Return a value that differs whenever any card does; cheap."""
+        """Return a value that changes whenever a card does. Cheap."""
 
     def get(self, pipeline_id: UUID) -> JobCard | None:
-        """Return one pipeline's card; None where there is no such pipeline."""
+        """Return a pipeline's card; None if there is no such pipeline."""
 
     def take_slot(self, pipeline_id: UUID, slot: datetime) -> str:
-        """Take a schedule's slot; say what became of it."""
+        """Take a schedule's slot, and return a sentence on what happened to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineDefinitions:
-    """What one revision of a pipeline is in Dagster; each part is built when somebody asks for it."""
+    """A pipeline's job and schedule, each built at first use."""
 
     build_job: Callable[[], JobDefinition]
     build_schedule: Callable[[], ScheduleDefinition | None]
@@ -53,15 +53,15 @@ class PipelineDefinitions:
 
     @cached_property
     def schedule(self) -> ScheduleDefinition | None:
-        """The pipeline's schedule; None where it has none."""
+        """The pipeline's schedule; None if it has none."""
         return self.build_schedule()
 
 
 class LiveRepository(RepositoryData):
     """One job, and one schedule where the pipeline has one, for each stored pipeline.
 
-    Safe to use from many threads. `jobs` is called for each use, so that the database may come later than
-    the server. Errors of the store are passed on.
+    Safe to use from many threads. `jobs` is called for each use, so the server may start before the database.
+    Errors of the store are passed on.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LiveRepository(RepositoryData):
         self._cache = PipelineCache(jobs, self._definitions)
 
     def stamp(self) -> Hashable:
-        """Return a value that differs whenever the repository would."""
+        """Return a value that changes whenever the repository does."""
         return self._jobs().stamp()
 
     def get_all_jobs(self) -> Sequence[JobDefinition]:
@@ -86,14 +86,14 @@ class LiveRepository(RepositoryData):
         return [job.name for job in self.get_all_jobs()]
 
     def has_job(self, job_name: str) -> bool:
-        """Whether there is such a job."""
+        """Return True if there is such a job."""
         return self._find_job(job_name) is not None
 
     def get_job(self, job_name: str) -> JobDefinition:
         """Return a job as its pipeline is stored now."""
         job = self._find_job(job_name)
         if job is None:
-            raise DagsterInvariantViolationError(f"There is no pipeline of the job {job_name}.")
+            raise DagsterInvariantViolationError(f"No pipeline has the job {job_name}.")
         return job
 
     def get_all_schedules(self) -> Sequence[ScheduleDefinition]:
@@ -105,14 +105,14 @@ class LiveRepository(RepositoryData):
         return [schedule.name for schedule in self.get_all_schedules()]
 
     def has_schedule(self, schedule_name: str) -> bool:
-        """Whether there is such a schedule."""
+        """Return True if there is such a schedule."""
         return self._find_schedule(schedule_name) is not None
 
     def get_schedule(self, schedule_name: str) -> ScheduleDefinition:
         """Return a schedule as its pipeline is stored now."""
         schedule = self._find_schedule(schedule_name)
         if schedule is None:
-            raise DagsterInvariantViolationError(f"There is no pipeline of the schedule {schedule_name}.")
+            raise DagsterInvariantViolationError(f"No pipeline has the schedule {schedule_name}.")
         return schedule
 
     def has_sensor(self, sensor_name: str) -> bool:
@@ -120,15 +120,15 @@ class LiveRepository(RepositoryData):
         return False
 
     def get_top_level_resources(self) -> Mapping[str, ResourceDefinition]:
-        """Return nothing: a run's resources are the platform's own."""
+        """Return nothing: jobs use no resources of Dagster."""
         return {}
 
     def get_env_vars_by_top_level_resource(self) -> Mapping[str, AbstractSet[str]]:
-        """Return nothing: Dagster is told of no environment variable."""
+        """Return nothing: Dagster learns of no environment variable."""
         return {}
 
     def load_all_definitions(self) -> None:
-        """Do nothing: a worker needs one job, and the code server builds them when asked."""
+        """Do nothing: jobs are built when asked for."""
 
     def _find_job(self, name: str) -> JobDefinition | None:
         definitions = self._find(name)
@@ -151,7 +151,7 @@ class LiveRepository(RepositoryData):
     def _definitions(self, card: JobCard) -> PipelineDefinitions:
         with self._lock:
             known = self._kept.get(card.pipeline_id)
-            # The whole card, not its revision alone: a domain's new name does not change its pipelines'.
+            # Compare the whole card: renaming a domain does not change the revision of its pipelines.
             if known is None or known[0] != card:
                 known = self._kept[card.pipeline_id] = card, self._build(card)
             return known[1]

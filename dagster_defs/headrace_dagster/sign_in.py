@@ -1,4 +1,4 @@
-"""How a browser gets a session: a page that takes a token, and a link that works once."""
+"""Browser sessions: a page that takes a token, and a link that works once."""
 
 import html
 import threading
@@ -25,7 +25,7 @@ _LARGEST_FORM = 4096
 _PAGE_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'",
-    # Not no-referrer: a form's Origin would then be null.
+    # With no-referrer, a form's Origin would be null.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -46,18 +46,18 @@ _PAGE = """<!doctype html>
   <input name="next" type="hidden" value="{next}">
   <button>Sign in</button>
 </form>
-<p>On the machine that Headrace runs on, <code>headrace token</code> prints the owner's token.</p>
+<p>On Headrace's machine, <code>headrace token</code> prints the owner's token.</p>
 </body></html>"""
 
 
 class SignIn:
-    """The ASGI app of the two, and what the guard asks of sessions."""
+    """The ASGI app of the page and the link, and the sessions that the guard asks for."""
 
     def __init__(self, seal: SessionSeal, authenticate: Callable[[str], Role]) -> None:
         self._seal = seal
         self._authenticate = authenticate
         self._lock = threading.Lock()
-        self._used: dict[str, float] = {}  # ticket to the time it may be forgotten
+        self._used: dict[str, float] = {}  # ticket to its expiry
         self._app = Starlette(
             routes=[
                 Route(_SESSION_PATH, self._start, methods=["POST"]),
@@ -70,15 +70,15 @@ class SignIn:
         await self._app(scope, receive, send)
 
     def owns(self, connection: HTTPConnection) -> bool:
-        """Whether the request is for this app, which asks for no session."""
+        """Return True if the request is for this app, which needs no session."""
         return connection.scope["type"] == "http" and connection.url.path in (_SESSION_PATH, _TICKET_PATH)
 
     def token_of(self, connection: HTTPConnection) -> str | None:
-        """Return the token of the session that the request belongs to."""
+        """Return the token of the request's session; None without a session."""
         return self._seal.open(connection.cookies.get(COOKIE, ""), Purpose.SESSION)
 
     def invitation(self, connection: HTTPConnection) -> Response | None:
-        """Return the sign-in page, for a browser that asks for a page; else None."""
+        """Return the sign-in page if a browser asks for a page; None otherwise."""
         if "text/html" not in connection.headers.get("accept", ""):
             return None
         query = connection.scope["query_string"].decode("latin-1")
@@ -89,7 +89,7 @@ class SignIn:
         async for chunk in request.stream():
             body += chunk
             if len(body) > _LARGEST_FORM:
-                return _page(fault="That is no token.", status=413)
+                return _page(fault="This is not a token.", status=413)
         form = parse_qs(body.decode("utf-8", "replace"))
         token, next_ = form.get("token", [""])[0].strip(), form.get("next", ["/"])[0]
         try:
@@ -102,7 +102,7 @@ class SignIn:
         ticket = request.query_params.get("ticket", "")
         token = self._seal.open(ticket, Purpose.TICKET)
         if token is None or not self._first_use(ticket):
-            return _page(fault="This link has been used, or is too old.", status=401)
+            return _page(fault="This link has expired or was already used.", status=401)
         return self._session(request, token, "/")
 
     def _first_use(self, ticket: str) -> bool:
@@ -114,7 +114,7 @@ class SignIn:
             return first
 
     def _session(self, request: Request, token: str, next_: str) -> Response:
-        # Only paths of this server: `//host` and `/\host` are other sites to a browser.
+        # Only paths of this server: a browser takes `//host` and `/\host` for other sites.
         safe = next_.startswith("/") and not next_[1:].startswith(("/", "\\"))
         response = RedirectResponse(next_ if safe else "/", status_code=303)
         response.set_cookie(

@@ -1,7 +1,8 @@
-"""The error tree: four categories, each with a stable dotted code and a hint that says what to do next.
+"""The base classes of all errors: four categories, and errors that prevent a start.
 
-Concrete errors live beside the code that raises them. The API maps the category to a status in one table:
-invalid 422, not found 404, conflict 409, unavailable 503. No message may hold a secret.
+Each concrete error is defined beside the code that raises it, with a stable dotted code and a hint on what to
+do next. The API maps the categories to statuses in one table: invalid 422, not found 404, conflict 409,
+unavailable 503. No message may contain a secret.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,10 @@ from typing import ClassVar
 
 @dataclass(frozen=True, kw_only=True)
 class FieldError:
-    """One fault of one field.
+    """One error in one field.
 
-    `pointer` is an RFC 6901 JSON pointer into the document that was checked (`""` is the whole of it);
-    `detail` never quotes the value, which may be a secret.
+    `pointer` is an RFC 6901 JSON pointer into the checked document (`""` is the whole document). `detail`
+    never quotes the value, which may be a secret.
     """
 
     pointer: str
@@ -23,15 +24,15 @@ class FieldError:
 
 
 def json_pointer(path: Sequence[str | int]) -> str:
-    """Return the RFC 6901 pointer to a place in a JSON document, given its keys and indexes."""
+    """Return the RFC 6901 pointer for a path of keys and indexes in a JSON document."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
 class HeadraceError(Exception):
-    """Base of every error that Headrace foresees.
+    """Base class of all expected errors.
 
-    `code` is stable and dotted (`pipeline.not_found`); `hint` says what the reader can do;
-    `context` holds small, non-secret facts that a client may act on (`{"run_id": ...}`).
+    `code` is stable and dotted, such as `pipeline.not_found`. `hint` says what the reader can do. `context`
+    holds small facts for clients, such as `{"run_id": ...}`, and never a secret.
     """
 
     code: ClassVar[str] = "internal"
@@ -48,28 +49,28 @@ class HeadraceError(Exception):
 
 
 class Invalid(HeadraceError):
-    """What was asked is well-formed and wrong; asking again unchanged fails again."""
+    """The request is well-formed but wrong; the same request will fail again."""
 
     code = "invalid"
     title = "Invalid request"
 
 
 class NotFound(HeadraceError):
-    """There is no such thing in the caller's organization (another organization's answers the same)."""
+    """The caller's organization has no such thing. A thing of another organization gets the same answer."""
 
     code = "not_found"
     title = "Not found"
 
 
 class Conflict(HeadraceError):
-    """The thing's present state forbids what was asked."""
+    """The request does not fit the present state."""
 
     code = "conflict"
     title = "Conflict"
 
 
 class Unavailable(HeadraceError):
-    """Something that Headrace needs does not answer now; asking again later may succeed."""
+    """Something that Headrace needs does not respond; the same request may succeed later."""
 
     code = "unavailable"
     title = "Temporarily unavailable"
@@ -77,10 +78,10 @@ class Unavailable(HeadraceError):
 
 
 class StartupError(HeadraceError):
-    """The process must not start with this configuration; nothing was changed.
+    """The process cannot start with this configuration. Nothing was changed.
 
-    `exit_code` is what the process exits with: 78, EX_CONFIG of BSD's sysexits.h, which tells a supervisor
-    that starting again cannot help.
+    The process exits with `exit_code`: 78, EX_CONFIG of BSD's sysexits.h, tells a supervisor that a restart
+    cannot help.
     """
 
     code = "startup"

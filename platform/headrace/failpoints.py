@@ -1,9 +1,9 @@
-"""Faults on demand: named points of the code at which a test has a process die, raise or hang.
+"""Fault injection for tests: named points of the code where a process can be made to die, raise or hang.
 
-Without the setting `failpoints` a point costs one comparison and does nothing. With it, a file
-`<point>.<pipeline id>` in that folder says what is to happen once, when that pipeline next gets there:
-`kill` (as by the kernel: nothing is cleaned up), `raise` (an error that nobody foresaw) or `hang`. What was
-done and then seemed to fail is a point after the deed.
+Without the setting `failpoints`, a point costs one comparison and does nothing. With it, a file
+`<point>.<pipeline id>` in that folder says what happens when that pipeline next reaches the point: `kill` (a
+SIGKILL, so nothing is cleaned up), `raise` (an unexpected error) or `hang`. It happens once. To test work
+that succeeds and then seems to fail, use a point after the work.
 """
 
 import os
@@ -22,17 +22,17 @@ _folder: Path | None = None
 
 
 class Injected(Exception):
-    """The fault that a test asked for."""
+    """The error that a test injected."""
 
 
 def use(folder: Path | None) -> None:
-    """Let this process's points heed the files of a folder; None: no point does anything."""
+    """Read the faults of this process from a folder; None: inject no faults."""
     global _folder
     _folder = folder
 
 
 def reach(point: Point, pipeline_id: UUID | str) -> None:
-    """Do what the point's file says, if there is one; the file is gone before it is done."""
+    """Inject the fault of the point's file, if there is one. The file is deleted first."""
     if _folder is None:
         return
     path = _folder / f"{point}.{pipeline_id}"

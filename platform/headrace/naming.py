@@ -1,7 +1,7 @@
-"""Pipeline ids to Dagster names and back.
+"""Dagster's names for pipelines.
 
-Dagster hangs a job's history on its name, which must match `^[A-Za-z0-9_]+$`: so the name comes from the
-pipeline's id, which never changes, and the human name goes into descriptions and tags.
+Dagster keeps a job's history by the job's name, which must match `^[A-Za-z0-9_]+$`. So the name comes from
+the pipeline's id, which never changes. The pipeline's own name is shown in descriptions and tags.
 """
 
 from uuid import UUID
@@ -24,17 +24,17 @@ def schedule_name(pipeline_id: UUID) -> str:
 
 
 def asset_prefix(pipeline_id: UUID) -> tuple[str, str]:
-    """Return what the keys of all assets of one pipeline begin with, whatever it has been reading."""
+    """Return the common prefix of the keys of all assets of one pipeline."""
     return ("pipelines", pipeline_id.hex[:12])
 
 
 def asset_key(pipeline_id: UUID, source: str, stream: str) -> tuple[str, ...]:
-    """Return the key of the data that a pipeline brings: it changes with the stream, not with the name."""
+    """Return the asset key of a pipeline's data. It depends on the stream, not on the pipeline's name."""
     return (*asset_prefix(pipeline_id), source, stream)
 
 
 def pipeline_id_of(name: str) -> UUID | None:
-    """Return the pipeline that a job's or schedule's name stands for; None for any other name."""
+    """Return the pipeline's id for the name of its job or schedule; None for any other name."""
     digits = name.removeprefix("p_").removesuffix("_schedule")
     try:
         pipeline_id = UUID(hex=digits)

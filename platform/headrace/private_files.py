@@ -1,7 +1,7 @@
 """Files that only their owner may read: keys and secrets.
 
-Checks are made on the open descriptor, so that the file that was checked is the file that is read. Writes
-show a whole file or none, whatever line a crash hits.
+Checks use the open file descriptor, so the checked file is the one that is read. Writes are atomic: after a
+crash, the file is either complete or missing.
 """
 
 import contextlib
@@ -17,18 +17,18 @@ _LARGEST = 1 << 20
 
 
 class NotPrivate(StartupError):
-    """A file or folder that holds secrets belongs to, or is open to, somebody else."""
+    """A file or folder with secrets belongs to another user, or other users may read it."""
 
     code = "file.not_private"
-    title = "Secret file open to others"
-    hint = "Own it yourself, with `chmod 600` for a file and `chmod 700` for its folder; links are refused."
+    title = "Secret file readable by others"
+    hint = "Make yourself the owner, and set `chmod 600` for a file or `chmod 700` for a folder. Use no link."
 
 
 def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
-    """Return the content of a regular file of ours (or root's) that nobody else may open.
+    """Return the content of a regular file that belongs to this user or root and that nobody else may open.
 
-    `group_may_read` is for systemd's credentials: an ACL for the service's user shows up as the group's bits.
-    Raises NotPrivate, and OSError (FileNotFoundError included) as the system gives it.
+    `group_may_read` is for systemd's credentials, where the ACL of the service's user appears as group bits.
+    Raises NotPrivate and OSError, which includes FileNotFoundError.
     """
     descriptor = _open(path)
     try:
@@ -37,7 +37,7 @@ def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
             raise NotPrivate(f"{path} is not a regular file.")
         _check_access(path, status, forbidden=0o037 if group_may_read else 0o077)
         if status.st_size > _LARGEST:
-            raise NotPrivate(f"{path} is larger than {_LARGEST} bytes, so it is not a secret of ours.")
+            raise NotPrivate(f"{path} is larger than {_LARGEST} bytes, the limit for a secret.")
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read()
     finally:
@@ -45,7 +45,7 @@ def read_private(path: Path, *, group_may_read: bool = False) -> bytes:
 
 
 def check_private_folder(path: Path) -> None:
-    """Raise NotPrivate unless `path` is a folder of ours that nobody else may enter, and no link."""
+    """Raise NotPrivate unless `path` is a folder, no link, that only this user or root may enter."""
     status = path.lstat()
     if not stat.S_ISDIR(status.st_mode):
         raise NotPrivate(f"{path} is not a folder.")
@@ -53,7 +53,7 @@ def check_private_folder(path: Path) -> None:
 
 
 def make_private_folder(path: Path) -> None:
-    """Make the folder with mode 0700 unless it exists; raise NotPrivate when others may enter it."""
+    """Create the folder with mode 0700 unless it exists. Raises NotPrivate if other users may enter it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -61,9 +61,9 @@ def make_private_folder(path: Path) -> None:
 
 
 def create_private(path: Path, content: bytes) -> bool:
-    """Create the file whole with mode 0600; return False, changing nothing, when it exists already.
+    """Create the file atomically with mode 0600; return False and change nothing if it exists.
 
-    Of any number of processes that try at once exactly one creates it.
+    If several processes try at once, exactly one creates it.
     """
     temporary = _write_temporary(path, content)
     try:
@@ -77,7 +77,7 @@ def create_private(path: Path, content: bytes) -> bool:
 
 
 def replace_private(path: Path, content: bytes) -> None:
-    """Put the content in the file's place at once, with mode 0600, whether or not it exists."""
+    """Write the file atomically with mode 0600, whether or not it exists."""
     temporary = _write_temporary(path, content)
     try:
         temporary.replace(path)
@@ -88,7 +88,7 @@ def replace_private(path: Path, content: bytes) -> None:
 
 
 def _open(path: Path) -> int:
-    # Non-blocking: a pipe in the file's place must not hang the start.
+    # Non-blocking, because opening a named pipe would otherwise wait for ever.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         return os.open(path, flags)
@@ -103,7 +103,7 @@ def _check_access(path: Path, status: os.stat_result, *, forbidden: int) -> None
         raise NotPrivate(f"{path} belongs to user {status.st_uid}, who is neither this user nor root.")
     mode = stat.S_IMODE(status.st_mode)
     if mode & forbidden:
-        raise NotPrivate(f"{path} has mode {mode:04o}, which opens it to others.")
+        raise NotPrivate(f"{path} has mode {mode:04o}, so other users may open it.")
 
 
 def _write_temporary(path: Path, content: bytes) -> Path:

@@ -1,4 +1,4 @@
-"""What Headrace stores, as frozen values. Times are aware and in UTC."""
+"""The stored records as frozen values. All times are aware and in UTC."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,10 +8,10 @@ from uuid import UUID
 
 
 class RunStatus(StrEnum):
-    """A run's life: pending to running to one of the three terminal states, which never change again.
+    """The states of a run: pending, running, and three terminal states, which never change.
 
-    `pending` is left by the worker's claim or by a cancel; `running` by the worker's result, by a cancel, or
-    by the reaper once the worker's lease has run out.
+    A worker's claim or a cancel ends `pending`. The worker's result, a cancel, or the reaper after the
+    worker's lease has expired ends `running`.
     """
 
     PENDING = "pending"
@@ -22,7 +22,7 @@ class RunStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the run has ended for good."""
+        """True if the run has ended."""
         return self in (RunStatus.SUCCESS, RunStatus.FAILED, RunStatus.CANCELLED)
 
 
@@ -35,7 +35,7 @@ class RunPhase(StrEnum):
 
 
 class TriggeredBy(StrEnum):
-    """Who asked for a run."""
+    """Who started a run."""
 
     MANUAL = "manual"
     SCHEDULE = "schedule"
@@ -51,17 +51,17 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Who is asking: every query is scoped to its organization."""
+    """The caller. Every query is scoped to the caller's organization."""
 
     organization_id: UUID
-    token_id: UUID | None  # None: this installation itself (the CLI on the home folder, the daemon)
+    token_id: UUID | None  # None: the installation itself (the CLI in the home folder, the daemon)
     role: Role
     reads_secrets: bool  # may see a pipeline's config unmasked
 
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """An API token as it may be shown: the secret itself is stored only as its hash."""
+    """An API token without its secret, of which only a hash is stored."""
 
     id: UUID
     name: str
@@ -86,35 +86,35 @@ class Domain:
 
 
 class Overlap(StrEnum):
-    """What a schedule's slot does while a run of the pipeline has not ended."""
+    """What a slot does while a run of the pipeline is active."""
 
     SKIP = "skip"
-    QUEUE = "queue"  # its run begins when the other has ended
+    QUEUE = "queue"  # the slot's run starts when the other has ended
 
 
 class Missed(StrEnum):
-    """What becomes of slots that passed while no daemon was there to see them."""
+    """What happens to slots that were due while no daemon was running."""
 
     NONE = "none"
-    LATEST = "latest"  # the newest of them runs
-    ALL = "all"  # each runs, one after the other
+    LATEST = "latest"  # run the newest
+    ALL = "all"  # run all, one after the other
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """How a pipeline's runs are started, bounded and repeated."""
+    """How a pipeline's runs are started, limited and retried."""
 
-    max_attempts: int = 1  # for errors that may pass
-    retry_delay_seconds: float = 30.0  # before the second attempt; twice as long before each further one
+    max_attempts: int = 1  # for errors that may be temporary
+    retry_delay_seconds: float = 30.0  # before the second attempt; doubled for each further one
     timeout_seconds: float | None = None  # of one attempt
     overlap: Overlap = Overlap.SKIP
     missed: Missed = Missed.LATEST
-    jitter_seconds: float = 0.0  # spreads a slot's start; the same for each slot of a pipeline
-    priority: int = 0  # higher goes first where runs wait
+    jitter_seconds: float = 0.0  # upper bound of the delay of slots; each pipeline always has the same delay
+    priority: int = 0  # waiting runs with a higher priority start first
 
 
 class SlotOutcome(StrEnum):
-    """What became of a schedule's slot."""
+    """What happened to a slot."""
 
     RUN = "run"
     WAITING = "waiting"  # for the active run to end
@@ -123,7 +123,7 @@ class SlotOutcome(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """One moment of a schedule, in the past, and what became of it."""
+    """A past slot of a schedule, and what happened to it."""
 
     scheduled_at: datetime
     outcome: SlotOutcome
@@ -134,7 +134,7 @@ class Slot:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """An attempt of a run that failed and was followed by another."""
+    """A failed attempt of a run that was retried."""
 
     attempt: int
     dagster_run_id: str | None
@@ -146,7 +146,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Pipeline:
-    """A stored pipeline without its config, which is encrypted and read on its own."""
+    """A stored pipeline without its config, which is encrypted and read separately."""
 
     id: UUID
     organization_id: UUID
@@ -155,14 +155,14 @@ class Pipeline:
     stream: str
     destination: str  # the connector's name
     sync_mode: str
-    schedule: str | None  # None: by hand only
+    schedule: str | None  # None: only runs started by hand
     timezone: str
     enabled: bool
     domain_id: UUID | None
     domain_name: str | None
     tags: tuple[str, ...]
     policy: Policy
-    revision: int  # counts every change from 1: the ETag, the encryption's binding, Dagster's cache key
+    revision: int  # counts changes from 1; used for the ETag, the encryption and Dagster's cache
     created_at: datetime
     updated_at: datetime | None
     last_run_status: RunStatus | None
@@ -171,7 +171,7 @@ class Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One execution of a pipeline. The row is the truth about it; Dagster's record is a view."""
+    """One execution of a pipeline. This record is the truth; Dagster's record is a view of it."""
 
     id: UUID
     organization_id: UUID
@@ -181,7 +181,7 @@ class Run:
     scheduled_at: datetime | None  # the schedule's slot
     attempt: int
     dagster_run_id: str | None
-    fence: int  # counts claims; a worker with an older fence may write nothing
+    fence: int  # counts claims; a worker with an older fence cannot write
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -203,30 +203,30 @@ class TableUse(StrEnum):
 
 
 class StateDemand(StrEnum):
-    """What a client asked of the next run, over what the destination says."""
+    """What a client wants of the next run. It overrides what the destination says."""
 
-    SET = "set"  # read what comes after the given cursor
+    SET = "set"  # read after the given cursor
     RESET = "reset"  # read everything, and replace the destination's table
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """How far an incremental pipeline has read."""
+    """How far an incremental pipeline has read its source."""
 
-    cursor: Any = None  # a JSON value; None: nothing yet
+    cursor: Any = None  # a JSON value; None: nothing was read yet
     load_id: UUID | None = None  # the run that loaded up to the cursor
-    demand: StateDemand | None = None  # not yet followed
+    demand: StateDemand | None = None  # None once a run has followed it
     updated_at: datetime | None = None
 
     @property
     def version(self) -> str:
-        """Tells this state from any that was or will be stored for the pipeline."""
+        """A value that differs for each state that is ever stored for the pipeline."""
         return self.updated_at.isoformat() if self.updated_at else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobCard:
-    """All that Dagster may know of a pipeline: nothing of its config but three names."""
+    """All that Dagster may know of a pipeline. Of the config, this is only three names."""
 
     pipeline_id: UUID
     name: str
@@ -245,7 +245,7 @@ class JobCard:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Which part of a list to read."""
+    """The part of a list to read."""
 
     limit: int = 100  # 1..1000
     offset: int = 0

@@ -1,8 +1,8 @@
-"""When a pipeline runs by itself: which cron expressions count, and the slots that they name.
+"""Schedules: which cron expressions are valid, and their slots, the times at which a pipeline runs.
 
-Dagster's daemon decides when a slot comes, with a croniter of its own, older than the one used here. So the
-grammar is the part of cron's that both read alike: nothing is accepted that Dagster refuses or reads
-otherwise, and the slots named here are the ones that it starts.
+Dagster's daemon decides when a slot is due, and uses an older croniter than this module. So the grammar is
+the part of cron that both read alike: everything accepted here is accepted by Dagster, and has the same slots
+there.
 """
 
 import functools
@@ -32,7 +32,7 @@ _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 
 class InvalidSchedule(Invalid):
-    """The text is no cron expression that Headrace runs."""
+    """The text is not a cron expression that Headrace supports."""
 
     code = "pipeline.schedule_invalid"
     title = "Invalid schedule"
@@ -40,7 +40,7 @@ class InvalidSchedule(Invalid):
 
 
 class InvalidTimezone(Invalid):
-    """The name is in no IANA time zone database."""
+    """The name is not in the IANA time zone database."""
 
     code = "pipeline.timezone_invalid"
     title = "Invalid time zone"
@@ -54,16 +54,16 @@ class _Field:
     name: str
     lowest: int
     highest: int
-    end: int  # of a step without an end: Sunday may be written 7, but the week ends on 6
-    names: tuple[str, ...] = ()  # from the lowest number up
+    end: int  # of a step without an end; Sunday may be written as 7, but the week ends with 6
+    names: tuple[str, ...] = ()  # in order, from the lowest number
 
     def number(self, text: str) -> int:
-        """Return the number that the text stands for, or refuse."""
+        """Return the number for a text. Raises InvalidSchedule."""
         number = self.names.index(text) + self.lowest if text in self.names else -1
         if text.isdigit():
             number = int(text)
         if not self.lowest <= number <= self.highest:
-            _refuse(f"The {self.name} has a value that it cannot have.")
+            _refuse(f"The {self.name} must be from {self.lowest} to {self.highest}.")
         return number
 
 
@@ -81,17 +81,18 @@ _FIELDS = (
 
 
 def normalize_schedule(text: str | None) -> str | None:
-    """Return the schedule as it is stored, fields apart by one space; None, by hand only, for None and "".
+    """Return the schedule as it is stored, with one space between fields; None for None and "".
 
     A schedule has five fields of numbers, names, `*`, lists, ranges and steps, `L` for a month's last day and
-    `fri#2` or `L5` for its second or last Friday; or it is an alias such as `@daily`. Raises InvalidSchedule.
+    `fri#2` or `L5` for its second or last Friday. Or it is an alias such as `@daily`. Without a schedule, a
+    pipeline runs only when started by hand. Raises InvalidSchedule.
     """
     if text is None or text == "":
         return None
     if len(text) > _LONGEST:
         _refuse(f"The schedule is longer than {_LONGEST} characters.")
     if not (text.isascii() and text.isprintable()):
-        _refuse("The schedule holds characters that no cron expression has.")
+        _refuse("The schedule contains characters that a cron expression cannot have.")
     schedule = " ".join(text.split())
     if schedule.lower() in _ALIASES:
         return schedule.lower()
@@ -100,7 +101,7 @@ def normalize_schedule(text: str | None) -> str | None:
 
 
 def check_timezone(name: str) -> str:
-    """Return the name of an IANA time zone as it is. Raises InvalidTimezone."""
+    """Return the name unchanged if it is an IANA time zone. Raises InvalidTimezone."""
     if name not in _timezones():
         detail = "The time zone is not in the IANA database."
         fault = FieldError(pointer="/timezone", code=InvalidTimezone.code, detail=detail)
@@ -109,41 +110,41 @@ def check_timezone(name: str) -> str:
 
 
 def next_slots(cron: str, timezone: str, after: datetime, count: int) -> list[datetime]:
-    """Return the first `count` slots later than `after`, in UTC, oldest first.
+    """Return the first `count` slots after `after`, in UTC, oldest first.
 
-    `cron` comes from `normalize_schedule`. Where clocks change, as Dagster has it: a schedule that runs every
-    hour goes on hour by hour; any other runs once, at the end of the gap when its time is skipped, and the
-    second time when its time comes twice. Dagster keeps to that where clocks go forward by an hour between
-    one and four o'clock; where they change at midnight, or count winter as the exception as Ireland does, a
-    daily schedule may start an hour off these slots on that day.
+    `cron` comes from `normalize_schedule`. When clocks change, the slots are Dagster's. A schedule that runs
+    every hour continues hour by hour. Any other runs once: at the end of the gap if its time is skipped, and
+    the second time if its time comes twice. Dagster follows this where clocks go forward by an hour between
+    one and four o'clock. Where clocks change at midnight, or where winter is the exception as in Ireland,
+    Dagster may start a daily schedule an hour off these slots on that day.
     """
     return list(itertools.islice(slots(cron, timezone, after), count))
 
 
 def slots(cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
-    """Yield what `next_slots` returns, without an end."""
+    """Yield the slots of `next_slots`, without end."""
     return _slots(cron, ZoneInfo(timezone), after)
 
 
-@functools.lru_cache(maxsize=10_000)  # those that share a schedule ask the same, all at once
+@functools.lru_cache(maxsize=10_000)  # pipelines with the same schedule ask at the same time
 def has_slot(cron: str, timezone: str, time: datetime) -> bool:
-    """Whether `time`, a full minute, is one of the schedule's slots; a no mostly costs next to nothing."""
+    """Return True if `time`, a full minute, is a slot of the schedule. Usually cheap if it is not."""
     zone = ZoneInfo(timezone)
     shown = time.astimezone(zone).replace(tzinfo=None)
-    # What was to come in a gap comes at its end, whatever its minute.
+    # A slot inside a gap moves to the end of the gap, so its minute says nothing.
     if shown.minute not in _minutes(cron) and not _gap(shown - timedelta(minutes=1), zone):
         return False
     return next_slots(cron, timezone, time - timedelta(seconds=1), 1) == [time]
 
 
-@functools.lru_cache(maxsize=100)  # those that share a schedule ask the same, all at once; each may be long
+@functools.lru_cache(maxsize=100)  # as above; few entries, because each may be long
 def slots_between(
     cron: str, timezone: str, after: datetime, before: datetime, most: int
 ) -> tuple[datetime, ...]:
-    """Return the newest `most` slots between two times, both left out, oldest first."""
+    """Return the newest `most` slots after `after` and before `before`, oldest first."""
     span = _FIRST_SPAN
     while True:
-        # From the end backwards in growing strides: a minute's schedule may have a year's slots.
+        # Search backwards in growing steps: a schedule of every minute has too many slots in a year.
         start = max(after, before - span)
         found = tuple(itertools.takewhile(lambda slot: slot < before, slots(cron, timezone, start)))
         if start == after or len(found) >= most:
@@ -166,10 +167,10 @@ def _check(parts: list[str]) -> None:
     try:
         days, months = croniter.expand(" ".join(parts))[0][2:4]
     except CroniterError:
-        # From None: croniter's message is a traceback.
+        # From None, because croniter's message is a traceback.
         raise _invalid("The schedule is not a cron expression.") from None
     if not _some_day_exists(days, months):
-        _refuse("The day of month never comes in these months.")
+        _refuse("None of these months has this day.")
 
 
 def _check_item(item: str, its_field: _Field, parts: list[str]) -> None:
@@ -177,26 +178,26 @@ def _check_item(item: str, its_field: _Field, parts: list[str]) -> None:
         return
     if its_field is _DAY_OF_WEEK and _NTH_WEEKDAY.fullmatch(item):
         if parts[2] != "*":
-            _refuse("A weekday counted in the month goes with `*` as the day of month only.")
+            _refuse("With a weekday counted in the month, the day of month must be `*`.")
         return
     match = _ITEM.fullmatch(item)
     if match is None:
-        _refuse(f"The {its_field.name} is not a number, a name, `*`, a range, a step, or a list of them.")
+        _refuse(f"The {its_field.name} must be a number, a name, `*`, a range, a step or a list of these.")
     _check_range(match["first"], match["last"], match["step"], its_field)
 
 
 def _check_range(first: str, last: str | None, step: str | None, its_field: _Field) -> None:
     if first == "*":
         if last is not None:
-            _refuse(f"The {its_field.name} has a range from `*`.")
+            _refuse(f"The {its_field.name} has a range that starts with `*`.")
         return
     low = its_field.number(first)
     if last is None and step is None:
         return
     high = its_field.end if last is None else its_field.number(last)
-    # Without a step a range may go round, as fri-mon does.
+    # Without a step, a range may wrap around, such as fri-mon.
     if low == high or (step is not None and low > high):
-        _refuse(f"The {its_field.name} has a range that does not go up.")
+        _refuse(f"The {its_field.name} has a range that does not increase.")
 
 
 def _some_day_exists(days: Sequence[int | str], months: Sequence[int | str]) -> bool:
@@ -208,7 +209,7 @@ def _some_day_exists(days: Sequence[int | str], months: Sequence[int | str]) -> 
 
 def _slots(cron: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
     every_hour = croniter.expand(cron)[0][1] == ["*"]
-    # No clock goes back by more than that, so that a time which comes twice is not missed.
+    # Start early enough for a time that comes twice: no clock goes back by more than three hours.
     start = after.astimezone(zone).replace(tzinfo=None) - timedelta(hours=3)
     if every_hour:
         streams = [_every_hour(_clock_times(cron, start), zone, fold) for fold in (0, 1)]
@@ -222,7 +223,7 @@ def _slots(cron: str, zone: ZoneInfo, after: datetime) -> Iterator[datetime]:
 
 
 def _clock_times(cron: str, start: datetime) -> Iterator[datetime]:
-    # Without a time zone: only so do both croniters agree.
+    # Without a time zone, because only then both croniters agree.
     times = croniter(cron, start)
     while True:
         yield times.get_next(datetime)
@@ -243,8 +244,8 @@ def _once(times: Iterator[datetime], zone: ZoneInfo) -> Iterator[datetime]:
 
 
 def _gap(time: datetime, zone: ZoneInfo) -> timedelta:
-    """Return by how much the clock jumps over this time; zero for a time that it shows."""
-    # PEP 495: for a time that is skipped, fold 0 means the offset before the jump and fold 1 the one after.
+    """Return the size of the gap that skips this time; zero if clocks show the time."""
+    # PEP 495: for a skipped time, fold 0 gives the offset before the gap and fold 1 the offset after it.
     before, after = (time.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
     assert before is not None
     assert after is not None
@@ -253,7 +254,7 @@ def _gap(time: datetime, zone: ZoneInfo) -> timedelta:
 
 @functools.cache
 def _timezones() -> frozenset[str]:
-    # `localtime` is whatever the machine is set to, and Factory means that it was never set.
+    # `localtime` is the machine's own zone, and Factory means that none was set.
     return frozenset(zoneinfo.available_timezones() - {"localtime", "Factory"})
 
 

@@ -1,7 +1,7 @@
 """Headrace's settings: environment variables with the prefix `HEADRACE_`, read once per process.
 
-A variable wins over a file of the same name in the home folder's `secrets/`, which wins over the default.
-Nothing else reads the environment. docs/settings.md lists each field; a test holds the two together.
+A variable overrides a file of the same name in `secrets/` of the home folder, and the file overrides the
+default. Nothing else reads the environment. docs/settings.md lists each field; a test compares the two.
 """
 
 from functools import cached_property
@@ -18,27 +18,30 @@ _PREFIX = "HEADRACE_"
 
 
 class InvalidSettings(StartupError):
-    """A setting has a value that it cannot have. `errors` point to the fields; no value is shown."""
+    """A setting has an invalid value. `errors` name the settings and never show the values."""
 
     code = "settings.invalid"
     title = "Invalid settings"
-    hint = "docs/settings.md says what each setting takes."
+    hint = "See docs/settings.md for the values of each setting."
 
 
 class Settings(BaseSettings):
-    """One installation's settings. Everything it keeps lies under `home`."""
+    """The settings of one installation, which stores everything in `home`."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, frozen=True, hide_input_in_errors=True, populate_by_name=True
     )
 
-    home: Path = Field(Path(".headrace"), description="Folder that holds all of this installation.")
+    home: Path = Field(
+        Path(".headrace"),
+        description="Folder of this installation, which contains everything that it stores.",
+    )
     database_url: SecretStr | None = Field(
         None, description="SQLAlchemy URL of the records; unset: SQLite in the home folder."
     )
     keyring_file: Path | None = Field(None, description="File with the encryption keys.")
     keyring: SecretStr | None = Field(
-        None, description="Encryption keys themselves, newest first, separated by commas; a file is safer."
+        None, description="The encryption keys, newest first, separated by commas; a file is safer."
     )
     config_dir: Path | None = Field(
         None, description="The user's configuration folder; unset: headrace in $XDG_CONFIG_HOME or ~/.config."
@@ -46,29 +49,30 @@ class Settings(BaseSettings):
     xdg_config_home: Path | None = Field(
         None,
         validation_alias="XDG_CONFIG_HOME",
-        description="The desktop's folder for configuration; a relative path counts as unset.",
+        description="The desktop's configuration folder; a relative path is ignored.",
     )
     credentials_directory: Path | None = Field(
         None,
         validation_alias="CREDENTIALS_DIRECTORY",
-        description="Where systemd puts credentials; the encryption keys may be headrace-keyring in it.",
+        description="Systemd's folder of credentials; headrace-keyring in it holds the encryption keys.",
     )
     host: str = Field("127.0.0.1", description="Address that the REST service listens on.")
     port: int = Field(8000, ge=0, le=65535, description="Port of the REST service.")
     dagster_host: str = Field("127.0.0.1", description="Address that the Dagster UI listens on.")
     dagster_port: int = Field(3000, ge=0, le=65535, description="Port of the Dagster UI.")
     dagster_url: str | None = Field(
-        None, description="Where the REST service reaches Dagster; unset: dagster_host and dagster_port."
+        None,
+        description="URL by which the REST service reaches Dagster; unset: dagster_host and dagster_port.",
     )
     public_url: str | None = Field(
-        None, description="Address that people reach the REST service at, for links in Dagster."
+        None, description="URL by which people reach the REST service, for links in Dagster."
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         ("localhost", "127.0.0.1", "[::1]"),
         description="Host names that the Dagster UI answers to, separated by commas.",
     )
     connectors_dir: Path | None = Field(
-        None, description="Folder of your own connectors' files; unset: `connectors` in the home folder."
+        None, description="Folder of your own connectors; unset: `connectors` in the home folder."
     )
     private_networks: bool = Field(
         True, description="Whether sources and destinations may connect to private and loopback addresses."
@@ -94,22 +98,24 @@ class Settings(BaseSettings):
         None, description="Service account's key file for gsm://; unset: the machine's own account."
     )
     max_concurrent_runs: int = Field(
-        8, ge=1, le=1000, description="How many runs may go on at once; further ones wait, pending."
+        8, ge=1, le=1000, description="How many runs may be in progress at once; further runs stay pending."
     )
     max_runs_per_source: int | None = Field(
-        None, ge=1, description="How many of them may read from one kind of source; unset: no such limit."
+        None,
+        ge=1,
+        description="How many of them may read from the same source connector; unset: no such limit.",
     )
     max_runs_per_domain: int | None = Field(
         None, ge=1, description="How many of them may belong to one domain; unset: no such limit."
     )
     retention_days: float = Field(
-        30.0, ge=0, description="Days that an ended run is kept, with its log and its output; 0: for ever."
+        30.0, ge=0, description="Days that an ended run is kept with its log and output; 0: for ever."
     )
     retention_keep_runs: int = Field(
-        10, ge=1, description="How many of each pipeline's newest runs are kept whatever their age."
+        10, ge=1, description="How many of each pipeline's newest runs are kept at any age."
     )
     retention_max_runs: int = Field(
-        1000, ge=0, description="How many runs of a pipeline are kept at most; 0: no such bound."
+        1000, ge=0, description="How many runs of a pipeline are kept at most; 0: no limit."
     )
     preview_rows: int = Field(
         0,
@@ -117,9 +123,11 @@ class Settings(BaseSettings):
         le=10,
         description="How many rows of each run Dagster's catalog shows. Dagster keeps them as plain text.",
     )
-    lease_seconds: float = Field(15.0, gt=0, description="How long a run stays claimed by a silent worker.")
+    lease_seconds: float = Field(
+        15.0, gt=0, description="How long a run stays claimed by a worker that sends no heartbeat."
+    )
     failpoints: Path | None = Field(
-        None, description="For tests: folder of faults to inject, see headrace.failpoints; unset: none."
+        None, description="For tests: folder of faults to inject, see headrace.failpoints; unset: no faults."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Level of the platform's own logs."
@@ -139,9 +147,9 @@ class Settings(BaseSettings):
 
     @property
     def user_config_dir(self) -> Path:
-        """The user's configuration folder, which all of the user's homes share.
+        """The user's configuration folder, shared by all home folders of the user.
 
-        Its place is that of the XDG Base Directory Specification, which ignores a relative path.
+        The XDG Base Directory Specification defines its place, and says to ignore a relative path.
         """
         if self.config_dir is not None:
             return self.config_dir.expanduser().resolve()
@@ -150,17 +158,17 @@ class Settings(BaseSettings):
 
     @property
     def connectors(self) -> Path:
-        """The folder of this installation's own connectors; it need not exist."""
+        """The folder of this installation's own connectors; it may be missing."""
         return self.root / "connectors" if self.connectors_dir is None else self.connectors_dir.resolve()
 
     @property
     def references(self) -> Path:
-        """The folder of the files that references may name; it need not exist."""
+        """The folder of the files that references may name; it may be missing."""
         return (self.reference_folder or self.root / "references").expanduser().resolve()
 
     @property
     def outputs(self) -> Path:
-        """The folder that holds one folder for each run's output."""
+        """The folder of outputs, with one folder for each run."""
         return self.root / "outputs"
 
     @property
@@ -170,38 +178,38 @@ class Settings(BaseSettings):
 
     @property
     def dagster_home(self) -> Path:
-        """Dagster's own folder: its dagster.yaml and, on the embedded default, its storage."""
+        """Dagster's folder: its dagster.yaml and, in an embedded installation, its storage."""
         return self.root / "dagster"
 
     @property
     def sqlalchemy_url(self) -> str:
-        """The records' database."""
+        """The URL of the records' database."""
         if self.database_url is not None:
             return self.database_url.get_secret_value()
         return f"sqlite:///{self.root / 'headrace.db'}"
 
     @property
     def is_embedded(self) -> bool:
-        """Whether the records lie in SQLite, as on a newcomer's machine."""
+        """True if the records are in SQLite, which is the default."""
         return self.sqlalchemy_url.startswith("sqlite")
 
     @property
     def dagster_address(self) -> str:
-        """Where the REST service reaches Dagster's webserver, without a slash at the end."""
+        """The URL by which the REST service reaches Dagster's webserver, without a trailing slash."""
         return (self.dagster_url or f"http://{self.dagster_host}:{self.dagster_port}").rstrip("/")
 
     @property
     def api_address(self) -> str:
-        """Where people reach the REST service, without a slash at the end."""
+        """The URL by which people reach the REST service, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 
 def load_settings(home: Path | None = None) -> Settings:
-    """Return the settings of the environment and of the files in `<home>/secrets/`, with `home` absolute.
+    """Return the settings from the environment and the files in `<home>/secrets/`, with an absolute `home`.
 
-    `home` wins over `HEADRACE_HOME`. A secret's file has its variable's name in lower case, such as
-    `headrace_database_url`: a secret that lies there need not travel in a child's environment.
-    Raises InvalidSettings, and NotPrivate when others may read the secrets.
+    `home` overrides `HEADRACE_HOME`. A secret's file is named as its variable in lower case, such as
+    `headrace_database_url`. A secret in a file need not be in the environment of child processes.
+    Raises InvalidSettings, and NotPrivate if other users may read the secrets.
     """
     root = (_validated() if home is None else _validated(home=home)).root
     folder = secrets_folder(root)
@@ -214,12 +222,12 @@ def load_settings(home: Path | None = None) -> Settings:
 
 
 def secrets_folder(root: Path) -> Path:
-    """Return the folder of the home folder `root` that holds one file for each stored secret."""
+    """Return the folder in the home folder `root` with one file for each stored secret."""
     return root / "secrets"
 
 
 def store_secret(root: Path, field: str, value: str) -> None:
-    """Keep a setting's value in its own file of mode 0600, for `load_settings` of the same home folder."""
+    """Store a setting's value in a file of mode 0600, where `load_settings` finds it."""
     folder = secrets_folder(root)
     private_files.make_private_folder(folder)
     private_files.replace_private(folder / f"{_PREFIX}{field}".lower(), value.encode())
@@ -232,7 +240,7 @@ def _validated(**values: Any) -> Settings:
         faults = [_field_error(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False)]
     except SettingsError as error:
         faults = [FieldError(pointer="", code="settings.invalid", detail=str(error))]
-    # Outside the except clauses: pydantic's errors carry the values.
+    # Raised outside the except clauses, because pydantic's errors contain the values.
     details = "; ".join(f"{fault.pointer.removeprefix('/')}: {fault.detail}" for fault in faults)
     raise InvalidSettings(f"{details}.", errors=faults)
 

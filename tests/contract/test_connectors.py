@@ -117,7 +117,7 @@ def _files_in(scheme: str, bucket: str, storage: dict[str, Any]) -> Case:
     assert source.storage is not None
     with object_store.opened(source.storage, bucket) as store:
         for name, content in _every_format().items():
-            store.write_small(f"in/2024/{name}", content)
+            store.write(f"in/2024/{name}", [content])
     return SourceCase(connector=source, stream="things")
 
 

@@ -1,4 +1,4 @@
-"""What a child process prints, kept in a file that cannot grow without end."""
+"""The output of a child process, in log files of limited size."""
 
 import os
 from collections import deque
@@ -10,10 +10,10 @@ _TAIL_LINES = 20
 
 
 class ChildLog:
-    """A log file of at most 5 MiB, with the three before it as `name.log.1` to `.3`.
+    """A log file of at most 5 MiB. The three older files are `name.log.1` to `name.log.3`.
 
-    Children write to `writer`, a pipe; whoever watches `reader` calls `pump` when there is something in it.
-    The pipe outlives the child: what it said last is kept, and its successor goes on in the same file.
+    Children write to `writer`, the end of a pipe. Call `pump` when `reader`, the other end, has data. The
+    pipe outlives the child, so no output is lost, and the next child continues in the same file.
     """
 
     def __init__(self, path: Path, *, largest: int = _LARGEST) -> None:
@@ -26,7 +26,7 @@ class ChildLog:
         os.set_blocking(self.reader, False)
 
     def pump(self) -> None:
-        """Move what is in the pipe to the file; never waits."""
+        """Move the data in the pipe to the file. Never waits."""
         while chunk := self._read():
             if os.fstat(self._file).st_size + len(chunk) > self._largest:
                 self._rotate()
@@ -34,16 +34,16 @@ class ChildLog:
             self._tail.extend(chunk.splitlines())
 
     def begin(self) -> None:
-        """Forget the last lines: a new child starts."""
+        """Forget the last lines, because a new child starts."""
         self._tail.clear()
 
     def last_lines(self) -> str:
-        """Return the last lines that the present child has printed."""
+        """Return the last lines that the current child has printed."""
         self.pump()
         return b"\n".join(self._tail).decode(errors="replace")
 
     def close(self) -> None:
-        """Keep what is left in the pipe, and close it."""
+        """Write the rest of the pipe to the file, and close both."""
         self.pump()
         for descriptor in (self.reader, self.writer, self._file):
             os.close(descriptor)

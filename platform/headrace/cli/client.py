@@ -1,4 +1,4 @@
-"""A small client of the REST service, for the commands."""
+"""The commands' client of the REST service."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,15 +15,15 @@ _CHUNK_BYTES = 1 << 16
 
 
 class Unreachable(Unavailable):
-    """The REST service does not answer."""
+    """The REST service does not respond."""
 
     code = "api.unreachable"
     title = "REST service unreachable"
-    hint = "`headrace up` starts it; --url names one that runs elsewhere."
+    hint = "Start it with `headrace up`, or name another service with --url."
 
 
 class Problem(Exception):
-    """The REST service refused, with an RFC 9457 problem."""
+    """The REST service answered with an RFC 9457 problem."""
 
     def __init__(self, status: int, body: Mapping[str, Any]) -> None:
         super().__init__(body.get("detail") or body.get("title") or f"HTTP {status}")
@@ -40,7 +40,7 @@ class Event:
 
 
 class Client:
-    """Speaks to one REST service with one token. Raises Problem and Unreachable."""
+    """A client of one REST service with one token. Its methods raise Problem and Unreachable."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url.rstrip("/")
@@ -50,11 +50,11 @@ class Client:
         )
 
     def get(self, path: str, **query: str | int | None) -> Any:
-        """Return the JSON at a path such as `/api/pipelines`; a query of None is left out."""
+        """Return the JSON at a path such as `/api/pipelines`. Query parameters that are None are left out."""
         return self._json("GET", path, query=query)
 
     def pages(self, path: str, *, limit: int, **query: str | int | None) -> list[Any]:
-        """Return up to `limit` items of a list, asking for as many pages as that takes."""
+        """Return up to `limit` items of a list, from as many pages as needed."""
         items: list[Any] = []
         while len(items) < limit:
             asked = min(limit - len(items), 1000)
@@ -74,16 +74,16 @@ class Client:
         return self._json("PUT", path, body=body)
 
     def delete(self, path: str) -> Any:
-        """Delete what is at the path; return the JSON answer, which most have none of."""
+        """Send a DELETE; return the JSON answer, or None if there is none."""
         return self._json("DELETE", path)
 
     def stream(self, path: str, **query: str | None) -> Iterator[bytes]:
-        """Yield the body at a path in pieces, as they come."""
+        """Yield the body at a path in pieces, as they arrive."""
         response = self._send("GET", path, query=query, preload_content=False)
         try:
             yield from response.stream(_CHUNK_BYTES)
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self.url} broke off: {type(error).__name__}.") from error
+            raise Unreachable(f"The connection to {self.url} broke: {type(error).__name__}.") from error
         finally:
             response.release_conn()
 
@@ -93,7 +93,7 @@ class Client:
         try:
             yield from _events(_lines(response.stream(_CHUNK_BYTES)))
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self.url} broke off: {type(error).__name__}.") from error
+            raise Unreachable(f"The connection to {self.url} broke: {type(error).__name__}.") from error
         finally:
             response.release_conn()
 
@@ -125,7 +125,7 @@ class Client:
             if response.status >= 400:
                 raise Problem(response.status, _problem(response.data))
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self.url} does not answer: {type(error).__name__}.") from error
+            raise Unreachable(f"{self.url} does not respond: {type(error).__name__}.") from error
         return response
 
 

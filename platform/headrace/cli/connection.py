@@ -1,4 +1,4 @@
-"""Which REST service a command speaks to, and with which token."""
+"""The REST service and the token that a command uses."""
 
 import json
 import os
@@ -13,11 +13,11 @@ from headrace.settings import Settings, load_settings
 
 
 class NotRunning(Unavailable):
-    """The platform of this home is not up, and no other was named."""
+    """The platform of this home folder is not running, and the command names no other."""
 
     code = "cli.not_running"
     title = "Platform not running"
-    hint = "Start it with `headrace up`, or name another with --url."
+    hint = "Start it with `headrace up`, or name another service with --url."
 
 
 class NoToken(StartupError):
@@ -25,35 +25,35 @@ class NoToken(StartupError):
 
     code = "cli.no_token"
     title = "No token"
-    hint = "Put a token of that service into HEADRACE_TOKEN, or into a file that --token-file names."
+    hint = "Set HEADRACE_TOKEN to a token of that service, or name a file with --token-file."
 
 
 class NoOwnerToken(StartupError):
-    """The home folder has not been made ready yet, or is another than was meant."""
+    """The home folder has no owner token: it is new, or it is the wrong folder."""
 
     code = "cli.no_owner_token"
     title = "No owner token"
-    hint = "`headrace up` makes it; --home or HEADRACE_HOME says where the installation is."
+    hint = "`headrace up` creates it. Name the installation's folder with --home or HEADRACE_HOME."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Where the platform of a home answers while it is up; `headrace up` writes it."""
+    """The addresses of a running platform. `headrace up` writes them to the home folder."""
 
     url: str
     dagster_url: str
     pid: int
 
     def write(self, root: Path) -> None:
-        """Keep the addresses in the home folder `root`."""
+        """Write the addresses to the home folder `root`."""
         path = _addresses_file(root)
         make_private_folder(path.parent)
         replace_private(path, json.dumps(asdict(self)).encode())
 
     @classmethod
     def read(cls, root: Path) -> "Addresses | None":
-        """Return the addresses of the platform of a home folder; None while it is not up."""
-        # A platform that was killed has left its file, and somebody else may listen there by now.
+        """Return the addresses of a home folder's platform; None if it is not running."""
+        # A killed platform leaves its file behind, and another program may listen at the address now.
         if not home_lock.is_held(root):
             return None
         try:
@@ -63,7 +63,7 @@ class Addresses:
 
     @staticmethod
     def remove(root: Path) -> None:
-        """Forget the addresses: the platform is no longer up."""
+        """Delete the addresses when the platform stops."""
         _addresses_file(root).unlink(missing_ok=True)
 
 
@@ -72,7 +72,7 @@ def _addresses_file(root: Path) -> Path:
 
 
 def connect(home: Path | None, url: str | None, token_file: Path | None) -> Client:
-    """Return a client of the service that `url` names, or of the home's own.
+    """Return a client of the service at `url`, or else of the home folder's own service.
 
     Raises NotRunning, NoToken, NotPrivate.
     """
@@ -82,7 +82,7 @@ def connect(home: Path | None, url: str | None, token_file: Path | None) -> Clie
 
 
 def own_addresses(settings: Settings) -> Addresses:
-    """Return where the platform of a home answers. Raises NotRunning."""
+    """Return the addresses of a home folder's platform. Raises NotRunning."""
     own = Addresses.read(settings.root)
     if own is None:
         raise NotRunning(f"The platform of {settings.root} is not running.")
@@ -90,7 +90,7 @@ def own_addresses(settings: Settings) -> Addresses:
 
 
 def owner_token(settings: Settings) -> str:
-    """Return the owner token of a home. Raises NoOwnerToken and NotPrivate."""
+    """Return the owner token of a home folder. Raises NoOwnerToken and NotPrivate."""
     try:
         return read_private(settings.owner_token_file).decode().strip()
     except FileNotFoundError:
@@ -104,8 +104,10 @@ def _token(token_file: Path | None) -> str | None:
 
 
 def _own_token(settings: Settings, address: str) -> str:
-    # Never to another address: whoever answers there would own this installation.
+    # Never send it to another address: whoever receives it controls this installation.
     own = Addresses.read(settings.root)
     if own is None or address != own.url:
-        raise NoToken(f"There is no token for {address}: the owner token is for this home's own service.")
+        raise NoToken(
+            f"There is no token for {address}. The owner token is only for this home folder's own service."
+        )
     return owner_token(settings)

@@ -1,4 +1,4 @@
-"""`headrace connectors new` and `test`: one's own connectors, in the local folder."""
+"""`headrace connectors new` and `test`: your own connectors, in the connectors folder."""
 
 import importlib
 import sys
@@ -25,35 +25,37 @@ _CASE_KEYS = ("name", "stream", "sync_mode", "cursor_field", "max_iterations")
 
 
 class InvalidConnectorName(Invalid):
-    """The name cannot be that of a connector of one's own."""
+    """A connector of your own cannot have this name."""
 
     code = "cli.connector_name"
-    title = "Name cannot be used"
-    hint = "Use small letters, digits and underscores, and no name of a connector or a Python module."
+    title = "Invalid connector name"
+    hint = "Use lower-case letters, digits and underscores. Names of connectors and Python modules are taken."
 
 
 class ConnectorExists(Conflict):
-    """A file of that name is in the connectors folder."""
+    """The connectors folder already has a file of that name."""
 
     code = "cli.connector_exists"
     title = "Connector exists"
-    hint = "Nothing was written. Choose another name, or remove the file."
+    hint = "Nothing was written. Choose another name, or delete the file."
 
 
 class NothingToTest(NotFound):
-    """It is not said how the connector is to be configured for its test."""
+    """The test has no config for the connector."""
 
     code = "cli.nothing_to_test"
     title = "Nothing to test"
-    hint = "Give the connector's config with --file, or a `case()` in test_NAME.py beside the connector."
+    hint = "Give a config with --file, or write a `case()` in test_NAME.py beside the connector."
 
 
 def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The connector's name, such as help_desk.")],
-    kind: Annotated[Kind, typer.Option("--kind", help="Which end of a pipeline it is.")] = Kind.SOURCE,
+    kind: Annotated[
+        Kind, typer.Option("--kind", help="Whether it is a source or a destination.")
+    ] = Kind.SOURCE,
     home: Home = None,
 ) -> None:
-    """Write a connector that works, and its test, into the connectors folder."""
+    """Write a working connector and its test to the connectors folder."""
     from headrace.connectors import registry
 
     is_name = name.isascii() and name.isidentifier() and name.islower() and not name.startswith("test")
@@ -63,17 +65,19 @@ def new(
     paths = {folder / f"{name}.py": f"{kind}.py.txt", folder / f"test_{name}.py": f"test_{kind}.py.txt"}
     for path in paths:
         if path.exists():
-            raise ConnectorExists(f"{path} exists.")
+            raise ConnectorExists(f"{path} already exists.")
     folder.mkdir(parents=True, exist_ok=True)
     for path, template in paths.items():
         path.write_text(_filled(template, name, kind))
         OUT.print(str(path), markup=False)
-    ERR.print(f"Try it with `headrace connectors test {name}`. Pipelines can use it at once.", markup=False)
+    ERR.print(f"Test it with `headrace connectors test {name}`. Pipelines can use it now.", markup=False)
 
 
 def hold_to_promises(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The connector's name.")],
-    kind: Annotated[Kind, typer.Option("--kind", help="Which end of a pipeline it is.")] = Kind.SOURCE,
+    kind: Annotated[
+        Kind, typer.Option("--kind", help="Whether it is a source or a destination.")
+    ] = Kind.SOURCE,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -89,9 +93,9 @@ def hold_to_promises(
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Hold a connector to what every connector promises. Exits with 1 when it breaks a promise.
+    """Test a connector against the contract of all connectors. Exits with 1 if it breaks the contract.
 
-    It reads the source, or makes and replaces tables named conformance_... in the destination.
+    The test reads the source, or creates and replaces tables named conformance_... in the destination.
     """
     from headrace.conformance.suite import examine
     from headrace.connectors import local
@@ -106,7 +110,7 @@ def hold_to_promises(
         print_table(findings, _FINDING_COLUMNS)
     failed = sum(found["outcome"] == "failed" for found in findings)
     if failed:
-        ERR.print(f"{name} breaks {failed} of {len(findings)} promises.", style="red", markup=False)
+        ERR.print(f"{name} fails {failed} of {len(findings)} checks.", style="red", markup=False)
         raise typer.Exit(1)
 
 
@@ -122,7 +126,7 @@ def _filled(template: str, name: str, kind: Kind) -> str:
 
 @contextmanager
 def _case(name: str, kind: Kind, file: Path | None, folder: Path) -> "Iterator[Case]":
-    """The case that a file configures, or else the one of the connector's own test."""
+    """Yield the case that the file configures, or else the one of the connector's own test."""
     if file is not None:
         yield _configured(name, kind, dict(read_document(file)))
         return

@@ -1,4 +1,4 @@
-"""`headrace connectors`: which systems can be read and written, how, and whether one answers."""
+"""`headrace connectors`: the systems that can be read and written, and how to configure them."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ _FOUND_COLUMNS = {
 }
 _FIELD_COLUMNS = {"field": "FIELD", "type": "TYPE", "needed": "NEEDED", "description": "DESCRIPTION"}
 
-app = typer.Typer(help="Connectors: the systems that can be read and written.", no_args_is_help=True)
+app = typer.Typer(help="Connectors: the systems that pipelines can read and write.", no_args_is_help=True)
 
 
 WhichKind = Annotated[Kind, typer.Argument(metavar="KIND", help="source or destination.")]
@@ -47,7 +47,7 @@ class NoSuchConnector(NotFound):
 
     code = "cli.no_such_connector"
     title = "No such connector"
-    hint = "`headrace connectors list` shows them all."
+    hint = "`headrace connectors list` lists all connectors."
 
 
 @app.command("list")
@@ -70,7 +70,7 @@ def show(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Show a connector's streams, and what its config takes."""
+    """Show a connector's streams and the fields of its config."""
     cards = [card for card in _cards(connect(home, url, token_file), kind) if card["name"] == name]
     if not cards:
         raise NoSuchConnector(f"There is no {kind} named {name!r}.")
@@ -90,7 +90,7 @@ def check(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Connect to a system and say what came of it. Exits with 1 when it refuses."""
+    """Check that a config connects to its system. Exits with 1 if it does not."""
     config = read_document(file)
     answer = connect(home, url, token_file).post(f"/api/connectors/{kind}/{name}/check", {"config": config})
     if as_json:
@@ -110,7 +110,7 @@ def streams(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """List the streams that a source's system has."""
+    """List the streams of a source's system."""
     body = {"config": read_document(file)}
     answer = connect(home, url, token_file).post(f"/api/connectors/sources/{name}/streams", body)
     if as_json:
@@ -122,15 +122,15 @@ def streams(
 @app.command()
 def preview(
     name: Name,
-    stream: Annotated[str, typer.Option("--stream", metavar="STREAM", help="Which stream to read.")],
+    stream: Annotated[str, typer.Option("--stream", metavar="STREAM", help="The stream to read.")],
     file: ConfigFile,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="How many records.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="The number of records.")] = 10,
     as_json: AsJson = False,
     home: Home = None,
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Show a stream's first records; nothing is stored."""
+    """Show the first records of a stream. Nothing is stored."""
     body = {"config": read_document(file), "stream": stream, "limit": limit}
     answer = connect(home, url, token_file).post(f"/api/connectors/sources/{name}/preview", body)
     if as_json:
@@ -156,7 +156,7 @@ def _print_card(card: dict[str, Any]) -> None:
         OUT.print("\nStreams", style="bold")
         print_table(card["streams"], _STREAM_COLUMNS)
     elif card.get("dynamic_streams"):
-        OUT.print("\nStreams are those of the system that it is connected to.")
+        OUT.print("\nThe streams depend on the system that it connects to.")
     OUT.print("\nConfig", style="bold")
     print_table(_fields(card["config_schema"]), _FIELD_COLUMNS)
 

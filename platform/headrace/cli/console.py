@@ -1,4 +1,4 @@
-"""How the commands print: tables for people, JSON for programs, errors to standard error."""
+"""Output of the commands: tables for people, JSON for programs, errors on standard error."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# A pipe has no width: `grep` and `awk` want a row to be a line.
+# In a pipe, each row is one line, as `grep` and `awk` expect.
 OUT = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 10_000)
 ERR = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -34,7 +34,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Print names and values, one pair a line; pairs without a value are left out."""
+    """Print names and values, one pair a line, without the pairs that have no value."""
     grid = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         if value is not None and value != []:
@@ -43,7 +43,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 
 
 def cell(value: Any) -> Text:
-    """Return a value as people read it."""
+    """Return a value as text for people."""
     if value is None:
         return Text("-", style="dim")
     if isinstance(value, bool):
@@ -54,12 +54,12 @@ def cell(value: Any) -> Text:
 
 
 def rows_text(count: int | None) -> str:
-    """Return a number of rows, with thousands parted."""
+    """Return a number of rows, with thousands separators."""
     return f"{count or 0:,} rows"
 
 
 def size_text(count: int | None) -> str:
-    """Return a number of bytes in the unit that suits it: 1 kB is 1,000 bytes."""
+    """Return a number of bytes in a suitable unit; 1 kB is 1,000 bytes."""
     size = float(count or 0)
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
@@ -79,7 +79,7 @@ def duration_text(seconds: float) -> str:
 
 
 def run_time(run: Mapping[str, Any]) -> str | None:
-    """Return how long a run took, in whole seconds as its times are; None unless it started and ended."""
+    """Return how long a run took, in whole seconds like its times; None unless it started and ended."""
     if not run.get("started_at") or not run.get("finished_at"):
         return None
     began, ended = (datetime.fromisoformat(run[key]) for key in ("started_at", "finished_at"))

@@ -1,4 +1,4 @@
-"""`headrace doctor`: what is wrong with this installation, and what to do about it."""
+"""`headrace doctor`: checks of an installation, with advice."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ _PARTS = {"starlette": "api", "uvicorn": "api", "dagster": "dagster", "dagster_w
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found. `advice` says what to do, and is empty where nothing is wrong."""
+    """The result of one check. `advice` is empty if nothing is wrong."""
 
     check: str
     ok: bool
@@ -39,12 +39,12 @@ class Finding:
 
 def doctor(
     resources: Annotated[
-        bool, typer.Option("--resources", help="Print the memory that the running platform takes instead.")
+        bool, typer.Option("--resources", help="Only print the memory of the running platform.")
     ] = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Say what is wrong with this installation, and what to do. Exits with 78 when something is."""
+    """Check this installation, and say what is wrong and what to do. Exits with 78 if a check fails."""
     if resources:
         _print_resources(load_settings(home), as_json)
         return
@@ -68,7 +68,7 @@ def _examine(home: Path | None) -> Iterator[Finding]:
         return
     yield Finding(check="settings", ok=True, found="valid")
     if not settings.root.exists():
-        yield Finding(check="home", ok=True, found=f"{settings.root}, which `headrace up` will make")
+        yield Finding(check="home", ok=True, found=f"{settings.root}, which `headrace up` will create")
         yield from _ports(settings)
         return
     yield _guarded("home", lambda: _home(settings))
@@ -91,7 +91,7 @@ def _fault(check: str, error: HeadraceError) -> Finding:
 def _python() -> Finding:
     found = f"{'.'.join(map(str, sys.version_info[:3]))} at {sys.executable}"
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        advice = "Unset PYTHONDONTWRITEBYTECODE: without byte-code caches every start is slow."
+        advice = "Unset PYTHONDONTWRITEBYTECODE. Without byte-code caches every start is slow."
         return Finding(check="python", ok=False, found=found, advice=advice)
     return Finding(check="python", ok=True, found=found)
 
@@ -100,7 +100,7 @@ def _packages() -> Finding:
     missing = sorted({extra for package, extra in _PARTS.items() if find_spec(package) is None})
     if missing:
         advice = f"Install headrace[{','.join(missing)}], or run `make setup`."
-        return Finding(check="packages", ok=False, found=f"without {', '.join(missing)}", advice=advice)
+        return Finding(check="packages", ok=False, found=f"missing: {', '.join(missing)}", advice=advice)
     return Finding(check="packages", ok=True, found="complete")
 
 
@@ -112,19 +112,21 @@ def _home(settings: Settings) -> Finding:
 def _disk(settings: Settings) -> Finding:
     free = shutil.disk_usage(settings.root).free
     enough = free >= _LEAST_FREE_BYTES
-    advice = "" if enough else f"Free some space, or delete runs: outputs are kept in {settings.outputs}."
+    advice = "" if enough else f"Free some space, or delete runs; their outputs are in {settings.outputs}."
     return Finding(check="disk", ok=enough, found=f"{size_text(free)} free", advice=advice)
 
 
 def _records(settings: Settings) -> Finding:
-    # Imported here: the database's libraries would cost every other command's start.
+    # Imported here, because the database's libraries would slow down the start of other commands.
     from headrace.service.platform import Platform
 
     platform = Platform.open(settings)
     try:
         database = "SQLite" if settings.is_embedded else "PostgreSQL"
         return Finding(
-            check="records", ok=True, found=f"{database}, migrated; all keys of the stored secrets are there"
+            check="records",
+            ok=True,
+            found=f"{database}, migrated; the keyring has all keys of the stored secrets",
         )
     finally:
         platform.close()
@@ -149,7 +151,7 @@ def _ready(settings: Settings) -> Iterator[Finding]:
     except Unreachable as error:
         yield Finding(check="platform", ok=False, found=error.detail, advice=advice)
     except Problem as problem:
-        yield Finding(check="platform", ok=False, found=f"up, not ready: {problem}", advice=advice)
+        yield Finding(check="platform", ok=False, found=f"running, but not ready: {problem}", advice=advice)
     else:
         yield Finding(check="platform", ok=True, found=f"ready at {url}")
 

@@ -22,7 +22,7 @@ def list_(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """List the domains; the commands below change them."""
+    """List the domains. The commands below change them."""
     if context.invoked_subcommand is not None:
         return
     domains = connect(home, url, token_file).pages("/api/domains", limit=limit)
@@ -34,9 +34,11 @@ def list_(
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Its name.")],
-    description: Annotated[str | None, typer.Option(help="What it is about.")] = None,
-    color: Annotated[str | None, typer.Option(metavar="#RRGGBB", help="Its colour.")] = None,
+    name: Annotated[str, typer.Argument(help="The domain's name.")],
+    description: Annotated[str | None, typer.Option(help="A description.")] = None,
+    color: Annotated[
+        str | None, typer.Option(metavar="#RRGGBB", help="A colour, for user interfaces.")
+    ] = None,
     as_json: AsJson = False,
     home: Home = None,
     url: Url = None,
@@ -59,6 +61,6 @@ def delete(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Delete a domain; one that has pipelines is kept."""
+    """Delete a domain that has no pipelines."""
     connect(home, url, token_file).delete(f"/api/domains/{domain}")
     OUT.print(f"Deleted {domain}")

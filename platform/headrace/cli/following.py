@@ -1,9 +1,9 @@
-"""A run's progress, live."""
+"""The live progress of a run."""
 
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, Protocol
+from typing import Any
 
 from headrace.cli.client import Client, Problem, Unreachable
 from headrace.cli.console import ERR, duration_text, rows_text, run_time, size_text
@@ -14,15 +14,11 @@ _PATIENCE_SECONDS = 60.0
 _LINE_SECONDS = 5.0
 
 
-class _Display(Protocol):
-    def update(self, status: str) -> None: ...
-
-
 def follow(client: Client, run_id: str) -> Mapping[str, Any]:
-    """Show a run's rows, bytes, rate and elapsed time until it has ended; return it.
+    """Show a run's rows, bytes, rate and elapsed time until it has ended; return the run.
 
-    On a terminal it is one line that changes, elsewhere a line each 5 seconds; both on standard error. A
-    service that does not answer is waited for, a minute at most.
+    A terminal shows one line that changes; otherwise there is a line every 5 seconds. Both are on standard
+    error. If the service does not respond, this waits up to a minute.
     """
     pace = _Pace()
     with ERR.status("pending") if ERR.is_terminal else nullcontext(_Lines()) as display:
@@ -35,7 +31,7 @@ def follow(client: Client, run_id: str) -> Mapping[str, Any]:
 
 
 def ending(run: Mapping[str, Any]) -> str:
-    """Return in a sentence how a run ended."""
+    """Return a sentence on how a run ended."""
     took = f" in {time_taken}" if (time_taken := run_time(run)) else ""
     moved = f": {rows_text(run['rows'])}, {size_text(run['bytes'])}" if run.get("rows") is not None else ""
     reason = f". {run['error']}" if run.get("error") else ""
@@ -43,7 +39,7 @@ def ending(run: Mapping[str, Any]) -> str:
 
 
 class _Lines:
-    """What stands in for a changing line where there is no terminal."""
+    """Replaces the changing line if there is no terminal."""
 
     def __init__(self) -> None:
         self._next = 0.0
@@ -68,7 +64,7 @@ def _look(client: Client, run_id: str) -> Mapping[str, Any]:
 
 
 class _Pace:
-    """How fast a run goes over the time that it is watched: its own start is known to the second only."""
+    """The rate of a run since it is watched, because its own start is known only to the second."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Who has a home folder: one `headrace up` at a time."""
+"""The lock of a home folder, held by one `headrace up` at a time."""
 
 import contextlib
 import fcntl
@@ -11,16 +11,16 @@ from headrace.private_files import make_private_folder
 
 
 class AlreadyUp(Conflict):
-    """Another `headrace up` has this home."""
+    """Another `headrace up` uses this home folder."""
 
     code = "cli.already_up"
-    title = "Already up"
-    hint = "Stop the other `headrace up` first, or give this one a home of its own with --home."
+    title = "Already running"
+    hint = "Stop the other `headrace up`, or choose another home folder with --home."
 
 
 @contextlib.contextmanager
 def hold(root: Path) -> Iterator[None]:
-    """Hold the home folder for the time of the block; the system lets go when the process dies.
+    """Hold the lock during the block. The system releases it if the process dies.
 
     Raises AlreadyUp and NotPrivate.
     """
@@ -28,12 +28,12 @@ def hold(root: Path) -> Iterator[None]:
     make_private_folder(_file(root).parent)
     with _file(root).open("a") as file:
         if not _lock(file, fcntl.LOCK_EX):
-            raise AlreadyUp(f"Another `headrace up` runs on {root}.")
+            raise AlreadyUp(f"Another `headrace up` uses {root}.")
         yield
 
 
 def is_held(root: Path) -> bool:
-    """Whether the platform of a home folder is up."""
+    """Return True if the platform of a home folder is running."""
     try:
         with _file(root).open("r") as file:
             return not _lock(file, fcntl.LOCK_SH)

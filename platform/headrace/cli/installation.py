@@ -1,4 +1,4 @@
-"""The processes that make up a platform on one machine, and the home folder that they share."""
+"""The processes of a platform on one machine, and the home folder that they share."""
 
 import contextlib
 import os
@@ -13,20 +13,20 @@ from headrace.cli.ports import claim, reachable
 from headrace.cli.supervisor import Child
 from headrace.settings import Settings, load_settings, store_secret
 
-# In the order in which they are stopped: what brings new work first, what does the work last.
+# In the order in which they are stopped: first those that start new work, last the one that does it.
 _MODULES = {
     "api": "headrace_api",
     "dagster-daemon": "headrace_dagster.daemon",
     "dagster-webserver": "headrace_dagster.webserver",
     "dagster-code": "headrace_dagster.code_server",
 }
-# Secrets, which other processes of this user could read in an environment, and what makes starts slow.
+# Secrets, because other processes of this user can read an environment; and a variable that slows starts.
 _NOT_FOR_CHILDREN = {"HEADRACE_DATABASE_URL", "HEADRACE_TOKEN", "PYTHONDONTWRITEBYTECODE"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """A home folder with the addresses that its processes are to listen on."""
+    """A home folder, and the addresses for its processes to listen on."""
 
     settings: Settings
     host: str
@@ -45,7 +45,7 @@ class Installation:
 
     @property
     def addresses(self) -> Addresses:
-        """Where the platform is reached from this machine."""
+        """The addresses of the platform on this machine."""
         host = reachable(self.host)
         return Addresses(
             url=f"http://{host}:{self.port}",
@@ -55,7 +55,7 @@ class Installation:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What each process gets: no secret, which it reads from the home folder instead."""
+        """The environment of each process. It has no secrets: processes read these from the home folder."""
         kept = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN}
         hosts = dict.fromkeys((*self.settings.allowed_hosts, reachable(self.host)))
         return {
@@ -71,7 +71,7 @@ class Installation:
 
     @property
     def children(self) -> list[Child]:
-        """The processes, in the order in which they are stopped; they may be started all at once."""
+        """The processes, in the order in which they are stopped. They may be started all at once."""
         return [
             Child(
                 name=name,
@@ -92,9 +92,9 @@ def occupy(
     dagster_port: int | None = None,
     database_url: str | None = None,
 ) -> Iterator[Installation]:
-    """Hold the home folder alone, with ports that are free; what is None is as the settings say.
+    """Hold the home folder and find free ports. The settings replace arguments that are None.
 
-    The database's address is kept in the home folder, so that it need not travel in an environment.
+    The database's URL is stored in the home folder, so it need not be in an environment.
     Raises AlreadyUp, PortTaken, BadAddress, NotPrivate, InvalidSettings.
     """
     settings = load_settings(home)

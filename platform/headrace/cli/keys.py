@@ -1,4 +1,4 @@
-"""`headrace keys`: the keys that stored secrets are encrypted under."""
+"""`headrace keys`: the encryption keys of stored secrets."""
 
 from contextlib import closing
 from pathlib import Path
@@ -13,31 +13,31 @@ from headrace.settings import Settings, load_settings
 
 app = typer.Typer(help="Encryption keys of the stored secrets.", no_args_is_help=True)
 
-KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, as `keys status` shows it.")]
+KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, from `keys status`.")]
 
 
 class KeyringExists(Conflict):
-    """There is a keyring already; keys are added to it, never written over it."""
+    """There is already a keyring, which is never overwritten."""
 
     code = "cli.keyring_exists"
     title = "Keyring exists"
-    hint = "`headrace keys add` adds a key to it."
+    hint = "Add a key to it with `headrace keys add`."
 
 
 @app.command()
 def init(home: Home = None) -> None:
-    """Make the keyring of a new installation. An existing one is never changed."""
+    """Create the keyring of a new installation. An existing keyring is never changed."""
     from headrace.encryption import keyring_file
 
     path = _keyring(load_settings(home))
     if not keyring_file.create(path):
-        raise KeyringExists(f"{path} exists.")
-    OUT.print(f"Made {path}. Keep a copy elsewhere: without it every stored secret is lost.", markup=False)
+        raise KeyringExists(f"{path} already exists.")
+    OUT.print(f"Created {path}. Keep a copy elsewhere: without it all stored secrets are lost.", markup=False)
 
 
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
-    """List the keys, the one that seals first, with how many stored values need each."""
+    """List the keys, current key first, with the number of stored values that need each."""
     from headrace.encryption.keyring import load_keyring
 
     settings = load_settings(home)
@@ -58,7 +58,7 @@ def status(as_json: AsJson = False, home: Home = None) -> None:
 
 @app.command()
 def add(home: Home = None) -> None:
-    """Add a fresh key, which can open from now on and seals once it is promoted; print its id."""
+    """Add a new key and print its id. It only decrypts until it is promoted."""
     from headrace.encryption import keyring_file
 
     OUT.print(keyring_file.add(_keyring(load_settings(home))))
@@ -66,18 +66,18 @@ def add(home: Home = None) -> None:
 
 @app.command()
 def promote(key: KeyId, home: Home = None) -> None:
-    """Make a key the one that seals, once every machine has it."""
+    """Make a key the current one, which encrypts. Do this when every machine has the key."""
     from headrace.encryption import keyring_file
 
     keyring_file.promote(_keyring(load_settings(home)), key)
-    OUT.print(f"{key} seals from now on. `headrace keys rotate` has it wrap what is stored already.")
+    OUT.print(f"{key} is now the current key. Use `headrace keys rotate` to change stored secrets to it.")
 
 
 @app.command()
 def rotate(as_json: AsJson = False, home: Home = None) -> None:
-    """Wrap everything that is stored with the key that seals; goes on where it was interrupted.
+    """Change all stored secrets to the current key. An interrupted rotation can be continued.
 
-    Exits with 1 when a value does not open: its key is missing, or it was changed.
+    Exits with 1 if a secret cannot be decrypted, because its key is missing or it was changed.
     """
     from headrace.service.platform import Platform
     from headrace.service.rotation import rotate as rotate_all
@@ -88,21 +88,21 @@ def rotate(as_json: AsJson = False, home: Home = None) -> None:
     if as_json:
         print_json({"key": key, "rewrapped": rotated.rewrapped, "unopened": unopened})
     else:
-        OUT.print(f"{key} wraps {rotated.rewrapped} more stored values.")
+        OUT.print(f"Changed {rotated.rewrapped} stored values to key {key}.")
         for place in unopened:
-            OUT.print(f"Does not open: {place}", markup=False)
+            OUT.print(f"Cannot be decrypted: {place}", markup=False)
     if unopened:
         raise typer.Exit(1)
 
 
 @app.command()
 def retire(key: KeyId, home: Home = None) -> None:
-    """Remove a key for good. Refused while it seals, or while something stored needs it."""
+    """Delete a key. Refused if it is the current key or if stored values need it."""
     from headrace.encryption import keyring_file
 
     settings = load_settings(home)
     keyring_file.retire(_keyring(settings), key, in_use=_rows_by_key(settings))
-    OUT.print(f"{key} is gone.")
+    OUT.print(f"Deleted {key}.")
 
 
 def _keyring(settings: Settings) -> Path:
@@ -113,7 +113,7 @@ def _keyring(settings: Settings) -> Path:
 
 def _rows_by_key(settings: Settings) -> dict[str, int]:
     from headrace.store.database import Database
-    from headrace.store.keys_in_use import rows_by_key
+    from headrace.store.sealed import rows_by_key
 
     with closing(Database(settings.sqlalchemy_url)) as database:
         return rows_by_key(database)

@@ -1,4 +1,4 @@
-"""The `headrace` command: its parts, and what it exits with."""
+"""The `headrace` command and its exit codes."""
 
 import os
 import sys
@@ -17,13 +17,13 @@ from headrace.cli.up import up
 from headrace.errors import Conflict, HeadraceError, Invalid, NotFound, StartupError, Unavailable
 from headrace.settings import load_settings
 
-FAILED = 1  # what was asked for was done, and failed: a run, a check
-USAGE = 2  # what was asked is wrong: the command line, or what the service says is invalid
+FAILED = 1  # the command worked, but its subject failed: a run, a check
+USAGE = 2  # the command line is wrong, or the service found the request invalid
 NOT_FOUND = 3
 CONFLICT = 4
-DENIED = 5  # no valid token, or one that may not do this
-UNAVAILABLE = os.EX_UNAVAILABLE  # 69: something does not answer; trying again may help
-CONFIGURATION = StartupError.exit_code  # 78: trying again cannot help
+DENIED = 5  # no valid token, or a token without the right
+UNAVAILABLE = os.EX_UNAVAILABLE  # 69: something does not respond; another try may succeed
+CONFIGURATION = StartupError.exit_code  # 78: another try cannot succeed
 
 _BY_STATUS = {
     401: DENIED,
@@ -72,7 +72,7 @@ def headrace(
 
 @app.command()
 def token(home: Home = None) -> None:
-    """Print this home's owner token, and nothing else."""
+    """Print the owner token of this home folder, and nothing else."""
     sys.stdout.write(owner_token(load_settings(home)) + "\n")
 
 
@@ -80,7 +80,7 @@ app.command()(ui)
 
 
 def main() -> None:
-    """Run the command; say what is wrong and exit with the code of its kind."""
+    """Run the command; on an error, print it and exit with the code of its category."""
     try:
         app()
     except Problem as problem:

@@ -1,4 +1,4 @@
-"""The options that commands share."""
+"""Options that several commands share."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 
 class Kind(StrEnum):
-    """Which end of a pipeline a connector is."""
+    """The two kinds of connectors."""
 
     SOURCE = "source"
     DESTINATION = "destination"
@@ -19,7 +19,7 @@ Home = Annotated[
     typer.Option(
         "--home",
         metavar="DIR",
-        help="The installation's folder.",
+        help="The folder of the installation.",
         show_default="HEADRACE_HOME, or .headrace",
         file_okay=False,
     ),
@@ -30,7 +30,7 @@ Url = Annotated[
         "--url",
         metavar="URL",
         envvar="HEADRACE_URL",
-        help="The REST service, if not this home's own.",
+        help="The REST service; by default this home folder's own.",
     ),
 ]
 TokenFile = Annotated[
@@ -39,10 +39,10 @@ TokenFile = Annotated[
         "--token-file",
         metavar="FILE",
         help="File with the API token.",
-        show_default="HEADRACE_TOKEN, or this home's owner token",
+        show_default="HEADRACE_TOKEN, or this home folder's owner token",
         dir_okay=False,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Limit = Annotated[int, typer.Option("--limit", min=1, help="How many to print at most.")]
-Follow = Annotated[bool, typer.Option("--follow", help="Stay until the run has ended.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="The maximum number to print.")]
+Follow = Annotated[bool, typer.Option("--follow", help="Wait until the run has ended.")]

@@ -19,9 +19,9 @@ from headrace.cli.options import AsJson, Follow, Home, Limit, TokenFile, Url
 from headrace.errors import Conflict, Invalid, NotFound
 from headrace.records import RunStatus
 
-app = typer.Typer(help="Pipelines: what moves from where to where, and when.", no_args_is_help=True)
+app = typer.Typer(help="Pipelines: which data is moved, from where to where, and when.", no_args_is_help=True)
 
-Which = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's id, or its name.")]
+Which = Annotated[str, typer.Argument(metavar="PIPELINE", help="A pipeline's id or name.")]
 
 _COLUMNS = {
     "id": "ID",
@@ -47,30 +47,32 @@ class NoSuchPipeline(NotFound):
 
     code = "cli.no_such_pipeline"
     title = "No such pipeline"
-    hint = "`headrace pipelines list` shows them all."
+    hint = "`headrace pipelines list` lists all pipelines."
 
 
 class AmbiguousName(Conflict):
-    """Names need not be unique, and this one is not."""
+    """Several pipelines have this name."""
 
     code = "cli.ambiguous_name"
     title = "Name not unique"
-    hint = "Name the pipeline by its id."
+    hint = "Use the pipeline's id."
 
 
 class UnreadableFile(Invalid):
-    """The file holds no pipeline."""
+    """The file is missing, or does not describe a pipeline."""
 
     code = "cli.unreadable_file"
     title = "Cannot read the file"
-    hint = "It holds, as YAML or JSON, what POST /api/pipelines takes, or a pipeline's config alone."
+    hint = "Write the body of POST /api/pipelines, or only a pipeline's config, as YAML or JSON."
 
 
 @app.command("list")
 def list_(
-    domain: Annotated[str | None, typer.Option(metavar="ID", help="Only those of a domain.")] = None,
-    tag: Annotated[str | None, typer.Option(help="Only those with a tag.")] = None,
-    name: Annotated[str | None, typer.Option(metavar="TEXT", help="Only names that contain it.")] = None,
+    domain: Annotated[str | None, typer.Option(metavar="ID", help="Only pipelines of this domain.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Only pipelines with this tag.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only pipelines whose name contains this text.")
+    ] = None,
     limit: Limit = 100,
     as_json: AsJson = False,
     home: Home = None,
@@ -94,7 +96,7 @@ def show(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Show a pipeline with its config; secrets too, where the token may read them."""
+    """Show a pipeline with its config. Secrets are shown if the token may read them."""
     client = connect(home, url, token_file)
     shown = client.get(f"/api/pipelines/{pipeline_id(client, pipeline)}")
     if as_json:
@@ -119,7 +121,7 @@ def create(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Create a pipeline from a file: what POST /api/pipelines takes, or a config alone."""
+    """Create a pipeline from a file with the body of POST /api/pipelines, or with only a config."""
     body = _read_pipeline(file)
     created = connect(home, url, token_file).post("/api/pipelines", body)
     if as_json:
@@ -137,9 +139,9 @@ def run(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Start a run; with --follow show its rows, bytes, rate and time until it has ended.
+    """Start a run. With --follow, show its rows, bytes, rate and time until it has ended.
 
-    Exits with 1 when a run that is followed does not succeed.
+    Exits with 1 if a followed run does not succeed.
     """
     client = connect(home, url, token_file)
     started = client.post(f"/api/pipelines/{pipeline_id(client, pipeline)}/run")
@@ -161,7 +163,7 @@ def schedule(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Show the next slots of a pipeline's schedule, and what became of past ones."""
+    """Show the next slots of a pipeline's schedule, and what happened to past slots."""
     client = connect(home, url, token_file)
     shown = client.get(f"/api/pipelines/{pipeline_id(client, pipeline)}/schedule", limit=limit)
     if as_json:
@@ -178,7 +180,7 @@ def schedule(
 @app.command()
 def delete(
     pipeline: Which,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     home: Home = None,
     url: Url = None,
     token_file: TokenFile = None,
@@ -193,10 +195,7 @@ def delete(
 
 
 def pipeline_id(client: Client, text: str) -> str:
-    """Return the id of the pipeline that `text` is the id or the whole name of.
-
-    Raises NoSuchPipeline and AmbiguousName.
-    """
+    """Return a pipeline's id, given its id or full name. Raises NoSuchPipeline and AmbiguousName."""
     try:
         return str(UUID(text))
     except ValueError:
@@ -213,26 +212,26 @@ def _followed(client: Client, run_id: str) -> Mapping[str, Any]:
     try:
         return follow(client, run_id)
     except KeyboardInterrupt:
-        ERR.print(f"No longer following run {run_id}, which goes on.")
+        ERR.print(f"Stopped following run {run_id}, which continues.")
         raise typer.Exit(128 + signal.SIGINT) from None
 
 
 def read_document(file: Path) -> Mapping[str, Any]:
-    """Return the mapping that a YAML or JSON file holds; `-` is standard input. Raises UnreadableFile."""
+    """Return the mapping in a YAML or JSON file; `-` is standard input. Raises UnreadableFile."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.expanduser().read_text()
-        # JSON that YAML reads otherwise exists (a tab, a number such as 1e3): each file by its own rules.
+        # YAML reads some JSON differently (tabs, numbers such as 1e3), so .json files are read as JSON.
         document = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except OSError as error:
         raise UnreadableFile(f"{file}: {error.strerror}.") from None
     except (ValueError, yaml.YAMLError) as error:
-        # Where, but not what: the line may hold a secret.
+        # Name the line, but never quote it, because it may hold a secret.
         mark = getattr(error, "problem_mark", None)
         line = getattr(error, "lineno", None) or (mark.line + 1 if mark else None)
         where = f", line {line}" if line else ""
         raise UnreadableFile(f"{file}{where} is neither YAML nor JSON.") from None
     if not isinstance(document, dict):
-        raise UnreadableFile(f"{file} does not hold a mapping.")
+        raise UnreadableFile(f"{file} does not contain a mapping.")
     return document
 
 

@@ -1,4 +1,4 @@
-"""The ports that the platform listens on, looked at before anything starts."""
+"""Check the platform's ports before anything starts."""
 
 import errno
 import os
@@ -8,26 +8,26 @@ from headrace.errors import Unavailable
 
 
 class PortTaken(Unavailable):
-    """Something else listens on a port that the platform needs."""
+    """Another program listens on a port that the platform needs."""
 
     code = "cli.port_taken"
     title = "Port taken"
-    hint = "Stop what listens there, or give another port; 0 takes any that is free."
+    hint = "Stop the program that listens there, or choose another port; 0 takes a free one."
 
 
 class BadAddress(Unavailable):
-    """The address to listen on is none of this machine's, or the port is the administrator's."""
+    """The address does not belong to this machine, or the port needs administrator rights."""
 
     code = "cli.bad_address"
     title = "Cannot listen"
-    hint = "Give an address of this machine and a port from 1024 up."
+    hint = "Use an address of this machine and a port of at least 1024."
 
 
 def claim(host: str, port: int, option: str) -> int:
-    """Return the port, or a free one for port 0; `option` is what sets it. Raises PortTaken, BadAddress."""
+    """Return the port, or a free one for 0; `option` names its option. Raises PortTaken, BadAddress."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As the servers do: a connection that is still being closed is no reason to refuse.
+        # As the servers do: connections that are still closing do not block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -42,6 +42,6 @@ def claim(host: str, port: int, option: str) -> int:
 
 
 def reachable(host: str) -> str:
-    """Return where a listener on `host` is reached from this machine, as a URL writes it."""
+    """Return the host, as in a URL, by which this machine reaches a listener on `host`."""
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  compared with, not bound to
     return f"[{local}]" if ":" in local else local

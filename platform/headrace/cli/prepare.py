@@ -1,6 +1,6 @@
-"""`python -m headrace.cli.prepare`: makes a home ready for the platform's processes, and ends.
+"""`python -m headrace.cli.prepare`: prepares a home folder for the platform's processes.
 
-A process of its own: the supervisor that lives on would keep the memory of all that this imports.
+It is a separate process, because the supervisor would keep the memory of these imports.
 """
 
 import os
@@ -13,10 +13,10 @@ from headrace.settings import load_settings
 
 
 def main() -> int:
-    """Migrate the database, and make the keyring and the owner token where they are missing.
+    """Migrate the database, and create the keyring and the owner token if they are missing.
 
-    Prints a ticket that signs a browser in to the Dagster UI, once. Returns the exit code: 78 where the
-    settings, keys or tables forbid a start, 69 where the database does not answer.
+    Prints a ticket that signs a browser in to the Dagster UI once. Returns the exit code: 78 if settings,
+    keys or tables prevent a start, 69 if the database does not respond.
     """
     try:
         settings = load_settings()

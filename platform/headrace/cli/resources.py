@@ -1,4 +1,4 @@
-"""What the platform's processes take of this machine, as Linux counts it."""
+"""The memory of the platform's processes, as Linux counts it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """One process's share."""
+    """The memory of one process."""
 
     pid: int
     command: str
-    pss_bytes: int  # memory of its own, and its part of what it shares: sums over processes are true
+    pss_bytes: int  # its own memory and its share of shared memory, so sums are correct
 
 
 def tree_usage(pid: int) -> list[Usage]:
-    """Return the usage of a process and all of its descendants, the process first.
+    """Return the memory of a process and all its descendants, the process first.
 
-    Empty where there is no /proc/<pid>/smaps_rollup: on macOS, and on Linux before 4.14. See proc(5).
+    Empty without /proc/<pid>/smaps_rollup: on macOS, and on Linux before 4.14. See proc(5).
     """
     return [usage for member in _tree(pid) if (usage := _usage(member)) is not None]
 
 
 def _tree(pid: int) -> Iterator[int]:
     yield pid
-    # A process may end while it is looked at: then it has no children to tell of.
+    # A process may end in the meantime; then it has no children.
     for task in (_PROC / str(pid) / "task").glob("*/children"):
         for child in _read(task).split():
             yield from _tree(int(child))

@@ -1,4 +1,4 @@
-"""`headrace runs`: list, show, follow, cancel runs and download what they brought."""
+"""`headrace runs`: list, show, follow and cancel runs, and download their output."""
 
 import os
 import tempfile
@@ -16,11 +16,11 @@ from headrace.cli.pipelines import pipeline_id
 from headrace.errors import Conflict
 from headrace.records import RunStatus
 
-app = typer.Typer(help="Runs: one execution of a pipeline each.", no_args_is_help=True)
+app = typer.Typer(help="Runs: executions of pipelines.", no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id.")]
 
-_LOG_LINE = "message"  # of server-sent events; others tell of the log itself
+_LOG_LINE = "message"  # the name of server-sent events with log lines
 _COLUMNS = {
     "id": "ID",
     "status": "STATUS",
@@ -40,7 +40,7 @@ _COLUMNS_OF_ANY = {"id": "ID", "pipeline_name": "PIPELINE", "rows": "ROWS", **_C
 
 
 class Format(StrEnum):
-    """What a download may be written as."""
+    """File formats of a download."""
 
     PARQUET = "parquet"
     CSV = "csv"
@@ -48,19 +48,19 @@ class Format(StrEnum):
 
 
 class FileExists(Conflict):
-    """Nothing is overwritten unasked."""
+    """The file exists, and --force was not given."""
 
     code = "cli.file_exists"
     title = "File exists"
-    hint = "Name another with --output, or add --force."
+    hint = "Choose another file with --output, or overwrite it with --force."
 
 
 @app.command("list")
 def list_(
     pipeline: Annotated[
-        str | None, typer.Option(metavar="PIPELINE", help="Only those of a pipeline: its id or name.")
+        str | None, typer.Option(metavar="PIPELINE", help="Only runs of this pipeline, by id or name.")
     ] = None,
-    status: Annotated[RunStatus | None, typer.Option(help="Only those in this state.")] = None,
+    status: Annotated[RunStatus | None, typer.Option(help="Only runs with this status.")] = None,
     limit: Limit = 20,
     as_json: AsJson = False,
     home: Home = None,
@@ -81,7 +81,7 @@ def list_(
 def show(
     run: RunId, as_json: AsJson = False, home: Home = None, url: Url = None, token_file: TokenFile = None
 ) -> None:
-    """Show a run, with its earlier attempts."""
+    """Show a run and its earlier attempts."""
     shown = connect(home, url, token_file).get(f"/api/pipelines/runs/{run}")
     if as_json:
         print_json(shown)
@@ -102,7 +102,7 @@ def logs(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Print a run's log; with --follow as it grows, until the run has ended."""
+    """Print a run's log. With --follow, print new lines until the run has ended."""
     client = connect(home, url, token_file)
     path = f"/api/pipelines/runs/{run}/logs"
     if follow:
@@ -134,18 +134,18 @@ def download(
     run: RunId,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="File to write.", show_default="RUN.FORMAT"),
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write.", show_default="RUN.FORMAT"),
     ] = None,
-    format_: Annotated[Format, typer.Option("--format", help="What to write it as.")] = Format.PARQUET,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="The file format.")] = Format.PARQUET,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     home: Home = None,
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Download what a run brought, whole or not at all."""
+    """Download the output of a run. An incomplete download leaves no file."""
     target = (output or Path(f"{run}.{format_}")).expanduser()
     if target.exists() and not force:
-        raise FileExists(f"{target} exists.")
+        raise FileExists(f"{target} already exists.")
     client = connect(home, url, token_file)
     asked = None if format_ is Format.PARQUET else format_.value
     size = _write_whole(target, client.stream(f"/api/pipelines/runs/{run}/download", format=asked))
@@ -157,7 +157,7 @@ def _print_line(text: str) -> None:
 
 
 def _write_whole(target: Path, chunks: Iterator[bytes]) -> int:
-    """Write the chunks beside the target and move them there at the end; return how many bytes."""
+    """Write the file atomically; return the number of bytes."""
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     temporary = Path(name)
     try:

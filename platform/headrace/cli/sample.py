@@ -1,6 +1,6 @@
-"""`python -m headrace.cli.sample`: a pipeline over real data, made once, run to success, its result printed.
+"""`python -m headrace.cli.sample`: runs a sample pipeline with real data, and prints its result.
 
-A process of its own, which `headrace up --sample` starts once the platform is ready.
+`headrace up --sample` starts it as a separate process when the platform is ready.
 """
 
 import glob
@@ -27,7 +27,7 @@ _SHOWN_ROWS = 5
 
 
 def main() -> int:
-    """Bring the sample to success and print its result. Returns the exit code: 1 when it failed."""
+    """Run the sample unless it has succeeded before; print the result. Returns 1 if it failed."""
     try:
         settings = load_settings()
         client = connect(None, None, None)
@@ -50,7 +50,7 @@ def _pipeline(client: Client, settings: Settings) -> Mapping[str, Any]:
 
 
 def _body(settings: Settings) -> Mapping[str, Any]:
-    # A copy: the package's own file may be elsewhere after an upgrade.
+    # Copied, because the package's own file may move in an upgrade.
     folder = settings.root / "sample"
     folder.mkdir(mode=0o700, exist_ok=True)
     data = shutil.copy(_DATA, folder)
@@ -70,7 +70,7 @@ def _database(settings: Settings) -> Path:
 
 
 def _successful_run(client: Client, pipeline_id: str) -> Mapping[str, Any]:
-    """Return the last run when it has succeeded; else the one that goes on, or a new one, at its end."""
+    """Return the last run if it succeeded. Otherwise wait for the active run, or for a new one."""
     last = client.get(f"/api/pipelines/{pipeline_id}/runs", limit=1)
     status = RunStatus(last[0]["status"]) if last else RunStatus.FAILED
     if status in (RunStatus.FAILED, RunStatus.CANCELLED):

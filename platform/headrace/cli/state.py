@@ -22,7 +22,7 @@ def show(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Show the cursor after which the next run reads."""
+    """Show the cursor after which the next run starts to read."""
     client = connect(home, url, token_file)
     _print(client.get(_path(client, pipeline)), as_json=as_json)
 
@@ -30,13 +30,15 @@ def show(
 @app.command("set")
 def set_(
     pipeline: Which,
-    cursor: Annotated[str, typer.Argument(metavar="CURSOR", help="As `state show` prints it; JSON or text.")],
+    cursor: Annotated[
+        str, typer.Argument(metavar="CURSOR", help="A cursor as `state show` prints it, JSON or text.")
+    ],
     as_json: AsJson = False,
     home: Home = None,
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Have the next run read what comes after a cursor."""
+    """Make the next run read after this cursor."""
     client = connect(home, url, token_file)
     _print(client.put(_path(client, pipeline), {"cursor": _value(cursor)}), as_json=as_json)
 
@@ -49,7 +51,7 @@ def reset(
     url: Url = None,
     token_file: TokenFile = None,
 ) -> None:
-    """Have the next run read everything and replace the destination's table."""
+    """Make the next run read everything and replace the destination's table."""
     client = connect(home, url, token_file)
     _print(client.delete(_path(client, pipeline)), as_json=as_json)
 
@@ -59,7 +61,7 @@ def _path(client: Client, pipeline: str) -> str:
 
 
 def _value(text: str) -> Any:
-    """Return what the text is as JSON where it is a number, a text or an object; else the text itself."""
+    """Return a number, text or object that is written as JSON; any other text unchanged."""
     try:
         value = json.loads(text)
     except ValueError:

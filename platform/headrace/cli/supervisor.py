@@ -1,4 +1,4 @@
-"""Keeps processes running: starts them together, starts again what dies, and stops everything in time."""
+"""Supervises processes: starts them together, restarts those that die, and stops them in time."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class ChildRefused(StartupError):
-    """A process ended saying that starting it again cannot help (exit code 78)."""
+    """A process exited with code 78: another start cannot succeed."""
 
     code = "process.refused"
     title = "A process cannot start"
@@ -28,7 +28,7 @@ class ChildRefused(StartupError):
 
 @dataclass(frozen=True, kw_only=True)
 class Child:
-    """A process to keep running. `environment` is all that it gets."""
+    """A process to keep running. `environment` is its complete environment."""
 
     name: str
     argv: tuple[str, ...]
@@ -38,22 +38,22 @@ class Child:
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """In seconds. A stop takes at most `kill_after`, and what the system needs to end killed processes."""
+    """Times in seconds. A stop takes at most `kill_after`, plus the time to end killed processes."""
 
-    first_delay: float = 0.5  # between a death and the next start; doubles with each death
+    first_delay: float = 0.5  # before a restart; doubles with each restart
     longest_delay: float = 30.0
-    steady_after: float = 60.0  # a child that lived this long has recovered: its delay starts anew
-    stage: float = 2.0  # how long one child may take to end before the next is asked
-    kill_after: float = 8.0  # how long all may take before the rest is killed
+    steady_after: float = 60.0  # a child that ran this long has recovered, so its delay is reset
+    stage: float = 2.0  # how long one child may take to end before the next is stopped
+    kill_after: float = 8.0  # how long all may take before those left are killed
 
 
 Announce = Callable[[str], None]
 
 
 class Supervisor:
-    """Keeps children running, in sessions of their own so that a Ctrl-C reaches the supervisor alone.
+    """Keeps children running, each in its own session, so Ctrl-C reaches only the supervisor.
 
-    On Linux the children get SIGTERM should the supervisor be killed. `announce` takes a sentence for people.
+    On Linux, the children get SIGTERM if the supervisor is killed. `announce` gets messages for people.
     """
 
     def __init__(
@@ -63,16 +63,16 @@ class Supervisor:
         self._keepers = [_Keeper(child, announce, self._timing) for child in children]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Start all children at once and keep them until `stop` is set; then stop them, the first one first.
+        """Start all children at once, and keep them running until `stop` is set. Then stop them in order.
 
-        Raises ChildRefused, with the others stopped, when a child exits with 78.
+        Raises ChildRefused if a child exits with 78, after it has stopped the others.
         """
         stopping = asyncio.create_task(stop.wait())
         keeping = [asyncio.create_task(keeper.keep()) for keeper in self._keepers]
         try:
             done, _ = await asyncio.wait([stopping, *keeping], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # Before anything is ended: what the supervisor stops must not be started again.
+            # Cancel these first, so a child that is stopped is not restarted.
             for task in (stopping, *keeping):
                 task.cancel()
             await asyncio.gather(stopping, *keeping, return_exceptions=True)
@@ -95,7 +95,7 @@ class Supervisor:
 
 
 class _Keeper:
-    """One child, and the process groups that it and its predecessors have left."""
+    """One child, and the process groups left by it and its predecessors."""
 
     def __init__(self, child: Child, announce: Announce, timing: Timing) -> None:
         self._child = child
@@ -106,18 +106,18 @@ class _Keeper:
         self._groups: set[int] = set()
 
     async def keep(self) -> None:
-        """Run the child again and again. Returns only by raising ChildRefused."""
+        """Run the child, and restart it whenever it ends. Ends only by raising ChildRefused."""
         asyncio.get_running_loop().add_reader(self._log.reader, self._log.pump)
         delay = self._timing.first_delay
         while True:
             started = time.monotonic()
             code = await self._run_once()
             if code == StartupError.exit_code:
-                raise ChildRefused(f"{self._child.name} does not start:\n{self._log.last_lines()}")
+                raise ChildRefused(f"{self._child.name} cannot start:\n{self._log.last_lines()}")
             if time.monotonic() - started >= self._timing.steady_after:
                 delay = self._timing.first_delay
             self._announce(
-                f"{self._child.name} {_ended(code)}; starting it again in {delay:g} s. See {self._child.log}"
+                f"{self._child.name} {_ended(code)}; restarting it in {delay:g} s. See {self._child.log}"
             )
             await asyncio.sleep(delay)
             delay = min(delay * 2, self._timing.longest_delay)
@@ -139,13 +139,13 @@ class _Keeper:
         return code
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the child, what it has started, and what its predecessors have left."""
+        """Send a signal to the child, its descendants, and those left by its predecessors."""
         for group in self._groups:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, number)
 
     async def wait_ended(self, deadline: float) -> None:
-        """Wait until nothing is left, or until the deadline of the monotonic clock."""
+        """Wait until no process is left, or until the deadline, a time of the monotonic clock."""
         while self._groups and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
             self._groups = {group for group in self._groups if _exists(group)}
@@ -159,15 +159,15 @@ class _Keeper:
 
 
 def _end_with(parent: int) -> None:
-    """Have the system send this process SIGTERM when its parent is gone, however it went (Linux only)."""
+    """Make Linux send this process SIGTERM when its parent ends for any reason."""
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    # It may have gone before the line above: then no signal comes.
+    # The parent may have ended before the call above; then no signal is sent.
     if os.getppid() != parent:
         os._exit(1)
 
 
-# Loaded before any fork: a child between fork and exec should do as little as it can.
+# Loaded before any fork, because a child should do little between fork and exec.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
@@ -176,7 +176,7 @@ def _exists(group: int) -> bool:
         os.killpg(group, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # macOS says so of a group of which only zombies are left
+    except PermissionError:  # on macOS, if only zombies are left in the group
         return False
     return True
 

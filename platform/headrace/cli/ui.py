@@ -1,4 +1,4 @@
-"""`headrace ui`: the Dagster UI, signed in."""
+"""`headrace ui`: opens the Dagster UI, signed in."""
 
 import html
 import sys
@@ -22,27 +22,27 @@ def ui(
     home: Home = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
 ) -> None:
-    """Open the Dagster UI in a browser, signed in, and print the link: it works once, within 5 minutes."""
+    """Open the Dagster UI in a browser, signed in, and print the link. It works once, within 5 minutes."""
     settings = load_settings(home)
     link = f"{own_addresses(settings).dagster_url}/headrace/open?ticket={_ticket(settings)}"
     sys.stdout.write(f"{link}\n")
     if not no_browser and sys.stdout.isatty() and _has_window():
-        # A file and not the link: what a program is started with, every user of the machine can read.
+        # Open a file instead of the link, because all users can read a program's arguments.
         page = settings.root / "run" / "sign_in.html"
         replace_private(page, _PAGE.format(link=html.escape(link)).encode())
         if webbrowser.open(page.as_uri()):
-            ERR.print("Opening it in your browser, which uses the link up.", style="dim")
+            ERR.print("Opening it in your browser. The link cannot be used again.", style="dim")
 
 
 def _ticket(settings: Settings) -> str:
-    # Imported here: cryptography would cost every other command's start.
+    # Imported here, because cryptography would slow down the start of other commands.
     from headrace.service.web_session import Purpose, SessionSeal
 
     return SessionSeal.load(settings).seal(owner_token(settings), Purpose.TICKET)
 
 
 def _has_window() -> bool:
-    """Whether the machine's browser has a window of its own, and does not take over the terminal."""
+    """Return True if the browser opens a window and does not run in the terminal."""
     try:
         found = webbrowser.get()
     except webbrowser.Error:

@@ -1,4 +1,4 @@
-"""`headrace up`: the whole platform on one machine, from start to stop."""
+"""`headrace up`: runs the platform on one machine."""
 
 import asyncio
 import signal
@@ -21,14 +21,14 @@ _SAMPLE_STOP_SECONDS = 1.0
 
 
 class NotPrepared(StartupError):
-    """The home cannot be used as it is; what was stored is unchanged."""
+    """The home folder cannot be used in its present state. Stored data is unchanged."""
 
     code = "cli.not_prepared"
     title = "Cannot start"
 
 
 class DatabaseAway(Unavailable):
-    """The database of the records does not answer."""
+    """The database of the records does not respond."""
 
     code = "cli.database_away"
     title = "Database unavailable"
@@ -61,16 +61,16 @@ def up(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Where the records are, once and for all: it is kept in the home folder. - reads it from "
-            "standard input, so that no password shows in the list of processes.",
+            help="The database of the records; its URL is stored in the home folder for later starts. "
+            "- reads the URL from standard input, so the list of processes does not show a password.",
             show_default="HEADRACE_DATABASE_URL, or SQLite in the home folder",
         ),
     ] = None,
     sample: Annotated[
-        bool, typer.Option("--sample", help="Run a pipeline over real data once, and stay up.")
+        bool, typer.Option("--sample", help="Also run a sample pipeline with real data.")
     ] = False,
 ) -> None:
-    """Start the platform and keep it running until Ctrl-C or SIGTERM."""
+    """Start the platform, and keep it running until Ctrl-C or SIGTERM."""
     if database_url == "-":
         database_url = sys.stdin.readline().strip()
     with occupy(
@@ -111,7 +111,7 @@ def _stop_on_failure(stop: asyncio.Event, task: asyncio.Task[None]) -> None:
 
 
 def _stop_signals() -> list[signal.Signals]:
-    # nohup ignores SIGHUP, so that the platform outlives the terminal: that is to stay so.
+    # Under nohup, SIGHUP is ignored so that the platform outlives the terminal; keep that.
     hung_up = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
     return [signal.SIGINT, signal.SIGTERM, *hung_up]
 
@@ -126,7 +126,7 @@ def _announce(sentence: str) -> None:
 
 
 async def _prepare(installation: Installation) -> str:
-    """Make the home ready and return a ticket for the Dagster UI."""
+    """Prepare the home folder, and return a ticket for the Dagster UI."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -144,7 +144,7 @@ async def _prepare(installation: Installation) -> str:
 
 
 async def _welcome(installation: Installation, ticket: str, began: float, *, sample: bool) -> None:
-    """Wait until all is ready, say where it is, and run the sample."""
+    """Wait until everything is ready, print the addresses, and run the sample."""
     await _wait_ready(Client(installation.addresses.url, token=None))
     addresses = installation.addresses
     OUT.print(f"\nHeadrace is ready after {duration_text(time.monotonic() - began)}.\n", style="bold green")
@@ -153,7 +153,7 @@ async def _welcome(installation: Installation, ticket: str, began: float, *, sam
             "REST API": f"{addresses.url}/api",
             "REST docs": f"{addresses.url}/docs",
             "Dagster UI": f"{addresses.dagster_url}/headrace/open?ticket={ticket}",
-            "": "(signs you in once, for 5 minutes from now; `headrace ui` prints another)",
+            "": "(signs you in once, within 5 minutes; `headrace ui` prints a new link)",
             "Token": f"headrace token --home {installation.root}",
             "Logs": str(installation.logs),
         }
@@ -175,7 +175,7 @@ async def _wait_ready(client: Client) -> None:
 
 
 def _unready(client: Client) -> list[str]:
-    """Return the parts that are not ready; empty once all are."""
+    """Return the parts that are not ready."""
     try:
         client.get("/api/ready")
     except Unreachable:
@@ -191,7 +191,7 @@ def _is_unready(part: object) -> bool:
 
 
 async def _run_sample(installation: Installation) -> None:
-    # A process of its own, whose memory goes with it, and which a stop can end wherever it is.
+    # A separate process, so its memory is freed at the end and a stop can end it at any time.
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

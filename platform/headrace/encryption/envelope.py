@@ -1,17 +1,17 @@
-"""Sealing values before they are stored: AES-256-GCM in an envelope, bound to the place where it lies.
+"""Envelope encryption of stored values: AES-256-GCM, bound to the row and column of the value.
 
-Each write draws a fresh data key, encrypts the value with it, and wraps the data key with the keyring's
-current key. So a rotation of the keyring re-wraps 32 bytes a row and never touches the value.
+Each write generates a new data key, encrypts the value with it, and wraps the data key with the keyring's
+current key. So a rotation of the keyring re-wraps 32 bytes for each row and does not touch the values.
 
-Format 1, which never changes (a change is a new format with a new first byte):
+Format 1. It never changes: a new format gets a new first byte.
 
     offset  bytes  what
          0      1  format version, 0x01
          1      8  id of the wrapping key
          9     12  nonce of the wrap
-        21     48  the data key, wrapped: 32 bytes and a tag of 16
+        21     48  the wrapped data key: 32 bytes and a tag of 16
         69     12  nonce of the value
-        81  n + 16 the value, encrypted: as long as the plaintext, and a tag of 16
+        81  n + 16 the encrypted value: the length of the plaintext, and a tag of 16
 
 Associated data, all integers big-endian and unsigned:
 
@@ -20,9 +20,9 @@ Associated data, all integers big-endian and unsigned:
     then of the binding: 2 bytes of length and the table's name in UTF-8, the same for the column,
     16 bytes of organization id, 16 of row id, 8 of revision.
 
-The value does not name the wrapping key itself, or a rotation would have to encrypt it again: it is bound to
-the wrap, because nothing but its own data key opens it. Nonces are random (NIST SP 800-38D, 8.2.2): one key
-may wrap 2**32 times, and a data key encrypts once.
+The value's associated data does not contain the id of the wrapping key, because then a rotation would have to
+encrypt the value again. The value is bound to its wrap nevertheless: only its own data key decrypts it.
+Nonces are random (NIST SP 800-38D, 8.2.2): one key may wrap 2**32 times, and a data key encrypts once.
 """
 
 import os
@@ -46,19 +46,19 @@ _SHORTEST = _HEADER.size + _NONCE_BYTES + 16
 
 
 class CannotOpen(Conflict):
-    """A sealed value does not open: its key is gone, or it was changed or moved from its row.
+    """A stored secret cannot be decrypted: its key is missing, or it was changed or moved to another row.
 
-    It says no more than the key's id, so that trying tells nothing.
+    The message contains only the key's id, so an attacker learns nothing from it.
     """
 
     code = "encryption.cannot_open"
     title = "Stored secret cannot be opened"
-    hint = "Bring the missing key back to the keyring, or store the secret again."
+    hint = "Restore the missing key in the keyring, or store the secret again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """Where a sealed value lies. It opens there only: not in another row, column, tenant or revision."""
+    """The place of a sealed value. It cannot be opened in another row, column, organization or revision."""
 
     table: str
     column: str
@@ -67,7 +67,7 @@ class Binding:
     revision: int
 
     def encoded(self) -> bytes:
-        """Return the binding as bytes that no other binding shares."""
+        """Return an unambiguous encoding of the binding."""
         table, column = self.table.encode(), self.column.encode()
         return struct.pack(
             f">H{len(table)}sH{len(column)}s16s16sQ",
@@ -77,25 +77,25 @@ class Binding:
 
 
 class Envelope:
-    """Seals with the keyring's current key and opens with any of its keys. Safe to share among threads."""
+    """Seals with the keyring's current key, and opens with any of its keys. Thread-safe."""
 
     def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
 
     @property
     def current_key_id(self) -> str:
-        """The id of the key that seals now."""
+        """The id of the key that seals."""
         return self._keyring.current_id
 
     def seal(self, plaintext: bytes, binding: Binding) -> bytes:
-        """Return the value encrypted for this place: 97 bytes longer, and different at each call."""
+        """Return the encrypted value for this place. It is 97 bytes longer, and differs at each call."""
         data_key = os.urandom(KEY_BYTES)
         nonce = os.urandom(_NONCE_BYTES)
         value = AESGCM(data_key).encrypt(nonce, plaintext, _associated_data(_VALUE, binding))
         return self._wrap(data_key, binding) + nonce + value
 
     def open(self, sealed: bytes, binding: Binding) -> bytes:
-        """Return the plaintext. Raises CannotOpen, whatever the reason."""
+        """Return the plaintext. Raises CannotOpen for any failure."""
         data_key = self._unwrap(sealed, binding)
         nonce_end = _HEADER.size + _NONCE_BYTES
         nonce, value = sealed[_HEADER.size : nonce_end], sealed[nonce_end:]
@@ -107,15 +107,15 @@ class Envelope:
     def rewrap(self, sealed: bytes, binding: Binding) -> bytes:
         """Return the same value with its data key wrapped by the current key.
 
-        The value itself is neither decrypted nor checked. Raises CannotOpen when the wrap does not open.
+        The value is neither decrypted nor checked. Raises CannotOpen if the data key cannot be unwrapped.
         """
         return self._wrap(self._unwrap(sealed, binding), binding) + sealed[_HEADER.size :]
 
     @staticmethod
     def key_id(sealed: bytes) -> str:
-        """Return the id of the key that wraps this value. Raises CannotOpen when it is in no known format."""
+        """Return the id of the key that wraps this value. Raises CannotOpen for an unknown format."""
         if len(sealed) < _SHORTEST or sealed[0] != _VERSION:
-            raise CannotOpen("A stored secret is not in a format that this version knows.")
+            raise CannotOpen("A stored secret has a format that this version does not know.")
         return sealed[1:9].hex()
 
     def _wrap(self, data_key: bytes, binding: Binding) -> bytes:

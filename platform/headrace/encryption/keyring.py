@@ -1,12 +1,13 @@
-"""The keys that wrap data keys, where they are looked for, and the refusal to start without them.
+"""The keyring: the keys that wrap data keys, and the places where they are searched.
 
-Looked for in this order; the first that exists counts, and nothing is merged:
+The first keyring found is used, and keyrings are not merged. The order is:
 
-1. the file that `HEADRACE_KEYRING_FILE` names: set and missing is an error;
+1. the file that `HEADRACE_KEYRING_FILE` names; it is an error if that file is missing;
 2. systemd's credential `headrace-keyring`;
-3. `HEADRACE_KEYRING`, newest first and separated by commas: warned about, as other processes can read it;
-4. `keyring` in the user's configuration folder, which all of the user's homes share. It lies outside the home
-   folder, so that a copy of the home does not hold both the secrets and the keys to them.
+3. `HEADRACE_KEYRING`, newest first and separated by commas, with a warning because other processes can read
+   it;
+4. `keyring` in the user's configuration folder, shared by all home folders of the user. It is outside the
+   home folder, so a copy of the home folder does not contain both the secrets and their keys.
 """
 
 import logging
@@ -23,33 +24,33 @@ _log = logging.getLogger(__name__)
 
 
 class NoKeyring(KeyringError):
-    """No keyring exists in any of the places."""
+    """None of the places has a keyring."""
 
     code = "keyring.missing"
     title = "No keyring"
-    hint = "Bring the keyring back, or, for a new installation, make one with `headrace keys init`."
+    hint = "Restore the keyring. For a new installation, create one with `headrace keys init`."
 
 
 class UnreadableKeyring(KeyringError):
-    """The system does not let this process read or create the keyring."""
+    """The operating system did not let this process read or create the keyring."""
 
     code = "keyring.unreadable"
-    title = "Keyring unreadable"
+    title = "Keyring not readable"
     hint = "Check that the file exists and that this user may read it."
 
 
 class MissingKeys(KeyringError):
-    """The database holds secrets under keys that the keyring lacks: going on would lose them."""
+    """The keyring lacks keys that stored secrets need. Without them, those secrets are lost."""
 
     code = "keyring.keys_missing"
     title = "Encryption keys missing"
-    hint = "Bring these keys back to the keyring. Do not make a new one: it could not open what is stored."
+    hint = "Restore these keys in the keyring. A new keyring could not open the stored secrets."
 
 
 class Keyring:
-    """Keys in order; the first is the current one, which seals. Its repr shows ids only.
+    """Keys in order. The first is the current key, which seals. The repr shows only ids.
 
-    `searched` names the places that were looked at, for messages.
+    `searched` names the places that were searched, for messages.
     """
 
     def __init__(self, keys: Sequence[bytes], *, searched: Sequence[str] = ()) -> None:
@@ -67,18 +68,18 @@ class Keyring:
         try:
             return self._keys[wanted]
         except KeyError:
-            raise UnknownKey(f"The keyring holds no key {wanted}.", context={"key_id": wanted}) from None
+            raise UnknownKey(f"The keyring has no key {wanted}.", context={"key_id": wanted}) from None
 
     def __repr__(self) -> str:
         return f"Keyring(ids={self.ids!r})"
 
 
 class FollowedKeyring(Keyring):
-    """The keyring of an installation that goes on: read again once its file has changed.
+    """A keyring that is read again when its file changes.
 
-    So a key that is added and promoted reaches every process by its file alone, and none goes on sealing with
-    a key that another machine has retired. Whatever is wrong with a changed file is logged, and the keys that
-    were read last stay. Keys from the environment never change. Safe to share among threads.
+    So every running process uses a key that was added or promoted in the file, and stops using a retired key.
+    If a changed file is invalid, the error is logged and the last valid keys stay in use. Keys from the
+    environment never change. Thread-safe.
     """
 
     def __init__(self, load: Callable[[], Keyring]) -> None:
@@ -88,12 +89,12 @@ class FollowedKeyring(Keyring):
 
     @property
     def ids(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The ids of all keys, the one that seals first."""
+        """The ids of all keys. The first is the current one."""
         return self._followed().ids
 
     @property
     def searched(self) -> tuple[str, ...]:  # type: ignore[override]
-        """The places that were looked at."""
+        """The places that were searched."""
         return self._now.searched
 
     def key(self, wanted: str) -> bytes:
@@ -103,12 +104,16 @@ class FollowedKeyring(Keyring):
     def _followed(self) -> Keyring:
         stamp = self._stamp_of_file()
         if stamp != self._stamp:
-            # Before the file is read: a change during it is seen by the next call.
+            # Set before reading, so the next call notices a change made while reading.
             self._stamp = stamp
             try:
                 self._now = self._load()
             except StartupError as error:
-                _log.error("The changed keyring is not used. %s: %s", error.code, error.detail)
+                _log.error(
+                    "Cannot use the changed keyring; keeping the previous keys. %s: %s",
+                    error.code,
+                    error.detail,
+                )
         return self._now
 
     def _stamp_of_file(self) -> tuple[int, int] | None:
@@ -120,15 +125,15 @@ class FollowedKeyring(Keyring):
 
 
 def user_keyring(settings: Settings) -> Path:
-    """Return the keyring of the user's configuration folder, the one that may be made by itself."""
+    """Return the path of the keyring in the user's configuration folder. It can be created automatically."""
     return settings.user_config_dir / "keyring"
 
 
 def load_keyring(settings: Settings, *, create: bool) -> Keyring:
     """Return the first keyring found.
 
-    `create` makes one in the user's configuration folder when there is none: to be asked only for a database
-    that holds nothing encrypted. Raises KeyringError and NotPrivate, which both end the start.
+    With `create`, one is created in the user's configuration folder if there is none. Use this only with a
+    database without encrypted values. Raises KeyringError and NotPrivate.
     """
     searched: list[str] = []
     try:
@@ -142,7 +147,7 @@ def load_keyring(settings: Settings, *, create: bool) -> Keyring:
 
 
 def require(keyring: Keyring, key_ids_in_use: Collection[str]) -> None:
-    """Raise MissingKeys unless the keyring holds every key that the database needs."""
+    """Raise MissingKeys unless the keyring has every key that the database needs."""
     missing = sorted(set(key_ids_in_use) - set(keyring.ids))
     if missing:
         places = "; ".join(keyring.searched)
@@ -156,7 +161,7 @@ def _found(settings: Settings, *, create: bool) -> Iterator[tuple[str, bytes | N
         credential = settings.credentials_directory / "headrace-keyring"
         yield str(credential), _read_if_exists(credential, group_may_read=True)
     if settings.keyring is not None:
-        _log.warning("Keys come from HEADRACE_KEYRING, which other processes of this user can read.")
+        _log.warning("The keys come from HEADRACE_KEYRING, which other processes of this user can read.")
         yield "HEADRACE_KEYRING", settings.keyring.get_secret_value().replace(",", "\n").encode()
     path = user_keyring(settings)
     if create:

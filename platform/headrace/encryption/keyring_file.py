@@ -1,7 +1,7 @@
-"""The keyring as text: one base64 key of 32 bytes a line, newest first; `#` starts a comment.
+"""The keyring file: one base64 key of 32 bytes on each line, newest first; `#` starts a comment.
 
-The first key is the current one. Changes keep comments and blank lines, take a lock so that two at once both
-count, and replace the file whole.
+The first key is the current one. A change keeps comments and blank lines. It replaces the file atomically and
+holds a lock, so no concurrent change is lost.
 """
 
 import base64
@@ -22,22 +22,22 @@ _HEADER = "# Headrace encryption keys, newest first. Without them every stored s
 
 
 class KeyringError(StartupError):
-    """There is no keyring that this process can work with."""
+    """This process has no keyring that it can use."""
 
     code = "keyring.unusable"
     title = "Keyring unusable"
 
 
 class InvalidKeyring(KeyringError):
-    """A keyring was found and its text is not a list of keys."""
+    """The keyring found is not a list of keys."""
 
     code = "keyring.invalid"
-    title = "Keyring malformed"
-    hint = "One base64 key of 32 bytes a line, newest first."
+    title = "Invalid keyring"
+    hint = "Write one base64 key of 32 bytes on each line, newest first."
 
 
 class UnknownKey(NotFound):
-    """The keyring holds no key with this id."""
+    """The keyring has no key with this id."""
 
     code = "keyring.key_unknown"
     title = "No such key"
@@ -45,20 +45,20 @@ class UnknownKey(NotFound):
 
 
 class KeyInUse(Conflict):
-    """The key cannot be retired: it is the current one, or something stored still needs it."""
+    """The key cannot be retired, because it is the current key or stored secrets need it."""
 
     code = "keyring.key_in_use"
     title = "Key in use"
-    hint = "Promote another key and rotate; then nothing needs this one."
+    hint = "Promote another key and run `headrace keys rotate`. Then nothing needs this key."
 
 
 def key_id(key: bytes) -> str:
-    """Return the key's public name: the first 16 hex digits of SHA-256 over a label and the key."""
+    """Return the key's public id: the first 16 hex digits of SHA-256 over a label and the key."""
     return hashlib.sha256(b"headrace encryption key\x00" + key).hexdigest()[:16]
 
 
 def parse(content: bytes, place: str) -> tuple[bytes, ...]:
-    """Return the keys, newest first and at least one. Raises InvalidKeyring naming `place` and the line."""
+    """Return the keys, newest first. Raises InvalidKeyring, which names `place` and the line."""
     keys: list[bytes] = []
     for number, line in enumerate(_lines(content), start=1):
         key = _key_of(line, f"{place}, line {number}")
@@ -68,24 +68,24 @@ def parse(content: bytes, place: str) -> tuple[bytes, ...]:
             raise InvalidKeyring(f"{place}, line {number} repeats key {key_id(key)}.")
         keys.append(key)
     if not keys:
-        raise InvalidKeyring(f"{place} holds no key.")
+        raise InvalidKeyring(f"{place} contains no key.")
     return tuple(keys)
 
 
 def create(path: Path) -> bool:
-    """Create the file with one fresh key; return False, changing nothing, when it exists already.
+    """Create the file with one new key; return False and change nothing if it exists.
 
-    Of any number of processes that try at once exactly one creates it. The folder is made with mode 0700;
-    raises NotPrivate when it exists and is open to others.
+    If several processes try at once, exactly one creates it. A missing folder is created with mode 0700.
+    Raises NotPrivate if other users may enter the folder.
     """
     private_files.make_private_folder(path.parent)
     return private_files.create_private(path, (_HEADER + _line(os.urandom(KEY_BYTES))).encode())
 
 
 def add(path: Path) -> str:
-    """Append a fresh key and return its id.
+    """Append a new key and return its id.
 
-    It can open from now on, and does not seal until it is promoted: so it can reach every machine first.
+    The key only opens secrets until it is promoted, so it can be copied to every machine first.
     """
     with _edited(path) as lines:
         key = os.urandom(KEY_BYTES)
@@ -102,10 +102,10 @@ def promote(path: Path, wanted: str) -> None:
 
 
 def retire(path: Path, wanted: str, *, in_use: Collection[str]) -> None:
-    """Remove the key for good.
+    """Delete the key.
 
-    Raises UnknownKey, and KeyInUse for the current key and for the ids `in_use`, which must be read from the
-    database after every process has stopped sealing with this key.
+    Raises UnknownKey, and KeyInUse for the current key and for the ids `in_use`. Read these from the database
+    after every process has stopped sealing with this key.
     """
     with _edited(path) as lines:
         index = _index_of(wanted, lines)
@@ -128,7 +128,7 @@ def _edited(path: Path) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    # The folder, not the file: a lock on the file would be lost when the file is replaced.
+    # Lock the folder: a lock on the file would be lost when the file is replaced.
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -138,7 +138,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _lines(content: bytes) -> list[str]:
-    # Replacing bad bytes, since an exception of the codec would carry the file's content.
+    # Replace invalid bytes, because the codec's exception would contain the file's content.
     text = content.decode("utf-8", "replace")
     return [line + "\n" for line in text.removesuffix("\n").split("\n")]
 
@@ -151,7 +151,7 @@ def _index_of(wanted: str, lines: list[str]) -> int:
     for index, line in enumerate(lines):
         if _id_of(line) == wanted:
             return index
-    raise UnknownKey(f"The keyring holds no key {wanted}.", context={"key_id": wanted})
+    raise UnknownKey(f"The keyring has no key {wanted}.", context={"key_id": wanted})
 
 
 def _id_of(line: str) -> str | None:

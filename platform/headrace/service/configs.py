@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from headrace.encryption.envelope import Binding, Envelope
+from headrace.encryption.envelope import Envelope
 from headrace.store.pipelines import SealedConfig
+from headrace.store.sealed import CONFIG
 
 
 def seal_config(
@@ -14,7 +15,7 @@ def seal_config(
 ) -> SealedConfig:
     """Seal a config for one revision of one pipeline."""
     plaintext = json.dumps(config, ensure_ascii=False, separators=(",", ":")).encode()
-    sealed = envelope.seal(plaintext, _binding(organization_id, pipeline_id, revision))
+    sealed = envelope.seal(plaintext, CONFIG.binding(organization_id, pipeline_id, revision))
     return SealedConfig(sealed=sealed, key_id=envelope.key_id(sealed), revision=revision)
 
 
@@ -22,16 +23,6 @@ def open_config(
     envelope: Envelope, config: SealedConfig, *, organization_id: UUID, pipeline_id: UUID
 ) -> dict[str, Any]:
     """Return the config as the client sent it. Raises CannotOpen."""
-    plaintext = envelope.open(config.sealed, _binding(organization_id, pipeline_id, config.revision))
+    plaintext = envelope.open(config.sealed, CONFIG.binding(organization_id, pipeline_id, config.revision))
     opened: dict[str, Any] = json.loads(plaintext)
     return opened
-
-
-def _binding(organization_id: UUID, pipeline_id: UUID, revision: int) -> Binding:
-    return Binding(
-        table="pipelines",
-        column="config",
-        organization_id=organization_id,
-        row_id=pipeline_id,
-        revision=revision,
-    )

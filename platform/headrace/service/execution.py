@@ -6,7 +6,6 @@ reaper fails the run; a worker that was cut off or cancelled finds its fence gon
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -48,9 +47,7 @@ class Execution:
     """A run that succeeded."""
 
     run: Run
-    pipeline_name: str
     result: EngineResult
-    seconds: float
 
 
 def execute_run(
@@ -75,7 +72,6 @@ def execute_run(
         if run_id is None
         else leases.claim(run_id, dagster_run_id)
     )
-    started = time.monotonic()
     lease = Lease(
         leases,
         claim.run,
@@ -89,12 +85,7 @@ def execute_run(
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
         _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
         reach("ended", pipeline_id)
-    return Execution(
-        run=claim.run,
-        pipeline_name=claim.pipeline_name,
-        result=result,
-        seconds=time.monotonic() - started,
-    )
+    return Execution(run=claim.run, result=result)
 
 
 def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:

@@ -9,6 +9,7 @@ from headrace.encryption.envelope import Binding
 from headrace.records import Principal
 from headrace.service.platform import Platform
 from headrace.store.idempotency import IdempotencyStore
+from headrace.store.sealed import ANSWER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +52,4 @@ class Idempotency:
         self._store.release(key_id)
 
     def _binding(self, key_id: UUID) -> Binding:
-        return Binding(
-            table="idempotency_keys",
-            column="answer",
-            organization_id=self._principal.organization_id,
-            row_id=key_id,
-            revision=1,
-        )
+        return ANSWER.binding(self._principal.organization_id, key_id)

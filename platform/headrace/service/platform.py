@@ -25,8 +25,8 @@ from headrace.private_files import create_private, make_private_folder, read_pri
 from headrace.records import Principal, Role
 from headrace.settings import Settings
 from headrace.store.database import Database
-from headrace.store.keys_in_use import key_ids_in_use
 from headrace.store.schema import VERSION
+from headrace.store.sealed import key_ids_in_use
 from headrace.store.tokens import Installation
 
 TOKEN_PREFIX = "headrace_"

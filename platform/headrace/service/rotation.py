@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
-from headrace.encryption.envelope import Binding, CannotOpen
+from headrace.encryption.envelope import CannotOpen
 from headrace.service.platform import Platform
 from headrace.store.sealed import PLACES, Place, SealedValue, SealedValues
 
@@ -60,13 +60,7 @@ def _rewrapped(
     """Return the values with their new wrapping and its key's id, and the rows that do not open."""
     changes, failed = [], []
     for value in batch:
-        binding = Binding(
-            table=place.table.name,
-            column=place.column,
-            organization_id=value.organization_id,
-            row_id=value.row_id,
-            revision=value.revision,
-        )
+        binding = place.binding(value.organization_id, value.row_id, value.revision)
         try:
             sealed = platform.envelope.rewrap(value.sealed, binding)
         except CannotOpen:

@@ -8,6 +8,7 @@ from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.identity import keyed_hash, target_of, use_of
 from headrace.service.platform import Platform
 from headrace.store.hash_keys import HashKeyStore, SealedHashKey
+from headrace.store.sealed import HASH_KEY
 from headrace.store.targets import Target
 
 _KEY_BYTES = 32
@@ -44,10 +45,4 @@ class Targets:
         return SealedHashKey(id=key_id, sealed=sealed, key_id=self._envelope.key_id(sealed))
 
     def _binding(self, key_id: UUID) -> Binding:
-        return Binding(
-            table="hash_keys",
-            column="key",
-            organization_id=self._organization_id,
-            row_id=key_id,
-            revision=1,
-        )
+        return HASH_KEY.binding(self._organization_id, key_id)

@@ -36,7 +36,6 @@ class Claim:
     """A claimed run with its pipeline's config as it was at the claim."""
 
     run: Run
-    pipeline_name: str
     policy: Policy
     config: SealedConfig
 
@@ -188,7 +187,6 @@ def _claim_of(connection: Connection, run_id: UUID) -> Claim:
         raise AlreadyTaken(f"Pipeline {run.pipeline_id} is deleted.")
     return Claim(
         run=run,
-        pipeline_name=pipeline.name,
         policy=policy_of(pipeline.policy),
         config=sealed_config(pipeline),
     )

@@ -1,12 +1,14 @@
-"""Sealed values, wherever they are stored, as a change of keys goes through them."""
+"""Which columns hold sealed values, which keys wrap those, and the change to another key."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, literal, select, update
+from sqlalchemy import ColumnElement, Table, func, literal, select, update
 
+from headrace.encryption.envelope import Binding
 from headrace.store.database import Database
 from headrace.store.schema import hash_keys, idempotency_keys, pipelines
 
@@ -20,17 +22,26 @@ class Place:
     key_id: str  # the column of the wrapping key's id
     revision: str | None  # the column of the revision that a value is bound to; None: always 1
 
+    def binding(self, organization_id: UUID, row_id: UUID, revision: int = 1) -> Binding:
+        """Return what a value in this column of a row is bound to."""
+        return Binding(
+            table=self.table.name,
+            column=self.column,
+            organization_id=organization_id,
+            row_id=row_id,
+            revision=revision,
+        )
 
-PLACES = (
-    Place(table=pipelines, column="config", key_id="config_key_id", revision="config_revision"),
-    Place(table=idempotency_keys, column="answer", key_id="answer_key_id", revision=None),
-    Place(table=hash_keys, column="key", key_id="key_key_id", revision=None),
-)
+
+CONFIG = Place(table=pipelines, column="config", key_id="config_key_id", revision="config_revision")
+ANSWER = Place(table=idempotency_keys, column="answer", key_id="answer_key_id", revision=None)
+HASH_KEY = Place(table=hash_keys, column="key", key_id="key_key_id", revision=None)
+PLACES = (CONFIG, ANSWER, HASH_KEY)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedValue:
-    """One stored value, with what its seal is bound to."""
+    """A stored value, with what it is bound to."""
 
     row_id: UUID
     organization_id: UUID
@@ -38,8 +49,24 @@ class SealedValue:
     sealed: bytes
 
 
+def rows_by_key(database: Database) -> dict[str, int]:
+    """Return how many stored values each key wraps, without the keys that wrap none."""
+    found: Counter[str] = Counter()
+    with database.read() as connection:
+        for place in PLACES:
+            column = place.table.c[place.key_id]
+            query = select(column, func.count()).where(column.is_not(None)).group_by(column)
+            found.update({row[0]: row[1] for row in connection.execute(query)})
+    return dict(found)
+
+
+def key_ids_in_use(database: Database) -> frozenset[str]:
+    """Return the ids of all keys that wrap a stored value."""
+    return frozenset(rows_by_key(database))
+
+
 class SealedValues:
-    """The sealed values of all organizations."""
+    """The sealed values of all organizations, for a change to another key."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -47,7 +74,7 @@ class SealedValues:
     def under_other_keys(
         self, place: Place, key_id: str, *, after: UUID | None, limit: int
     ) -> Sequence[SealedValue]:
-        """Return values that another key wraps, by row id; `after` is the last row of the batch before."""
+        """Return values that another key wraps, by row id. `after` is the last row of the previous batch."""
         columns = place.table.c
         revision: ColumnElement[Any] = columns[place.revision] if place.revision else literal(1)
         query = (
@@ -65,9 +92,9 @@ class SealedValues:
             ]
 
     def replace(self, place: Place, changes: Sequence[tuple[SealedValue, bytes, str]]) -> int:
-        """Put newly wrapped values, with their keys' ids, in the place of the old ones; return how many.
+        """Replace values by newly wrapped ones with their keys' ids; return how many were replaced.
 
-        A compare-and-set of the value itself: one that was written meanwhile stays as it is.
+        This is a compare-and-set: a value that was written in the meantime is kept.
         """
         columns = place.table.c
         replaced = 0

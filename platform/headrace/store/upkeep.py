@@ -17,7 +17,7 @@ from headrace.store.database import Database
 from headrace.store.failures import fail, reap
 from headrace.store.queue import Limits, choose, is_waiting
 from headrace.store.runs import ACTIVE, cancel_active, run_of
-from headrace.store.schema import pipelines, run_counts, runs
+from headrace.store.schema import pipelines, runs
 
 LAUNCH_LEASE = timedelta(seconds=30)
 LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
@@ -198,10 +198,3 @@ class UpkeepStore:
                 .where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_not(None))
                 .values(purged_at=self._database.now(connection), name="", stream="")
             )
-
-    def runs_by_status(self) -> dict[RunStatus, int]:
-        """Count all runs by their status."""
-        with self._database.read() as connection:
-            total = func.sum(run_counts.c.runs)
-            query = select(run_counts.c.status, total).group_by(run_counts.c.status).having(total > 0)
-            return {RunStatus(status): int(count) for status, count in connection.execute(query)}

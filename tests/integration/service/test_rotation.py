@@ -12,9 +12,8 @@ from headrace.service.idempotency import Answer, Idempotency
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.rotation import rotate
-from headrace.store.keys_in_use import rows_by_key
 from headrace.store.schema import pipelines
-from headrace.store.sealed import Place, SealedValue, SealedValues
+from headrace.store.sealed import Place, SealedValue, SealedValues, rows_by_key
 
 ANSWER = Answer(status=201, headers={}, body="a token's secret")
 

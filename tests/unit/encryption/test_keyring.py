@@ -241,7 +241,7 @@ def test_a_followed_keyring_keeps_its_keys_when_its_file_is_spoilt_or_gone(
 
     assert (spoilt, followed.ids) == ((key_id(FIRST),), (key_id(FIRST),))
     assert [record.message.split(":")[0] for record in caplog.records] == [
-        "The changed keyring is not used. keyring.invalid",
-        "The changed keyring is not used. keyring.missing",
+        "Cannot use the changed keyring; keeping the previous keys. keyring.invalid",
+        "Cannot use the changed keyring; keeping the previous keys. keyring.missing",
     ]
     assert "spoilt\n" not in caplog.text

@@ -52,8 +52,8 @@ def test_any_keys_can_be_read_back(keys: list[bytes]):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "holds no key"),
-        (b"# nothing\n\n", "holds no key"),
+        (b"", "contains no key"),
+        (b"# nothing\n\n", "contains no key"),
         (b"c2hvcnQ=", "line 1 is not a key of 32 bytes"),
         (b"# one\nnot base64!", "line 2 is not base64"),
         (b"\xff\xfe", "line 1 is not base64"),

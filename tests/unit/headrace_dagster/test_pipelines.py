@@ -123,7 +123,7 @@ def test_a_disabled_pipeline_keeps_its_job() -> None:
     definitions = defined(a_card(enabled=False))
 
     assert definitions.job.name
-    assert "disabled" in definitions.job.description
+    assert "Disabled" in definitions.job.description
 
 
 def test_a_schedule_keeps_its_pipelines_time_zone() -> None:

@@ -120,13 +120,6 @@ class ObjectStore:
         with self._errors():
             obstore.put(self._store, key, iter(pieces), chunk_size=_PART, max_concurrency=_PARTS_AT_ONCE)
 
-    def write_small(self, key: str, content: bytes) -> None:
-        """Put an object in one request."""
-        import obstore
-
-        with self._errors():
-            obstore.put(self._store, key, content, use_multipart=False)
-
     def delete(self, keys: Iterable[str]) -> None:
         """Remove objects; those that are gone already are none to worry about."""
         import obstore
