@@ -10,6 +10,7 @@ _FEWEST, _MOST = 2, 4
 _PLATFORMS = {
     "tests/acceptance/test_control_plane.py": r"",  # its two platforms wait for the same minutes
     "tests/acceptance/": r"\[(sqlite|postgres)\b",
+    "tests/exact/": r"\[\d+",
     "tests/integration/http/": r"\[(sqlite|postgresql)\b",
 }
 

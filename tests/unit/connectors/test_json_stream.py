@@ -2,18 +2,17 @@
 
 import io
 import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import CORPORA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.connectors.kit.arrow.json_stream import json_records
 from headrace.connectors.kit.arrow.json_text import InvalidJSON, JsonRecords, NotJSON
 
-CORPUS = Path(os.environ.get("HEADRACE_TEST_CORPORA", "../../shared/corpora")) / "json"
+CORPUS = CORPORA / "json"
 _VALUES = st.recursive(
     st.none() | st.integers() | st.sampled_from(["}", "},{", "]", '"', "\\", "é", "\ud83d", ",", " "]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("ab}"), inner, max_size=3),

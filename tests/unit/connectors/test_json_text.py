@@ -1,12 +1,12 @@
 """One reader of JSON text: what is read is exact, and what is refused says why and where."""
 
 import json
-import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from corpora import CORPORA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from headrace.connectors.kit.arrow.json_text import (
     in_utf8,
 )
 
-CORPUS = Path(os.environ.get("HEADRACE_TEST_CORPORA", "../../shared/corpora")) / "json"
+CORPUS = CORPORA / "json"
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
