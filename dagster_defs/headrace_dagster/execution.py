@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from headrace.engine.job import Progress
+    from headrace.receipts import Receipt
 
 _PARENT_RUN_TAG = "dagster/parent_run_id"
 
@@ -53,6 +54,9 @@ class ExecutionOutcome(Protocol):
 
     @property
     def schema(self) -> "pa.Schema": ...
+
+    @property
+    def receipt(self) -> "Receipt": ...
 
     @property
     def preview(self) -> Sequence[Mapping[str, str | None]]: ...
@@ -86,10 +90,14 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
         assert pipeline_id is not None, "only pipelines have jobs here"
         started = time.monotonic()
         result = _guarded(execute, context, pipeline_id)
-        facts = _facts(result, time.monotonic() - started)
-        if rows := result.preview[:preview_rows]:
-            facts["preview"] = _table(rows)
-        context.log_event(_materialization(context, pipeline_id, result.rows, facts))
+        try:
+            facts = _facts(result, time.monotonic() - started)
+            if rows := result.preview[:preview_rows]:
+                facts["preview"] = _table(rows)
+            context.log_event(_materialization(context, pipeline_id, result.rows, facts))
+        except Exception as error:
+            # The data is in the destination, and the run is a success: Dagster only lacks its figures.
+            context.log.warning("Dagster has not stored the run's figures: %s.", type(error).__name__)
 
     return GraphDefinition(name="extract_load_graph", node_defs=[extract_load])
 
@@ -147,7 +155,24 @@ def _facts(result: ExecutionOutcome, seconds: float) -> dict[str, Any]:
         "duration (s)": round(seconds, 3),
         "output size": result.output_size,
         "dagster/column_schema": MetadataValue.table_schema(_table_schema(result.schema)),
+        **_receipt_facts(result.receipt),
     }
+
+
+def _receipt_facts(receipt: "Receipt") -> dict[str, Any]:
+    """Return the receipt's figures that say anything."""
+    rows = {
+        f"rows {name}": getattr(receipt, name)
+        for name in ("read", "repeated", "dropped", "added", "rejected", "inserted", "updated", "deleted")
+    }
+    facts: dict[str, Any] = {name: count for name, count in rows.items() if count}
+    if receipt.total is not None:
+        facts["rows in the table"] = receipt.total
+    if changes := (*receipt.schema_changes, *receipt.table_changes):
+        facts["schema changes"] = MetadataValue.json([vars(change) for change in changes])
+    if receipt.warnings:
+        facts["warnings"] = MetadataValue.json([vars(warning) for warning in receipt.warnings])
+    return facts
 
 
 def _table(rows: Sequence[Mapping[str, str | None]]) -> dagster.TableMetadataValue:

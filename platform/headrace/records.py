@@ -216,6 +216,7 @@ class State:
     cursor: Any = None  # a JSON value; None: nothing was read yet
     load_id: UUID | None = None  # the run that loaded up to the cursor
     demand: StateDemand | None = None  # None once a run has followed it
+    identity: str = ""  # what the cursor belongs to (pipeline/identity); empty: not known
     updated_at: datetime | None = None
 
     @property

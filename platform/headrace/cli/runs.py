@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,6 +36,8 @@ _ATTEMPT_COLUMNS = {
     "error_code": "CODE",
     "error": "ERROR",
 }
+_WARNING_COLUMNS = {"code": "CODE", "count": "COUNT", "detail": "WARNING"}
+_CHANGE_COLUMNS = {"column": "COLUMN", "before": "BEFORE", "after": "AFTER"}
 _COLUMNS_OF_ANY = {"id": "ID", "pipeline_name": "PIPELINE", "rows": "ROWS", **_COLUMNS}
 
 
@@ -81,13 +83,19 @@ def list_(
 def show(
     run: RunId, as_json: AsJson = False, home: Home = None, url: Url = None, token_file: TokenFile = None
 ) -> None:
-    """Show a run and its earlier attempts."""
+    """Show a run, its receipt, its warnings and its earlier attempts."""
     shown = connect(home, url, token_file).get(f"/api/pipelines/runs/{run}")
     if as_json:
         print_json(shown)
         return
-    earlier = shown.pop("attempts", [])
+    earlier, receipt = shown.pop("attempts", []), shown.pop("receipt", None)
+    warnings = shown.pop("warnings", [])
     print_facts(shown)
+    if receipt:
+        _print_receipt(receipt)
+    if warnings:
+        OUT.print("\nWarnings")
+        print_table(warnings, _WARNING_COLUMNS)
     if earlier:
         OUT.print("\nEarlier attempts")
         print_table(earlier, _ATTEMPT_COLUMNS)
@@ -150,6 +158,17 @@ def download(
     asked = None if format_ is Format.PARQUET else format_.value
     size = _write_whole(target, client.stream(f"/api/pipelines/runs/{run}/download", format=asked))
     ERR.print(f"{target}: {size_text(size)}", markup=False)
+
+
+def _print_receipt(receipt: dict[str, Any]) -> None:
+    """Print the figures that say anything, and each column that has changed."""
+    schemas = ("schema_before", "schema_after", "warnings")
+    changes = [*receipt.pop("schema_changes", []), *receipt.pop("table_changes", [])]
+    OUT.print("\nReceipt")
+    print_facts({name: value for name, value in receipt.items() if value is not None and name not in schemas})
+    if changes:
+        OUT.print("\nChanged columns")
+        print_table(changes, _CHANGE_COLUMNS)
 
 
 def _print_line(text: str) -> None:

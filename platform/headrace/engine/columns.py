@@ -1,7 +1,7 @@
 """Steps over whole columns, without code: chosen, hashed, cast and renamed, in that order."""
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
@@ -10,6 +10,14 @@ from headrace.engine.code_steps import TransformFailed
 from headrace.pipeline.transforms import Columns, Hashing, Transform
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)
+
+
+class MissingColumn(TransformFailed):
+    """A `columns` step names a column that no record of the run had, nor of a run before it."""
+
+    code = "transform.missing_column"
+    title = "Column of a transform is missing"
+    hint = "Correct the column's name. Set `missing: ignore` in the step if records need not have the column."
 
 
 class ColumnsStep:
@@ -23,9 +31,19 @@ class ColumnsStep:
         self._missing = set(_named(step.columns))
 
     @property
-    def missing(self) -> list[str]:
-        """The columns that the step names and no batch has had, in order."""
-        return sorted(self._missing)
+    def named(self) -> frozenset[str]:
+        """The columns that the step names and that some batch has had."""
+        return frozenset(_named(self._columns)) - self._missing
+
+    def require_columns(self, known: Collection[str]) -> None:
+        """Raise MissingColumn if a column that the step names was in no batch, nor is known from before.
+
+        It may be misspelt, and what it should have removed or hashed would pass.
+        """
+        missing = sorted(self._missing - set(known))
+        if missing and self._seen and self._columns.missing == "fail":
+            names = ", ".join(repr(name) for name in missing)
+            raise MissingColumn(f"The transform {self._label!r} names {names}, which no record had.")
 
     def apply(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Yield the batch with its columns changed. Raises TransformFailed."""

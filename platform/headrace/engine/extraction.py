@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ from headrace.engine.joining import joined
 from headrace.engine.json_arrow import JsonArrow
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.reporting import Reporter
+from headrace.engine.start import Start
 from headrace.engine.transforms import transformation
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
@@ -29,34 +30,45 @@ class Extracted:
     """A finished output file and what the run knew when the source was read."""
 
     output: Output
+    start: Start
     bytes: int  # of Arrow memory
     cursor: Cursor | None  # up to which the source was read
-    demand: str  # what a client wanted of the run that reads the source; empty: nothing
     state_version: str  # of the state that the source was read by
     resumed: bool = False  # an earlier attempt of the run has written the file
 
 
-def resumed(job: EngineJob, reporter: Reporter) -> Extracted | None:
-    """Return what an earlier attempt of this run extracted: its file is there whole or not at all."""
+def resumed(job: EngineJob, reporter: Reporter, start: Start) -> Extracted | None:
+    """Return what an earlier attempt of this run extracted: its file is there whole or not at all.
+
+    Where the pipeline's config has changed since, the file is deleted. The earlier attempt's own start
+    counts: what a client has demanded since is for the run that reads the source next.
+    """
     if not job.output_path.exists():
         return None
-    reporter.log.info("An earlier attempt has read the source: going on from its file")
     output, notes = open_output(job.output_path)
+    begun = Start(**json.loads(notes["start"])) if "start" in notes else None
+    if begun is None or begun.identity != start.identity:
+        job.output_path.unlink()
+        return None
+    reporter.log.info("An earlier attempt has read the source: going on from its file")
+    cursor = json.loads(notes["cursor"])
+    job.tally.restore(notes["receipt"])
+    job.tally.written(output.rows, output.schema, cursor)
     return Extracted(
         output=output,
+        start=begun,
         bytes=int(notes["bytes"]),
-        cursor=json.loads(notes["cursor"]),
-        # What a client has demanded since is for the run that reads the source next.
-        demand=notes["demand"],
+        cursor=cursor,
         state_version=notes["state"],
         resumed=True,
     )
 
 
 def extract(
-    config: PipelineConfig, job: EngineJob, reporter: Reporter, stream: Stream | None, cursor: Cursor | None
+    config: PipelineConfig, job: EngineJob, reporter: Reporter, stream: Stream | None, start: Start
 ) -> Extracted:
-    """Read what comes after the cursor into the output file; `stream` is None for a full refresh."""
+    """Read from the start on into the output file; `stream` is None for a full refresh."""
+    cursor = start.cursor
     cursor_field = config.cursor_field or (stream.cursor_field if stream else None)
     follows_field = stream is not None and not stream.checkpointed
     highest = HighestCursor(cursor_field if follows_field else None, cursor)
@@ -68,19 +80,31 @@ def extract(
         max_iterations=config.max_iterations,
         log=reporter.log,
         check=reporter.check,
+        warn=reporter.warn,
     )
+    job.tally.begin(cursor, job.schema_before, job.known_columns)
     if cursor is not None:
         reporter.log.info("Reading what comes after the last cursor")
-    demand, version = job.state.demand or "", job.state.version
     with OutputWriter(job.output_path, reporter.new_schema) as writer:
         _write(config, job, reporter, writer, request, highest)
-        notes = {"cursor": cursor_text(highest.value), "demand": demand, "state": version}
-        output = writer.finish({"bytes": str(writer.bytes)} | notes)
+        notes = {
+            "bytes": str(writer.bytes),
+            "cursor": cursor_text(highest.value),
+            "start": json.dumps(asdict(start)),
+            "receipt": job.tally.receipt().as_json(),
+            "state": job.state.version,
+        }
+        output = writer.finish(notes)
+        job.tally.written(output.rows, output.schema, highest.value)
     reach("written", job.pipeline_id)
     reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)
     reporter.log.info("Extracted %s rows into %s bytes of Parquet", f"{output.rows:,}", f"{output.size:,}")
     return Extracted(
-        output=output, bytes=writer.bytes, cursor=highest.value, demand=demand, state_version=version
+        output=output,
+        start=start,
+        bytes=writer.bytes,
+        cursor=highest.value,
+        state_version=job.state.version,
     )
 
 
@@ -93,12 +117,19 @@ def _write(
     highest: HighestCursor,
 ) -> None:
     """Write the stream's batches, each after the pipeline's transforms."""
-    with transformation(config.transforms, check=reporter.check, log=reporter.log) as transformed:
+    steps = transformation(
+        config.transforms, check=reporter.check, known=job.known_columns, named=job.tally.named
+    )
+    with steps as transformed:
         for batch in _batches(config, request, highest):
             reporter.check()
             highest.see(batch)  # as the source gave it: a step may drop the field, or the row
+            job.tally.read(batch.num_rows, new=batch.num_rows)
+            rows = 0
             for changed in transformed(batch):
                 writer.add(changed)
+                rows += changed.num_rows
+            job.tally.transformed(batch.num_rows, rows)
             reach("extracting", job.pipeline_id)
             reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)
     reporter.check()

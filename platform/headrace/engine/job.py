@@ -8,6 +8,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from headrace.connectors import Cursor
+from headrace.engine.preview import Preview
+from headrace.engine.tally import Tally
+from headrace.receipts import Receipt
 from headrace.records import RunPhase, State
 
 
@@ -31,6 +34,10 @@ class EngineJob:
     state: State = field(
         default_factory=State
     )  # the platform's; the destination's own record, where it keeps one, comes first
+    schema_before: dict[str, str] | None = None  # Arrow types by column, of the last run that succeeded
+    known_columns: tuple[str, ...] = ()  # that transforms name, and that earlier runs have had
+    tally: Tally = field(default_factory=Tally)
+    """The run's figures, which are there also when `run_pipeline` raises."""
     progress: Callable[[Progress], None] = lambda progress: None
     check: Callable[[], None] = lambda: None
     """Raises when the run was cancelled or is no longer this worker's. Its error leaves `run_pipeline`
@@ -49,5 +56,8 @@ class EngineResult:
     schema: pa.Schema
     location: str  # where the data is now, for people
     cursor: Cursor | None  # stored with the data
+    identity: str  # what the cursor belongs to
+    has_loaded: bool  # False: there was nothing new
     state_version: str  # of the state that the source was read by
-    preview: list[dict[str, str | None]]  # the first rows, as masked text
+    receipt: Receipt
+    preview: Preview  # the first rows; none where they could not be written as text

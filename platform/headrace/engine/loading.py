@@ -1,16 +1,20 @@
 """The second half of a run: load the destination from the output file, in one step."""
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 
-from headrace.connectors import LoadRequest, Stream, SyncMode, WriteDisposition
+from headrace.connectors import LoadRequest, LoadResult, RunWarning, Stream, WriteDisposition
 from headrace.engine.columns import renamed
 from headrace.engine.extraction import Extracted
 from headrace.engine.job import EngineJob
 from headrace.engine.reporting import Reporter
+from headrace.engine.start import merges
+from headrace.engine.tally import check_load
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
-from headrace.records import RunPhase, StateDemand
+from headrace.records import RunPhase
 
 
 class NoPrimaryKey(HeadraceError):
@@ -21,30 +25,59 @@ class NoPrimaryKey(HeadraceError):
     hint = "Keep the key's columns in the transforms; a `columns` step may rename them, other steps may not."
 
 
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What came of a load."""
+
+    location: str
+    has_loaded: bool = True  # False: there was nothing new
+
+
 def loaded_before(
     config: PipelineConfig, job: EngineJob, reporter: Reporter, extracted: Extracted
-) -> str | None:
+) -> Load | None:
     """Return where an earlier attempt of this run has put the data, which only the destination knows."""
-    if not extracted.resumed:
-        return None
-    last = config.destination.last_load(job.pipeline_id)
-    if last is None or last.load_id != job.run_id:
+    if not extracted.resumed or not _is_there(config, job):
         return None
     reporter.log.info("An earlier attempt has loaded the destination")
-    return config.destination_name
+    job.tally.loaded(LoadResult(rows=extracted.output.rows, location=config.destination_name))
+    return Load(location=config.destination_name)
 
 
 def load(
     config: PipelineConfig, job: EngineJob, reporter: Reporter, stream: Stream | None, extracted: Extracted
-) -> str:
-    """Load the destination and return where the data is; `stream` is None for a full refresh."""
-    output, is_reset = extracted.output, extracted.demand == StateDemand.RESET
-    if stream is not None and output.rows == 0 and not is_reset:
+) -> Load:
+    """Load the destination and return where the data is; `stream` is None for a full refresh.
+
+    Raises NoPrimaryKey, SumsDisagree and what the destination raises; not once the data is there.
+    """
+    output, start = extracted.output, extracted.start
+    if stream is not None and output.rows == 0 and not start.replaces:
         reporter.log.info("Nothing new: the destination stays as it is")
-        return ""
+        job.tally.loaded(LoadResult(rows=0, location=""))
+        return Load(location="", has_loaded=False)
+    request = _request(config, job, reporter, stream, extracted)
+    pa.default_memory_pool().release_unused()  # what extracting took does not add to what loading takes
+    reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
+    result = _loaded(config, job, reporter, request)
+    reach("committed", job.pipeline_id)
+    job.tally.loaded(result)
+    reporter.best_effort("Logging", lambda: _log(reporter, result), None)
+    check_load(job.tally.receipt(), request.disposition)
+    return Load(location=result.location)
+
+
+def _request(
+    config: PipelineConfig, job: EngineJob, reporter: Reporter, stream: Stream | None, extracted: Extracted
+) -> LoadRequest:
+    start = extracted.start
     keys = renamed(stream.primary_key, config.transforms) if stream else ()
-    disposition = "replace" if is_reset else _disposition(config, keys)
-    missing = [name for name in keys if name not in output.schema.names]
+    disposition: WriteDisposition = "append"
+    if stream is None or start.replaces:
+        disposition = "replace"
+    elif merges(config, stream):
+        disposition = "merge"
+    missing = [name for name in keys if name not in extracted.output.schema.names]
     if disposition == "merge" and missing:
         raise NoPrimaryKey(f"The rows have no column {missing[0]!r} to be merged on.")
 
@@ -52,8 +85,8 @@ def load(
         reporter.check_before_commit()
         reach("loaded", job.pipeline_id)
 
-    request = LoadRequest(
-        output=output,
+    return LoadRequest(
+        output=extracted.output,
         table=config.stream,
         disposition=disposition,
         incremental=stream is not None,
@@ -65,16 +98,34 @@ def load(
         log=reporter.log,
         progress=lambda rows: reporter.progress(RunPhase.LOAD, rows, extracted.bytes),
         before_commit=before_commit,
+        warn=reporter.warn,
+        previous_load=start.previous_load,
+        continues=start.continues,
+        identity=start.identity,
+        shared=config.shared,
+        adopt=config.adopt,
     )
-    pa.default_memory_pool().release_unused()  # what extracting took does not add to what loading takes
-    reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
-    result = config.destination.load(request)
-    reach("committed", job.pipeline_id)
+
+
+def _loaded(config: PipelineConfig, job: EngineJob, reporter: Reporter, request: LoadRequest) -> LoadResult:
+    """Load. An error after the commit is a warning: the destination says whether the data is there."""
+    try:
+        return config.destination.load(request)
+    except Exception as error:
+        if reporter.is_stopped or not reporter.best_effort("Asking", lambda: _is_there(config, job), False):
+            raise
+        detail = f"The destination failed with {type(error).__name__} after it had committed the load."
+        reporter.warn(RunWarning(code="load.failed_after_commit", detail=detail))
+        return LoadResult(rows=request.output.rows, location=config.destination_name)
+
+
+def _is_there(config: PipelineConfig, job: EngineJob) -> bool:
+    last = config.destination.last_load(job.pipeline_id)
+    return last is not None and last.load_id == job.run_id
+
+
+def _log(reporter: Reporter, result: LoadResult) -> None:
     reporter.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)
-    return result.location
-
-
-def _disposition(config: PipelineConfig, keys: tuple[str, ...]) -> WriteDisposition:
-    if config.sync_mode is SyncMode.FULL_REFRESH:
-        return "replace"
-    return "merge" if keys and "merge" in config.destination.dispositions else "append"
+    for change in result.schema_changes:
+        was, becomes = change.before or "it is new", change.after or "it is gone"
+        reporter.log.info("The table's column %s changes: %s, now %s", change.column, was, becomes)

@@ -5,11 +5,14 @@ import pyarrow as pa
 from headrace.connectors import Output
 from headrace.masking import MaskingFilter
 
+Preview = list[dict[str, str | None]]
+"""Rows as text, by column."""
+
 _ROWS = 10
 _CHARACTERS = 200
 
 
-def preview(output: Output, masking: MaskingFilter) -> list[dict[str, str | None]]:
+def preview(output: Output, masking: MaskingFilter) -> Preview:
     """Return the first rows as masked text: it may be kept where a secret may not."""
     for batch in output.batches(_ROWS):
         texts = [[_text(value) for value in column] for column in batch.columns]

@@ -4,8 +4,9 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +15,7 @@ from headrace.errors import HeadraceError
 from headrace.masking import MaskingFilter, masked_logger
 from headrace.records import RunPhase
 
+T = TypeVar("T")
 _LOG_SECONDS = 5.0
 _LOG_SHARE = 10  # the longer the run, the rarer its lines of progress: ten hours write some 80
 
@@ -32,9 +34,16 @@ class Reporter:
     def __init__(self, job: EngineJob, masking: MaskingFilter) -> None:
         self.masking = masking
         self.log: logging.Logger = masked_logger(job.log, masking)
+        job.tally.masked = masking.mask
+        self.warn = job.tally.warn  # counts a RunWarning
         self._job = job
         self._stopped: Exception | None = None
         self._started = self._reported = time.monotonic()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the run must not go on: `check` has raised."""
+        return self._stopped is not None
 
     @property
     def seconds(self) -> float:
@@ -62,6 +71,18 @@ class Reporter:
         """Return the rows a second since the start, as text."""
         return f"{rows / max(self.seconds, 0.001):,.0f}"
 
+    def best_effort(self, what: str, do: Callable[[], T], otherwise: T) -> T:
+        """Return what a function returns; where it fails, log that and return `otherwise`.
+
+        For what must not fail a run, such as anything after its commit.
+        """
+        try:
+            return do()
+        except Exception as error:
+            with suppress(Exception):
+                self.log.warning("%s failed with %s; the run goes on", what, type(error).__name__)
+            return otherwise
+
     def new_schema(self, old: pa.Schema, new: pa.Schema) -> None:
         """Log each column that the source's next batch has changed."""
         before = {column.name: column.type for column in old}
@@ -70,6 +91,18 @@ class Reporter:
                 self.log.info("New column %s: %s", column.name, column.type)
             elif before[column.name] != column.type:
                 self.log.info("Column %s: %s becomes %s", column.name, before[column.name], column.type)
+
+    def log_schema_changes(self) -> None:
+        """Log each column that is not as in the last run that succeeded."""
+        for change in self._job.tally.receipt().schema_changes:
+            if change.before is None:
+                self.log.info("New column since the last run, %s: %s", change.column, change.after)
+            elif change.after is None:
+                self.log.info("No column %s in this run; the last one had it", change.column)
+            else:
+                self.log.info(
+                    "Column %s since the last run: %s becomes %s", change.column, change.before, change.after
+                )
 
     @contextmanager
     def errors_of(self, connector: str) -> Iterator[None]:

@@ -8,17 +8,19 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from headrace.connectors import Cursor, SyncMode
+from headrace.connectors import MovedOn, SyncMode
 from headrace.engine.extraction import Extracted, extract, resumed
 from headrace.engine.job import EngineJob, EngineResult
 from headrace.engine.loading import load, loaded_before
-from headrace.engine.preview import preview
+from headrace.engine.preview import Preview, preview
 from headrace.engine.reporting import Reporter
+from headrace.engine.start import start_of
 from headrace.masking import MaskingFilter
 from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.secrets import secret_values
 
 _ALLOCATIONS = 100_000  # of containers, between two collections of cycles
+_MOVES = 3  # how often a run reads again because another load came between
 
 
 def run_pipeline(config: PipelineConfig, job: EngineJob) -> EngineResult:
@@ -26,8 +28,12 @@ def run_pipeline(config: PipelineConfig, job: EngineJob) -> EngineResult:
 
     Raises what `job.check` raises, and otherwise a HeadraceError whose text holds no secret.
     """
+    reporter = Reporter(job, MaskingFilter(secret_values(config)))
     with _rare_collections():
-        return _run(config, job, Reporter(job, MaskingFilter(secret_values(config))))
+        try:
+            return _run(config, job, reporter)
+        finally:
+            reporter.best_effort("Logging", lambda: job.tally.log_warnings(reporter.log), None)
 
 
 @contextmanager
@@ -42,7 +48,6 @@ def _rare_collections() -> Iterator[None]:
 
 
 def _run(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> EngineResult:
-    incremental = config.sync_mode is SyncMode.INCREMENTAL
     reporter.log.info(
         "Starting %s: %s to %s, stream %s, %s",
         config.name,
@@ -51,43 +56,53 @@ def _run(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> EngineRe
         config.stream,
         config.sync_mode,
     )
-    with reporter.errors_of(config.destination_name):
-        cursor = _last_cursor(config, job, reporter) if incremental else None
+    for _ in range(_MOVES):
+        try:
+            return _moved(config, job, reporter)
+        except MovedOn:
+            reporter.log.info("Another load came between: reading again from the cursor that it has stored")
+            job.output_path.unlink(missing_ok=True)
+    return _moved(config, job, reporter)
+
+
+def _moved(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> EngineResult:
+    """Extract, then load. Raises MovedOn where the destination's record has changed in between."""
     with reporter.errors_of(config.source_name):
-        stream = config.source.describe(config.stream) if incremental else None
-        extracted = resumed(job, reporter) or extract(config, job, reporter, stream, cursor)
+        is_incremental = config.sync_mode is SyncMode.INCREMENTAL
+        stream = config.source.describe(config.stream) if is_incremental else None
     with reporter.errors_of(config.destination_name):
-        location = loaded_before(config, job, reporter, extracted) or load(
+        start = start_of(config, job, reporter, stream)
+    with reporter.errors_of(config.source_name):
+        extracted = resumed(job, reporter, start) or extract(config, job, reporter, stream, start)
+    # Before the load: nothing after its commit may fail the run.
+    nothing: Preview = []
+    rows = reporter.best_effort("The preview", lambda: preview(extracted.output, reporter.masking), nothing)
+    reporter.log_schema_changes()
+    with reporter.errors_of(config.destination_name):
+        done = loaded_before(config, job, reporter, extracted) or load(
             config, job, reporter, stream, extracted
         )
-    return _result(extracted, location, reporter)
+    reporter.best_effort("Logging", lambda: _log(extracted, reporter), None)
+    return EngineResult(
+        rows=extracted.output.rows,
+        bytes=extracted.bytes,
+        output_size=extracted.output.size,
+        schema=extracted.output.schema,
+        location=reporter.masking.mask(done.location),
+        cursor=extracted.cursor,
+        identity=extracted.start.identity,
+        has_loaded=done.has_loaded,
+        state_version=extracted.state_version,
+        receipt=job.tally.receipt(),
+        preview=rows,
+    )
 
 
-def _last_cursor(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> Cursor | None:
-    """Return after what to read: what a client demands, what the destination holds, what we remember."""
-    if job.state.demand is not None:
-        reporter.log.info("The state was %s by a client", job.state.demand)
-        return job.state.cursor
-    last = config.destination.last_load(job.pipeline_id)
-    return last.cursor if last else job.state.cursor
-
-
-def _result(extracted: Extracted, location: str, reporter: Reporter) -> EngineResult:
-    output = extracted.output
+def _log(extracted: Extracted, reporter: Reporter) -> None:
     reporter.log.info(
         "Finished in %.1f s: %s rows, %s bytes, %s rows a second",
         reporter.seconds,
-        f"{output.rows:,}",
+        f"{extracted.output.rows:,}",
         f"{extracted.bytes:,}",
-        reporter.rate(output.rows),
-    )
-    return EngineResult(
-        rows=output.rows,
-        bytes=extracted.bytes,
-        output_size=output.size,
-        schema=output.schema,
-        location=reporter.masking.mask(location),
-        cursor=extracted.cursor,
-        state_version=extracted.state_version,
-        preview=preview(output, reporter.masking),
+        reporter.rate(extracted.output.rows),
     )

@@ -1,7 +1,6 @@
 """A pipeline's steps over its records, one after the other, between the source and the output file."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from typing import Protocol
@@ -21,11 +20,17 @@ class _Step(Protocol):
 
 @contextmanager
 def transformation(
-    transforms: Sequence[Transform], *, check: Callable[[], None], log: logging.Logger
+    transforms: Sequence[Transform],
+    *,
+    check: Callable[[], None],
+    known: Collection[str] = (),
+    named: Callable[[frozenset[str]], None] = lambda names: None,
 ) -> Iterator[Transformation]:
     """Hold the steps ready: what it gives turns a batch into the batches that come of it, in order.
 
-    `check` is asked while code runs, and may end it by raising. Raises TransformFailed and NoSandbox.
+    `check` is asked while code runs, and may end it by raising. At the end `named` is told the columns that
+    `columns` steps name and records had; `known` are those of earlier runs.
+    Raises TransformFailed, MissingColumn and NoSandbox.
     """
     with ExitStack() as stack:
         steps: list[_Step] = []
@@ -35,9 +40,10 @@ def transformation(
             else:
                 steps.extend(map(ColumnsStep, group))
         yield lambda batch: _through(steps, batch)
-        for transform, step in zip(_of_columns(transforms), _columns_steps(steps), strict=True):
-            if step.missing:
-                log.warning("Transform %s: no record had %s", transform.label, ", ".join(step.missing))
+        for step in steps:
+            if isinstance(step, ColumnsStep):
+                step.require_columns(known)
+                named(step.named)
 
 
 def _through(steps: Sequence[_Step], batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -46,11 +52,3 @@ def _through(steps: Sequence[_Step], batch: pa.RecordBatch) -> Iterator[pa.Recor
         return
     for changed in steps[0].apply(batch):
         yield from _through(steps[1:], changed)
-
-
-def _of_columns(transforms: Sequence[Transform]) -> list[Transform]:
-    return [transform for transform in transforms if transform.columns is not None]
-
-
-def _columns_steps(steps: Sequence[_Step]) -> list[ColumnsStep]:
-    return [step for step in steps if isinstance(step, ColumnsStep)]

@@ -7,7 +7,7 @@ docs/transforms.md says what each kind does.
 import ast
 import re
 import warnings
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -126,6 +126,9 @@ class Columns(Section):
     hash: Hashing | None = None
     cast: dict[Name, Annotated[str, Field(pattern=rf"^({_TYPES})$")]] = Field({})
     rename: dict[Name, Name] = Field({}, description="New names, by old name.")
+    missing: Literal["fail", "ignore"] = Field(
+        "fail", description="What to do if no record has a column that is named here."
+    )
 
     @field_validator("cast")
     @classmethod

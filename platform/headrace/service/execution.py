@@ -15,6 +15,7 @@ from uuid import UUID
 from headrace.connectors import ConnectorError, SyncMode
 from headrace.engine.job import EngineJob, EngineResult, Progress
 from headrace.engine.run import run_pipeline
+from headrace.engine.tally import Tally
 from headrace.errors import HeadraceError, Unavailable
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
@@ -79,11 +80,15 @@ def execute_run(
         timeout_seconds=claim.policy.timeout_seconds,
         end_process=end_process,
     )
-    with lease.kept(), _failure_written(leases, claim.run):
+    tally = Tally()
+    with lease.kept(), _failure_written(leases, claim.run, tally):
+        if claim.owner is not None:
+            raise claim.owner
         config = _config_of(platform, claim)
-        result = run_pipeline(config, _job(platform, claim.run, log, lease, progress))
+        result = run_pipeline(config, _job(platform, claim, log, lease, progress, tally))
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
-        _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
+        ending = _success(claim.run, result, is_incremental=is_incremental)
+        _write(leases, claim.run, ending)
         reach("ended", pipeline_id)
     return Execution(run=claim.run, result=result)
 
@@ -97,8 +102,15 @@ def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:
 
 
 def _job(
-    platform: Platform, run: Run, log: logging.Logger, lease: Lease, progress: Callable[[Progress], None]
+    platform: Platform,
+    claim: Claim,
+    log: logging.Logger,
+    lease: Lease,
+    progress: Callable[[Progress], None],
+    tally: Tally,
 ) -> EngineJob:
+    run, last = claim.run, claim.last_receipt
+
     def report(now: Progress) -> None:
         lease.report(now)
         progress(now)
@@ -111,6 +123,9 @@ def _job(
         run_id=str(run.id),
         log=log,
         state=RunStates(platform.database).get(run.pipeline_id),
+        schema_before=last.schema_after if last else None,
+        known_columns=last.named_columns if last else (),
+        tally=tally,
         progress=report,
         check=lease.check,
         before_commit=lease.check_with_database,
@@ -122,6 +137,9 @@ def _success(run: Run, result: EngineResult, *, is_incremental: bool) -> Ending:
         status=RunStatus.SUCCESS,
         is_incremental=is_incremental,
         cursor=result.cursor,
+        identity=result.identity,
+        has_loaded=result.has_loaded,
+        receipt=result.receipt,
         state_version=result.state_version,
         rows=result.rows,
         bytes=result.bytes,
@@ -131,22 +149,29 @@ def _success(run: Run, result: EngineResult, *, is_incremental: bool) -> Ending:
 
 
 @contextmanager
-def _failure_written(leases: LeaseStore, run: Run) -> Iterator[None]:
+def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[None]:
     """Write down whatever ends the block but success, and let out nothing that may hold a secret."""
     try:
         yield
     except RunStopped:
+        with suppress(HeadraceError):  # whoever has ended the run has written all that counts
+            leases.leave_receipt(run, tally.receipt())
         raise
     except HeadraceError as error:
         detail = f"{error.detail} {error.hint}".strip()
         ending = Ending(
-            status=RunStatus.FAILED, error_code=error.code, error=detail, may_pass=_may_pass(error)
+            status=RunStatus.FAILED,
+            error_code=error.code,
+            error=detail,
+            may_pass=_may_pass(error),
+            receipt=tally.receipt(),
         )
         _write(leases, run, ending)
         raise RunFailed(error.code, detail) from None
     except Exception as error:
         code, detail = "run.internal_error", f"Headrace failed with {type(error).__name__}."
-        _write(leases, run, Ending(status=RunStatus.FAILED, error_code=code, error=detail))
+        ending = Ending(status=RunStatus.FAILED, error_code=code, error=detail, receipt=tally.receipt())
+        _write(leases, run, ending)
         raise RunFailed(code, detail) from None
     except BaseException:
         # Dagster's interrupt, or the process's end. Where a cancel caused it, the run has ended already.

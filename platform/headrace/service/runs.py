@@ -6,9 +6,9 @@ from uuid import UUID
 
 from headrace.errors import Conflict, NotFound
 from headrace.failpoints import reach
-from headrace.records import Attempt, Page, Principal, Run, RunStatus
+from headrace.records import Page, Principal, Run, RunStatus
 from headrace.service.platform import Platform
-from headrace.store.runs import RunStore
+from headrace.store.runs import RunDetails, RunStore
 
 
 class RunNotFinished(Conflict):
@@ -42,7 +42,10 @@ class Runs:
         self._store = RunStore(platform.database, principal.organization_id)
 
     def trigger(self, pipeline_id: UUID) -> Run:
-        """Store a pending run; the dispatcher launches it. Raises PipelineNotFound, RunAlreadyActive."""
+        """Store a pending run; the dispatcher launches it.
+
+        Raises PipelineNotFound, RunAlreadyActive, TableTaken.
+        """
         run = self._store.create(pipeline_id)
         reach("triggered", pipeline_id)
         return run
@@ -61,9 +64,9 @@ class Runs:
         """Return the run. Raises RunNotFound."""
         return self._store.get(run_id)
 
-    def get_with_attempts(self, run_id: UUID) -> tuple[Run, Sequence[Attempt]]:
-        """Return the run and its earlier attempts, oldest first. Raises RunNotFound."""
-        return self._store.get_with_attempts(run_id)
+    def details(self, run_id: UUID) -> RunDetails:
+        """Return the run with its earlier attempts and its receipt. Raises RunNotFound."""
+        return self._store.details(run_id)
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run; one that is cancelled already stays so. Raises RunNotFound, RunAlreadyEnded."""

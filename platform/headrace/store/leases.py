@@ -13,15 +13,17 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from headrace.errors import Conflict
-from headrace.records import Policy, Run, RunPhase, RunStatus, TriggeredBy
+from headrace.receipts import Receipt
+from headrace.records import Policy, Run, RunPhase, RunStatus, State, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.failures import fail
 from headrace.store.pipelines import SealedConfig, sealed_config
 from headrace.store.policies import policy_of
-from headrace.store.runs import active_run_id, pending_run, run_of
+from headrace.store.runs import ACTIVE, COLUMNS, active_run_id, pending_run, run_of
 from headrace.store.schema import pipelines, runs, states
 from headrace.store.scoped import insert_unless_taken, replace_row
 from headrace.store.states import state_of
+from headrace.store.targets import TableTaken, owner_before, table_taken
 
 
 class AlreadyTaken(Conflict):
@@ -38,6 +40,8 @@ class Claim:
     run: Run
     policy: Policy
     config: SealedConfig
+    owner: TableTaken | None  # why the run must not fill its table; None: it may
+    last_receipt: Receipt | None  # of the last run that succeeded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,9 @@ class Ending:
     may_pass: bool = False  # of an error: the same run may succeed later
     is_incremental: bool = False
     cursor: Any = None  # up to which an incremental run has loaded
+    identity: str = ""  # what the cursor belongs to
+    has_loaded: bool = True  # False: there was nothing new to load
+    receipt: Receipt | None = None
     state_version: str = ""  # of the state that it went on from
 
 
@@ -78,6 +85,7 @@ class LeaseStore:
                     lease_until=now + self._lease,
                     started_at=now,
                     launch_at=None,
+                    receipt=None,  # of an attempt before this one
                     phase=func.coalesce(runs.c.phase, RunPhase.START),
                 )
             ).rowcount
@@ -127,8 +135,10 @@ class LeaseStore:
         """Write the result and, with it, the sync state; False: the run had ended already, and stays so."""
         with self._database.write() as connection:
             now = self._database.now(connection)
+            receipt = ending.receipt.as_json() if ending.receipt else None
             if ending.status is RunStatus.FAILED:
                 code, error = ending.error_code or "", ending.error or ""
+                _write(connection, _held(run), receipt=receipt)
                 return bool(
                     fail(connection, _held(run), now, code=code, error=error, may_pass=ending.may_pass)
                 )
@@ -145,10 +155,17 @@ class LeaseStore:
                 output_file_size=ending.output_file_size,
                 error_code=None,  # of an attempt before this one
                 error=None,
+                receipt=receipt,
             )
             if ended and ending.is_incremental:
                 _write_state(connection, run, ending, now)
             return ended
+
+    def leave_receipt(self, run: Run, receipt: Receipt) -> None:
+        """Write what the worker did of a run that somebody else has ended, such as by a cancel."""
+        with self._database.write() as connection:
+            ended = (runs.c.id == run.id) & (runs.c.fence == run.fence) & runs.c.status.not_in(ACTIVE)
+            _write(connection, ended & runs.c.receipt.is_(None), receipt=receipt.as_json())
 
     def status(self, run_id: UUID) -> RunStatus | None:
         """Return the run's status; None once it is purged."""
@@ -173,20 +190,44 @@ def _write_state(connection: Connection, run: Run, ending: Ending, now: datetime
         "pipeline_id": run.pipeline_id,
         "organization_id": run.organization_id,
         "cursor": None if ending.cursor is None else json.dumps(ending.cursor),
-        "load_id": run.id,
+        "load_id": run.id if ending.has_loaded else _earlier_load(state),
         "demand": None,
+        "identity": ending.identity,
         "updated_at": now,
     }
     replace_row(connection, states, row)
 
 
+def _earlier_load(state: State) -> UUID | None:
+    """Return the load that a run without new rows leaves in place; older releases noted such runs, too."""
+    return state.load_id if state.identity and not state.demand else None
+
+
+def _last_receipt(connection: Connection, run: Run) -> Receipt | None:
+    query = (
+        select(runs.c.receipt)
+        .where(
+            runs.c.organization_id == run.organization_id,
+            runs.c.pipeline_id == run.pipeline_id,
+            runs.c.status == RunStatus.SUCCESS,
+        )
+        .order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        .limit(1)
+    )
+    receipt = connection.execute(query).scalar()
+    return Receipt.from_json(receipt) if receipt else None
+
+
 def _claim_of(connection: Connection, run_id: UUID) -> Claim:
-    run = run_of(connection.execute(select(runs).where(runs.c.id == run_id)).one())
+    run = run_of(connection.execute(select(*COLUMNS).where(runs.c.id == run_id)).one())
     pipeline = connection.execute(select(pipelines).where(pipelines.c.id == run.pipeline_id)).one()
     if pipeline.deleted_at is not None:
         raise AlreadyTaken(f"Pipeline {run.pipeline_id} is deleted.")
+    owner = owner_before(connection, pipeline)
     return Claim(
         run=run,
         policy=policy_of(pipeline.policy),
         config=sealed_config(pipeline),
+        owner=table_taken(owner) if owner else None,
+        last_receipt=_last_receipt(connection, run),
     )

@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,12 +12,15 @@ from sqlalchemy import ColumnElement, Connection, Row, exists, select, update
 from sqlalchemy.sql import func
 
 from headrace.errors import Conflict, NotFound
+from headrace.receipts import Receipt
 from headrace.records import Attempt, Page, Run, RunPhase, RunStatus, TriggeredBy
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, run_counts, runs
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 from headrace.store.targets import hold_table
 
+COLUMNS = tuple(column for column in runs.c if column is not runs.c.receipt)
+"""The columns of a run's record: a receipt is long, and read on its own."""
 ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
@@ -41,6 +45,15 @@ class RunAlreadyEnded(Conflict):
 
     code = "run.already_ended"
     title = "The run has ended"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunDetails:
+    """A run with what lists leave out."""
+
+    run: Run
+    attempts: Sequence[Attempt]  # those that failed and were followed by another, oldest first
+    receipt: Receipt | None  # None until the run has ended, or where an older release ended it
 
 
 class RunStore(Scoped):
@@ -71,7 +84,7 @@ class RunStore(Scoped):
         self, page: Page, *, pipeline_id: UUID | None = None, status: RunStatus | None = None
     ) -> tuple[Sequence[Run], int]:
         """Return a page of runs, newest first, and how many there are. Raises PipelineNotFound."""
-        query = self._select(runs).order_by(runs.c.created_at.desc(), runs.c.id.desc())
+        query = self._select(runs, *COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc())
         count = self._select(run_counts, func.coalesce(func.sum(run_counts.c.runs), 0))
         if status is not None:
             query, count = query.where(runs.c.status == status), count.where(run_counts.c.status == status)
@@ -102,22 +115,23 @@ class RunStore(Scoped):
         with self._database.read() as connection:
             return self._get(connection, run_id)
 
-    def get_with_attempts(self, run_id: UUID) -> tuple[Run, Sequence[Attempt]]:
-        """Return the run, and its attempts that failed and were followed by another, oldest first.
+    def details(self, run_id: UUID) -> RunDetails:
+        """Return the run, its earlier attempts and its receipt.
 
-        Both are of one moment on SQLite. Raises RunNotFound.
+        They are of one moment on SQLite. Raises RunNotFound.
         """
         query = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.attempt)
         with self._database.read() as connection:
-            run = self._get(connection, run_id)
+            row = self._row(connection, run_id)
+            run, receipt = run_of(row), Receipt.from_json(row.receipt) if row.receipt else None
             if run.attempt == 1:
-                return run, ()
+                return RunDetails(run=run, attempts=(), receipt=receipt)
             earlier = [
                 Attempt(**{name: row._mapping[name] for name in Attempt.__dataclass_fields__})
                 for row in connection.execute(query)
                 if row.attempt < run.attempt
             ]
-            return run, earlier
+            return RunDetails(run=run, attempts=earlier, receipt=receipt)
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run unless it has ended. Raises RunNotFound, RunAlreadyEnded (success or failed)."""
@@ -130,11 +144,14 @@ class RunStore(Scoped):
         return run
 
     def _get(self, connection: Connection, run_id: UUID) -> Run:
+        return run_of(self._row(connection, run_id))
+
+    def _row(self, connection: Connection, run_id: UUID) -> Row[Any]:
         query = self._select(runs).where(runs.c.id == run_id, _pipeline_exists())
         row = connection.execute(query).one_or_none()
         if row is None:
             raise RunNotFound("There is no such run.")
-        return run_of(row)
+        return row
 
 
 def _pipeline_exists() -> ColumnElement[bool]:

@@ -36,6 +36,7 @@ class StateStore(Scoped):
                 "cursor": None if cursor is None else json.dumps(cursor),
                 "load_id": None,
                 "demand": demand,
+                "identity": None,
                 "updated_at": self._database.now(connection),
             }
             replace_row(connection, states, row)
@@ -65,5 +66,6 @@ def _state_of(row: Row[Any]) -> State:
         cursor=None if row.cursor is None else json.loads(row.cursor),
         load_id=row.load_id,
         demand=StateDemand(row.demand) if row.demand else None,
+        identity=row.identity or "",
         updated_at=row.updated_at,
     )

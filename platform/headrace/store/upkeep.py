@@ -16,7 +16,7 @@ from headrace.records import Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.failures import fail, reap
 from headrace.store.queue import Limits, choose, is_waiting
-from headrace.store.runs import ACTIVE, cancel_active, run_of
+from headrace.store.runs import ACTIVE, COLUMNS, cancel_active, run_of
 from headrace.store.schema import pipelines, runs
 
 LAUNCH_LEASE = timedelta(seconds=30)
@@ -130,7 +130,7 @@ class UpkeepStore:
     def unfinished(self) -> Sequence[Run]:
         """Return the pending and running runs that Dagster knows."""
         with self._database.read() as connection:
-            query = select(runs).where(runs.c.status.in_(ACTIVE), runs.c.dagster_run_id.is_not(None))
+            query = select(*COLUMNS).where(runs.c.status.in_(ACTIVE), runs.c.dagster_run_id.is_not(None))
             return [run_of(row) for row in connection.execute(query)]
 
     def dagster_ended(self, run: Run, status: RunStatus, error_code: str, error: str) -> bool:
@@ -156,7 +156,7 @@ class UpkeepStore:
         """Take ended runs that Dagster must be told to stop."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            due = select(runs).where(runs.c.stop_at <= now).order_by(runs.c.stop_at).limit(limit)
+            due = select(*COLUMNS).where(runs.c.stop_at <= now).order_by(runs.c.stop_at).limit(limit)
             leased = [run_of(row) for row in connection.execute(due.with_for_update(skip_locked=True))]
             connection.execute(
                 update(runs).where(runs.c.id.in_([run.id for run in leased])).values(stop_at=now + STOP_LEASE)

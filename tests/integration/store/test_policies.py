@@ -76,9 +76,7 @@ def test_an_error_that_may_pass_is_followed_by_another_attempt(
     second = leases.claim(run.id, "second")
     assert leases.end(second.run, SUCCESS)
     assert (store.get(run.id).status, store.get(run.id).error) == (RunStatus.SUCCESS, None)
-    assert [(each.attempt, each.dagster_run_id) for each in store.get_with_attempts(run.id)[1]] == [
-        (1, "first")
-    ]
+    assert [(each.attempt, each.dagster_run_id) for each in store.details(run.id).attempts] == [(1, "first")]
 
 
 def test_attempts_come_to_an_end(
@@ -90,7 +88,7 @@ def test_attempts_come_to_an_end(
         leases.end(leases.claim(run.id, f"attempt-{attempt}").run, PASSING)
 
     assert store.get(run.id).status is RunStatus.FAILED
-    assert len(store.get_with_attempts(run.id)[1]) == 1
+    assert len(store.details(run.id).attempts) == 1
 
 
 def test_an_error_that_lasts_is_not_tried_again(

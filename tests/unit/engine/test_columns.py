@@ -11,7 +11,7 @@ import pytest
 
 from headrace.engine.arrowize import arrowize
 from headrace.engine.code_steps import TransformFailed
-from headrace.engine.columns import ColumnsStep, renamed
+from headrace.engine.columns import ColumnsStep, MissingColumn, renamed
 from headrace.pipeline.transforms import Transform
 
 SALT = "a salt of the company's own"
@@ -134,13 +134,40 @@ def test_names_are_those_before_the_step():
     assert batch["number"].to_pylist() == [1]
 
 
-def test_a_column_that_no_batch_has_is_told_and_one_that_comes_late_is_not():
-    tidy = step(rename={"late": "new", "never": "x"})
+@pytest.mark.parametrize(
+    "misspelt",
+    [
+        {"exclude": ["emial"]},
+        {"select": ["email", "emial"]},
+        {"hash": {"columns": ["emial"], "salt": SALT}},
+        {"cast": {"emial": "string"}},
+        {"rename": {"emial": "e"}},
+    ],
+)
+def test_a_misspelt_column_fails_the_run(misspelt: dict[str, Any]):
+    tidy = step(**misspelt)
+    list(tidy.apply(arrowize([{"email": "x@example.org"}])))
 
+    with pytest.raises(MissingColumn, match="'emial'"):
+        tidy.require_columns(())
+
+
+def test_a_column_that_comes_late_or_came_in_an_earlier_run_is_not_misspelt():
+    tidy = step(rename={"late": "new", "seldom": "x"})
     for records in ([{"a": 1}], [{"a": 1, "late": 2}]):
         list(tidy.apply(arrowize(records)))
 
-    assert tidy.missing == ["never"]
+    tidy.require_columns({"seldom"})
+
+    assert tidy.named == {"late"}
+
+
+def test_a_column_may_be_missing_where_the_step_says_so_or_there_are_no_rows():
+    optional, idle = step(exclude=["emial"], missing="ignore"), step(exclude=["emial"])
+    list(optional.apply(arrowize([{"a": 1}])))
+
+    optional.require_columns(())
+    idle.require_columns(())
 
 
 def test_a_batch_without_rows_gets_the_columns_too():

@@ -18,12 +18,23 @@ from fakes.stored_jobs import FakeJobs, a_card
 from headrace.engine.job import Progress
 from headrace.errors import Invalid
 from headrace.naming import RUN_ID_TAG, asset_key
+from headrace.receipts import ColumnChange, Receipt, WarningCount
 from headrace.records import JobCard, RunPhase
 from headrace_dagster import progress
 from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
 
 SECRET = "s3cr3t-t0k3n"
+RECEIPT = Receipt(
+    read=4,
+    dropped=1,
+    written=3,
+    loaded=3,
+    inserted=3,
+    total=10,
+    schema_changes=(ColumnChange(column="id", before="int32", after="int64"),),
+    warnings=(WarningCount(code="state.table_gone", detail="The table is gone.", count=1),),
+)
 
 
 class WrongPassword(Invalid):
@@ -37,6 +48,7 @@ class Outcome:
     bytes: int = 120
     output_size: int = 64
     schema: pa.Schema = field(default_factory=lambda: pa.schema([pa.field("id", pa.int64(), nullable=False)]))
+    receipt: Receipt = field(default_factory=lambda: RECEIPT)
     preview: tuple[dict[str, str | None], ...] = ({"id": "basilisk"}, {"id": None}, {"id": "kraken"})
 
 

@@ -1,0 +1,156 @@
+"""The figures of a run, added up while it goes on."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from headrace.connectors import Cursor, LoadResult, RunWarning
+from headrace.errors import HeadraceError
+from headrace.receipts import ColumnChange, Receipt, WarningCount
+
+_MOST_WARNINGS = 100  # of different texts; further ones are counted together
+_FURTHER = "warnings.further"
+_LONGEST_CURSOR = 1_000  # characters of JSON
+_LONGEST_DETAIL = 500
+
+
+class SumsDisagree(HeadraceError):
+    """The figures of a run contradict each other: rows were lost or doubled on their way."""
+
+    code = "run.sums_disagree"
+    title = "Rows do not add up"
+    hint = (
+        "Do not rely on the table. Report this with the run's receipt, and reset the state to load it anew."
+    )
+
+
+class Tally:
+    """Counts what one run does. Warnings of the same code and detail are added up."""
+
+    def __init__(self) -> None:
+        self.masked: Callable[[str], str] = lambda text: text
+        self._receipt = Receipt()
+        self._warnings: Counter[tuple[str, str]] = Counter()
+
+    def warn(self, warning: RunWarning) -> None:
+        """Count a warning."""
+        key = (warning.code, self.masked(warning.detail)[:_LONGEST_DETAIL])
+        if key not in self._warnings and len(self._warnings) >= _MOST_WARNINGS:
+            key = (_FURTHER, f"More than {_MOST_WARNINGS} different warnings; these are not listed.")
+        self._warnings[key] += warning.count
+
+    def begin(
+        self, cursor: Cursor | None, schema_before: dict[str, str] | None, named: tuple[str, ...] = ()
+    ) -> None:
+        """Start counting anew: the source is read from the cursor. The rest is of the last run."""
+        self._receipt = Receipt(
+            cursor_from=self._shown(cursor), schema_before=schema_before, named_columns=named
+        )
+
+    def read(self, rows: int, *, new: int) -> None:
+        """Count a batch of the source, of which some rows are new."""
+        self._add(read=rows, repeated=rows - new)
+
+    def transformed(self, before: int, after: int) -> None:
+        """Count what the transforms made of a batch."""
+        self._add(dropped=max(before - after, 0), added=max(after - before, 0))
+
+    def named(self, columns: Collection[str]) -> None:
+        """Note columns that transforms name and that records had."""
+        known = {*self._receipt.named_columns, *columns}
+        self._receipt = replace(self._receipt, named_columns=tuple(sorted(known)))
+
+    def written(self, rows: int, schema: pa.Schema, cursor: Cursor | None) -> None:
+        """Count the output file. Raises SumsDisagree if it does not hold what was read."""
+        after = {self.masked(column.name): str(column.type) for column in schema}
+        before = self._receipt.schema_before
+        if not after and before is not None:
+            after = before  # a run without rows says nothing of the columns
+        self._receipt = replace(
+            self._receipt,
+            written=rows,
+            cursor_to=self._shown(cursor),
+            schema_after=after,
+            schema_changes=changes(before, after) if before is not None else (),
+        )
+        sums = self._receipt
+        expected = sums.read - sums.repeated - sums.dropped + sums.added - sums.rejected
+        if rows != expected:
+            raise SumsDisagree(f"{rows:,} rows were written where {expected:,} were read.")
+
+    def loaded(self, result: LoadResult) -> None:
+        """Take the destination's figures. Raises SumsDisagree if they contradict the output file."""
+        moved = tuple(
+            ColumnChange(column=self.masked(change.column), before=change.before, after=change.after)
+            for change in result.schema_changes
+        )
+        self._receipt = replace(
+            self._receipt,
+            loaded=result.rows,
+            inserted=result.inserted,
+            updated=result.updated,
+            deleted=result.deleted,
+            total=result.total,
+            location=self.masked(result.location),
+            table_changes=moved,
+        )
+
+    def receipt(self) -> Receipt:
+        """Return the figures so far."""
+        listed = (
+            WarningCount(code=code, detail=detail, count=count)
+            for (code, detail), count in self._warnings.items()
+        )
+        return replace(self._receipt, warnings=tuple(listed))
+
+    def restore(self, text: str) -> None:
+        """Go on from the figures that an earlier attempt of the run has written down."""
+        self._receipt = Receipt.from_json(text)
+        self._warnings = Counter({(each.code, each.detail): each.count for each in self._receipt.warnings})
+
+    def log_warnings(self, log: logging.Logger) -> None:
+        """Write one line for each warning."""
+        for each in self.receipt().warnings:
+            log.warning("%s: %s (%s)", each.code, each.detail, f"{each.count:,}")
+
+    def _shown(self, cursor: Cursor | None) -> Cursor | None:
+        """Return a cursor as a receipt shows it: a long one is a source's own bookkeeping, and is cut."""
+        text = json.dumps(cursor)
+        masked = self.masked(text)
+        if len(masked) > _LONGEST_CURSOR:
+            return f"{masked[:_LONGEST_CURSOR]}…"
+        return cursor if masked == text else masked
+
+    def _add(self, **figures: int) -> None:
+        sums: Mapping[str, Any] = vars(self._receipt)
+        self._receipt = replace(self._receipt, **{name: sums[name] + rows for name, rows in figures.items()})
+
+
+def check_load(receipt: Receipt, disposition: str) -> None:
+    """Raise SumsDisagree if the destination's figures contradict the output file."""
+    written, loaded, inserted = receipt.written, receipt.loaded, receipt.inserted
+    if loaded != written:
+        raise SumsDisagree(f"{loaded:,} rows were loaded of {written:,} that were written.")
+    if disposition == "merge":
+        touched = None if inserted is None or receipt.updated is None else inserted + receipt.updated
+        if touched is not None and written is not None and touched > written:
+            raise SumsDisagree(f"{touched:,} rows were merged of {written:,} that were written.")
+    elif inserted is not None and inserted != written:
+        raise SumsDisagree(f"{inserted:,} rows were inserted of {written:,} that were written.")
+    if disposition == "replace" and receipt.total not in (None, written):
+        raise SumsDisagree(f"The table holds {receipt.total:,} rows after {written:,} were loaded.")
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[ColumnChange, ...]:
+    """Return what is different of two schemas, by column."""
+    names = dict.fromkeys((*after, *before))
+    return tuple(
+        ColumnChange(column=name, before=before.get(name), after=after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    )
