@@ -1,8 +1,7 @@
 """The first rows of a run, as text that may be shown and kept."""
 
-import pyarrow as pa
-
 from headrace.connectors import Output
+from headrace.connectors.kit.arrow.rendering import texts
 from headrace.masking import MaskingFilter
 
 Preview = list[dict[str, str | None]]
@@ -15,15 +14,7 @@ _CHARACTERS = 200
 def preview(output: Output, masking: MaskingFilter) -> Preview:
     """Return the first rows as masked text: it may be kept where a secret may not."""
     for batch in output.batches(_ROWS):
-        texts = [[_text(value) for value in column] for column in batch.columns]
-        masked = [[text and masking.mask(text)[:_CHARACTERS] for text in column] for column in texts]
+        columns = [texts(column).to_pylist() for column in batch.columns]
+        masked = [[text and masking.mask(text)[:_CHARACTERS] for text in column] for column in columns]
         return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*masked, strict=True)]
     return []
-
-
-def _text(value: pa.Scalar) -> str | None:
-    try:
-        plain = value.as_py()
-    except (OverflowError, ValueError):  # a time that Python's calendar does not reach
-        plain = value.cast(pa.string()).as_py()
-    return None if plain is None else str(plain)

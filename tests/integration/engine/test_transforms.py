@@ -26,8 +26,8 @@ from headrace.connectors import (
 )
 from headrace.engine import code_steps
 from headrace.engine.arrowize import arrowize
-from headrace.engine.columns import MissingColumn
 from headrace.engine.code_steps import NoSandbox, TransformFailed
+from headrace.engine.columns import MissingColumn
 from headrace.engine.job import EngineJob, EngineResult
 from headrace.engine.loading import NoPrimaryKey
 from headrace.engine.run import run_pipeline
