@@ -94,7 +94,7 @@ def test_new_rows_are_appended_with_their_cursor(bigquery, load):
     destination = load(ITEMS.slice(2), disposition="append", load_id="two", cursor={"id": 3})
 
     assert items(bigquery) == [(1, "a"), (2, None), (3, "c")]
-    assert destination.last_load("pipeline-1") == Loaded(load_id="two", cursor={"id": 3})
+    assert destination.last_load("pipeline-1") == Loaded(load_id="two", cursor={"id": 3}, table="items")
     assert destination.last_load("another") is None
 
 

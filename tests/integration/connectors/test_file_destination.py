@@ -15,7 +15,7 @@ from outputs import request_for
 from pydantic import ValidationError
 from s3_server import S3Server
 
-from headrace.connectors import Rejected, SchemaConflict
+from headrace.connectors import Rejected, SchemaConflict, TableOwned
 from headrace.connectors.file.connector import FileDestination
 from headrace.connectors.kit.stores import object_store
 
@@ -136,7 +136,7 @@ def test_no_name_leads_out_of_the_folder(out, work):
 
     assert destination.last_load("../pipeline").load_id == "../load"
     assert {path.parent for path in work.parent.rglob("*") if path.is_file()} == {
-        work, out / "_headrace", out / "_.._stream",
+        work, out / "_headrace", out / "_headrace" / "owners", out / "_.._stream",
     }  # fmt: skip
 
 
@@ -150,11 +150,24 @@ def test_what_readers_cannot_put_together_is_refused_by_the_column_s_name(out, w
 
 
 def test_two_pipelines_of_one_folder_leave_each_other_s_files_alone(out, work):
+    shared = {"disposition": "append", "shared": True}
     load(out, work, pipeline_id="one", incremental=True)
-    load(out, work, pipeline_id="two", incremental=True)
-    load(out, work, ITEMS.slice(0, 1), pipeline_id="two", incremental=True)
+    load(out, work, pipeline_id="two", **shared)
+    load(out, work, ITEMS.slice(0, 1), pipeline_id="two", **shared)
 
-    assert sorted(pq.read_table(path).num_rows for path in (out / "items").iterdir()) == [1, 5]
+    assert sorted(pq.read_table(path).num_rows for path in (out / "items").iterdir()) == [1, 5, 5]
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_file_and_a_folder_of_files_have_one_owner(out, work, grows):
+    load(out, work, pipeline_id="one", pipeline_name="orders", incremental=grows)
+
+    with pytest.raises(TableOwned, match=r"'orders' \(one\)"):
+        load(out, work, pipeline_id="two", incremental=grows)
+    load(out, work, pipeline_id="two", incremental=grows, adopt=True)
+
+    with pytest.raises(TableOwned, match="two"):
+        load(out, work, pipeline_id="one", incremental=grows)
 
 
 def test_a_record_that_somebody_damaged_is_no_reason_to_start_over(out, work):

@@ -118,9 +118,9 @@ def test_merge_leaves_columns_and_rows_alone_that_are_not_brought(load: Loader) 
         "INSERT INTO items VALUES ('x', 1, 7, 'kept'), ('z', 1, 8, 'other')",
     )
 
-    load({"a": [1, 1], "b": ["x", "y"], "v": [70, 9]}, "merge", primary_key=("a", "b"))
+    load({"a": [1, 1], "b": ["x", "y"], "v": [70, 9]}, "merge", primary_key=("a", "b"), adopt=True)
     with pytest.raises(Rejected, match="two rows have one value"):
-        load({"a": [2], "b": ["x"], "v": [8]}, "merge", primary_key=("a", "b"))
+        load({"a": [2], "b": ["x"], "v": [8]}, "merge", primary_key=("a", "b"), adopt=True)
 
     assert load.rows("SELECT * FROM items ORDER BY b") == [
         ("x", 1, 70, "kept"), ("y", 1, 9, "mine"), ("z", 1, 8, "other"),
@@ -176,7 +176,7 @@ def test_a_column_takes_what_fits_and_is_widened_for_the_rest(
         "INSERT INTO items (v) VALUES ('1')",
     )
 
-    load(pa.table({"v": array}), "append")
+    load(pa.table({"v": array}), "append", adopt=True)
 
     assert load.types()["v"] == declared
     assert [value for (value,) in load.rows("SELECT CAST(v AS CHAR) FROM items ORDER BY n")] == texts
@@ -207,7 +207,7 @@ def test_what_would_lose_a_value_is_refused_and_changes_nothing(
     before = load.types()
 
     with pytest.raises(SchemaConflict, match="Column 'v'"):
-        load(pa.table({"new": [1], "v": array}), "append")
+        load(pa.table({"new": [1], "v": array}), "append", adopt=True)
 
     assert (load.types(), load.rows("SELECT * FROM items")) == (before, [(None, 1)])
 
@@ -220,13 +220,13 @@ def test_a_column_that_a_key_holds_at_its_type_is_named(load: Loader) -> None:
 
     for column in ("v", "w"):
         with pytest.raises(SchemaConflict, match=f"Column '{column}' cannot be widened"):
-            load({column: [2**40]}, "append")
+            load({column: [2**40]}, "append", adopt=True)
 
 
 def test_a_widened_column_keeps_its_comment_and_refuses_nulls_as_before(load: Loader) -> None:
     load.rows("CREATE TABLE items (v INT NOT NULL COMMENT 'it''s known')")
 
-    load({"v": [2**40]}, "append")
+    load({"v": [2**40]}, "append", adopt=True)
 
     ((_, created),) = load.rows("SHOW CREATE TABLE items")
     assert "`v` bigint(20) NOT NULL COMMENT 'it''s known'" in created
@@ -243,7 +243,7 @@ def test_a_frozen_table_keeps_its_columns_and_types(load: Loader, disposition: s
         ({"id": [2], "v": ["abcd"]}, "v"),
     ]:
         with pytest.raises(SchemaFrozen, match=f"Column '{column}'"):
-            load(given, disposition, primary_key=("id",), schema_contract="freeze")
+            load(given, disposition, primary_key=("id",), schema_contract="freeze", adopt=True)
 
     assert (load.types(), load.rows("SELECT * FROM items")) == (before, [(1, "abc")])
 
@@ -283,7 +283,9 @@ def test_a_kill_between_the_swap_and_its_note_is_repaired_by_the_next_run(
             load({"id": [2]}, load_id="two", cursor=2)
 
     assert load.rows("SELECT * FROM items") == [(2,)]
-    assert MySQLDestination(**load.config).last_load("pipeline-1") == Loaded(load_id="one", cursor=1)
+    assert MySQLDestination(**load.config).last_load("pipeline-1") == Loaded(
+        load_id="one", cursor=1, table="items"
+    )
     load({"id": [2]}, load_id="two", cursor=2)
     assert load.rows("SELECT * FROM items") == [(2,)]
     assert load.tables() == {"items", "_headrace_loads"}
@@ -312,11 +314,11 @@ def test_a_load_that_was_committed_is_not_done_twice(load: Loader) -> None:
     ],
 )
 def test_a_table_that_something_hangs_on_is_refilled_where_it_is(load: Loader, statement: str) -> None:
-    load({"a": [1]})
+    load({"a": [1]}, adopt=True)
     load.rows(statement)
     before = load.rows("SHOW CREATE TABLE items")
 
-    load({"a": [2, 3]})
+    load({"a": [2, 3]}, adopt=True)
 
     assert load.rows("SELECT a FROM items ORDER BY a") == [(2,), (3,)]
     assert load.rows("SHOW CREATE TABLE items") == before
@@ -326,9 +328,9 @@ def test_what_is_no_table_of_innodb_is_refused(load: Loader) -> None:
     load.rows("CREATE TABLE old (id INT) ENGINE = MyISAM", "CREATE VIEW items AS SELECT 1 AS id")
 
     with pytest.raises(Rejected, match="is a view"):
-        load({"id": [1]})
+        load({"id": [1]}, adopt=True)
     with pytest.raises(Rejected, match="MyISAM, which has no transactions"):
-        load({"id": [1]}, config={"table": "old"})
+        load({"id": [1]}, config={"table": "old"}, adopt=True)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def test_merge_on_several_columns_leaves_columns_that_are_not_brought(load: Load
         "INSERT INTO items VALUES ('x', 1, 'old', 'kept')",
     )
 
-    load({"a": [1, 1], "b": ["x", "y"], "v": ["new", "newer"]}, "merge", primary_key=("a", "b"))
+    load({"a": [1, 1], "b": ["x", "y"], "v": ["new", "newer"]}, "merge", primary_key=("a", "b"), adopt=True)
 
     assert rows(load.url, "SELECT * FROM items ORDER BY b") == [
         ("x", 1, "new", "kept"), ("y", 1, "newer", "mine"),
@@ -247,7 +247,7 @@ def test_a_column_takes_what_fits_and_is_widened_for_the_rest(
 ) -> None:
     run_sql(load.url, f"CREATE TABLE items (v {held}, n serial)", "INSERT INTO items VALUES ('1')")
 
-    load(pa.table({"v": array}), "append")
+    load(pa.table({"v": array}), "append", adopt=True)
 
     assert types(load.url)["v"] == declared
     assert [value for (value,) in rows(load.url, "SELECT v::text FROM items ORDER BY n")] == texts
@@ -277,7 +277,7 @@ def test_what_would_lose_a_value_is_refused_and_changes_nothing(
     run_sql(load.url, f"CREATE TABLE items (v {held}, n int)", "INSERT INTO items VALUES (NULL, 1)")
 
     with pytest.raises(SchemaConflict, match="Column 'v'"):
-        load(pa.table({"v": array, "new": [1]}), "append")
+        load(pa.table({"v": array, "new": [1]}), "append", adopt=True)
 
     assert types(load.url) == {"v": held, "n": "integer"}
     assert rows(load.url, "SELECT * FROM items") == [(None, 1)]
@@ -286,7 +286,7 @@ def test_what_would_lose_a_value_is_refused_and_changes_nothing(
 def test_an_int64_into_a_float8_column_is_cast_and_not_reinterpreted(load: Loader) -> None:
     run_sql(load.url, "CREATE TABLE items (v float8)")
 
-    load({"v": [1]}, "append")
+    load({"v": [1]}, "append", adopt=True)
 
     assert rows(load.url, "SELECT v FROM items") == [(1.0,)]
 
@@ -295,14 +295,14 @@ def test_a_double_into_a_bigint_column_that_holds_large_integers_is_refused_by_n
     run_sql(load.url, "CREATE TABLE items (v bigint)", f"INSERT INTO items VALUES ({2**53 + 1})")
 
     with pytest.raises(Rejected, match="Column 'v' is bigint, and the data, double precision"):
-        load({"v": [1.5]}, "append")
+        load({"v": [1.5]}, "append", adopt=True)
 
 
 def test_a_column_that_a_view_holds_at_its_type_is_named(load: Loader) -> None:
     run_sql(load.url, "CREATE TABLE items (v int)", "CREATE VIEW seen AS SELECT v FROM items")
 
     with pytest.raises(SchemaConflict, match="Column 'v' cannot become bigint: a view"):
-        load({"v": [2**40]}, "append")
+        load({"v": [2**40]}, "append", adopt=True)
 
 
 @pytest.mark.parametrize("disposition", ["replace", "append", "merge"])
@@ -316,7 +316,7 @@ def test_a_frozen_table_keeps_its_columns_and_types(
     run_sql(load.url, "CREATE TABLE items (id int, v varchar(3))", "INSERT INTO items VALUES (1, 'abc')")
 
     with pytest.raises(SchemaFrozen, match=f"Column '{column}'") as refused:
-        load(given, disposition, primary_key=("id",), schema_contract="freeze")
+        load(given, disposition, primary_key=("id",), schema_contract="freeze", adopt=True)
 
     assert refused.value.code == "destination.schema_frozen"
     assert types(load.url) == {"id": "integer", "v": "character varying(3)"}
@@ -327,7 +327,7 @@ def test_a_frozen_table_is_refilled_where_it_is(load: Loader) -> None:
     run_sql(load.url, "CREATE TABLE items (id int, v varchar(3))", "INSERT INTO items VALUES (1, 'abc')")
     before = rows(load.url, "SELECT 'items'::regclass::oid")
 
-    load({"id": [7]}, "replace", schema_contract="freeze")
+    load({"id": [7]}, "replace", schema_contract="freeze", adopt=True)
 
     assert rows(load.url, "SELECT * FROM items") == [(7, None)]
     assert types(load.url) == {"id": "integer", "v": "character varying(3)"}
@@ -338,7 +338,7 @@ def test_a_computed_column_is_refused_by_name(load: Loader) -> None:
     run_sql(load.url, "CREATE TABLE items (a int, b int GENERATED ALWAYS AS (a * 2) STORED)")
 
     with pytest.raises(Rejected, match="'b' is computed"):
-        load({"a": [1], "b": [2]}, "append")
+        load({"a": [1], "b": [2]}, "append", adopt=True)
 
 
 def test_nul_characters_are_left_out_counted_and_logged(
@@ -395,7 +395,7 @@ def test_a_view_in_the_place_of_the_table_is_refused(load: Loader) -> None:
     run_sql(load.url, "CREATE VIEW items AS SELECT 1 AS a")
 
     with pytest.raises(Rejected, match="is not a table"):
-        load({"a": [1]})
+        load({"a": [1]}, adopt=True)
 
 
 class Stop(Exception):
@@ -408,18 +408,19 @@ def test_a_load_that_is_stopped_leaves_the_destination_as_it_was(
     load: Loader, disposition: str, hook: str
 ) -> None:
     load({"id": [1], "v": ["old"]}, "merge", primary_key=("id",), cursor=1)
-    load({"id": [1], "v": ["old"]}, table="plain", cursor=1)
+    load({"id": [1], "v": ["old"]}, table="plain", pipeline_id="plain", cursor=1)
     before = rows(load.url, "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
 
     def stop(*_: object) -> None:
         raise Stop
 
-    for table in ("items", "plain"):
+    for table, pipeline_id in (("items", "pipeline-1"), ("plain", "plain")):
         with pytest.raises(Stop):
             load(
                 {"id": [2], "w": ["new"]},
                 disposition,
                 table=table,
+                pipeline_id=pipeline_id,
                 primary_key=("id",),
                 cursor=2,
                 **{hook: stop},
@@ -430,7 +431,7 @@ def test_a_load_that_is_stopped_leaves_the_destination_as_it_was(
         rows(load.url, "SELECT oid, relname FROM pg_class WHERE relnamespace = 'public'::regnamespace")
         == before
     )
-    assert rows(load.url, "SELECT cursor FROM _headrace_loads") == [("1",)]
+    assert rows(load.url, "SELECT cursor FROM _headrace_loads") == [("1",), ("1",)]
 
 
 def test_a_killed_session_leaves_the_destination_as_it_was(load: Loader) -> None:
@@ -454,11 +455,13 @@ def test_the_load_and_its_cursor_are_noted_with_the_data(load: Loader) -> None:
 
     before = destination.last_load("pipeline-1")
     load({"a": [1]}, load_id="run-1", cursor={"at": "2024"})
-    load({"a": [1]}, load_id="run-2", cursor=None, pipeline_id="pipeline-2")
+    load({"a": [1]}, load_id="run-2", cursor=None, pipeline_id="pipeline-2", table="others")
 
     assert before is None
-    assert destination.last_load("pipeline-1") == Loaded(load_id="run-1", cursor={"at": "2024"})
-    assert destination.last_load("pipeline-2") == Loaded(load_id="run-2", cursor=None)
+    assert destination.last_load("pipeline-1") == Loaded(
+        load_id="run-1", cursor={"at": "2024"}, table="items"
+    )
+    assert destination.last_load("pipeline-2") == Loaded(load_id="run-2", cursor=None, table="others")
 
 
 def test_a_load_that_was_committed_is_not_done_twice(load: Loader) -> None:
@@ -558,7 +561,7 @@ def test_the_servers_detail_with_values_of_the_row_is_left_out(load: Loader) -> 
     run_sql(load.url, "CREATE TABLE items (id int UNIQUE, secret text)")
 
     with pytest.raises(Rejected) as caught:
-        load({"id": [4711, 4711], "secret": ["s3cret", "s3cret"]}, "append")
+        load({"id": [4711, 4711], "secret": ["s3cret", "s3cret"]}, "append", adopt=True)
 
     assert "duplicate key value violates unique constraint" in caught.value.detail
     assert "4711" not in repr(caught.value)

@@ -145,7 +145,7 @@ def test_a_column_takes_what_fits_and_is_widened_for_the_rest(
 ) -> None:
     rows(path, f"CREATE TABLE items (v {held}); INSERT INTO items VALUES (NULL)")
 
-    load(pa.table({"v": array}), "append")
+    load(pa.table({"v": array}), "append", adopt=True)
 
     assert rows(path, "SELECT data_type FROM duckdb_columns() WHERE table_name = 'items'") == [(declared,)]
     assert rows(path, "SELECT count(v) FROM items") == [(1,)]
@@ -167,7 +167,7 @@ def test_what_would_lose_a_value_is_refused_by_name_and_changes_nothing(
     rows(path, f"CREATE TABLE items (v {held}); INSERT INTO items VALUES (NULL)")
 
     with pytest.raises(Rejected, match="Column 'v'"):
-        load(pa.table({"new": [1], "v": array}), "append")
+        load(pa.table({"new": [1], "v": array}), "append", adopt=True)
 
     assert rows(path, "SELECT * FROM items") == [(None,)]
 
@@ -175,7 +175,7 @@ def test_what_would_lose_a_value_is_refused_by_name_and_changes_nothing(
 def test_a_column_without_values_leaves_the_type_alone(path: Path, load: Any) -> None:
     rows(path, "CREATE TABLE items (v BIGINT)")
 
-    load({"v": pa.nulls(1)}, "append")
+    load({"v": pa.nulls(1)}, "append", adopt=True)
 
     assert rows(path, "SELECT typeof(v) FROM items") == [("BIGINT",)]
 
@@ -184,14 +184,14 @@ def test_a_column_that_an_index_holds_at_its_type_is_named(path: Path, load: Any
     rows(path, "CREATE TABLE items (v INTEGER); CREATE INDEX i ON items (v)")
 
     with pytest.raises(SchemaConflict, match="Column 'v' cannot become BIGINT"):
-        load({"v": [2**40]}, "append")
+        load({"v": [2**40]}, "append", adopt=True)
 
 
 def test_a_frozen_table_is_refilled_with_its_keys_and_types(path: Path, load: Any) -> None:
     rows(path, "CREATE TABLE items (id INTEGER PRIMARY KEY, v DECIMAL(5, 2))")
     rows(path, "INSERT INTO items VALUES (1, 2)")
 
-    load({"id": [1, 3]}, schema_contract="freeze")
+    load({"id": [1, 3]}, schema_contract="freeze", adopt=True)
 
     assert rows(path, "SELECT id, v, typeof(v) FROM items ORDER BY id") == [
         (1, None, "DECIMAL(5,2)"), (3, None, "DECIMAL(5,2)"),
@@ -205,7 +205,7 @@ def test_a_double_for_a_column_of_large_integers_is_refused(path: Path, load: An
     rows(path, f"CREATE TABLE items (v BIGINT); INSERT INTO items VALUES ({2**53 + 1})")
 
     with pytest.raises(Rejected, match="Column 'v'"):
-        load({"v": [1.5]}, "append")
+        load({"v": [1.5]}, "append", adopt=True)
 
 
 class Stop(Exception):
@@ -232,7 +232,9 @@ def test_the_load_is_noted_with_the_data_and_not_done_twice(path: Path, load: An
     load({"a": [1]}, "append", load_id="run-1", cursor=[1])
 
     assert before is None
-    assert DuckDBDestination(path=str(path)).last_load("pipeline-1") == Loaded(load_id="run-1", cursor=[1])
+    assert DuckDBDestination(path=str(path)).last_load("pipeline-1") == Loaded(
+        load_id="run-1", cursor=[1], table="items"
+    )
     assert rows(path, "SELECT a FROM items") == [(1,)]
 
 

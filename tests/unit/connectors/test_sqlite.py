@@ -184,7 +184,7 @@ def test_what_an_affinity_would_change_is_refused_by_name(
     rows(path, f"CREATE TABLE items (v {held})")
 
     with pytest.raises(Rejected, match="Column 'v'"):
-        load(pa.table({"new": [1], "v": array}), "append")
+        load(pa.table({"new": [1], "v": array}), "append", adopt=True)
 
     assert rows(path, "SELECT * FROM pragma_table_info('items')")[0][1:3] == ("v", held)
     assert rows(path, "SELECT count(*) FROM items") == [(0,)]
@@ -218,7 +218,7 @@ def test_the_load_is_noted_with_the_data_and_not_done_twice(path: Path, load: An
 
     assert before is None
     assert SQLiteDestination(path=str(path)).last_load("pipeline-1") == Loaded(
-        load_id="run-1", cursor={"at": 1}
+        load_id="run-1", cursor={"at": 1}, table="items"
     )
     assert rows(path, "SELECT a FROM items") == [(1,)]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
 
 # The API answers with the names of legacy SQL.
-_STANDARD = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
+STANDARD = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 # https://cloud.google.com/bigquery/docs/managing-table-schemas#change_column_data_type
 _WIDER = {("INT64", "NUMERIC"), ("INT64", "BIGNUMERIC"), ("NUMERIC", "BIGNUMERIC"), ("INT64", "FLOAT64")}
 # A cast that keeps every value, or fails.
@@ -40,7 +40,7 @@ def evolved(
     values = {}
     for column in columns:
         field = held.get(column.name.lower())
-        kind = column.kind if field is None else _STANDARD.get(field.field_type, field.field_type)
+        kind = column.kind if field is None else STANDARD.get(field.field_type, field.field_type)
         values[column.name] = _value(client, target, column, kind, stage, contract)
     return values
 

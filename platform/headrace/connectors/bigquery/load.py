@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from headrace.connectors import Rejected
+from headrace.connectors import MovedOn, Rejected, TableOwned
 from headrace.connectors.bigquery.columns import ORDINAL, Column, columns_of
 from headrace.connectors.bigquery.connection import (
     find_dataset,
@@ -23,7 +23,7 @@ from headrace.connectors.bigquery.connection import (
     sql_name,
     table_reference,
 )
-from headrace.connectors.bigquery.evolve import evolved
+from headrace.connectors.bigquery.evolve import STANDARD, evolved
 from headrace.connectors.bigquery.jobs import copy, create, output_file, schema_of, upload
 from headrace.connectors.bigquery.loads import BigQueryLedger, with_parameters
 from headrace.connectors.kit.loading.tables import TableLoad
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
 
     from headrace.connectors.bigquery.config import BigQueryConfig
+
+_DONE_BEFORE = "The load was committed before"
+_MOVED_ON = "Another load of this pipeline was committed after this run had read its cursor"
+_OWNED = "Another pipeline has taken the table"
 
 
 @dataclass(kw_only=True)
@@ -44,6 +48,7 @@ class BigQueryLoad(TableLoad):
     target: Table | None = field(init=False, default=None)
     copies: bool = field(init=False, default=False)  # the staging table takes the table's place
     values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
+    expected: str = field(init=False, default="")  # the load that the ledger must hold at the commit
     _ledger: BigQueryLedger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +69,7 @@ class BigQueryLoad(TableLoad):
     def held(self) -> Iterator[None]:
         """Make what is missing beside the table, and remove the staging table at the end.
 
-        BigQuery has no locks to wait for: the script asserts that nothing came between.
+        BigQuery has no locks to wait for: the script asserts, in its transaction, that nothing came between.
         """
         self._ensure_dataset()
         self.ledger.ensure()
@@ -73,10 +78,27 @@ class BigQueryLoad(TableLoad):
         finally:
             self._delete_stage()
 
+    def own(self) -> None:
+        """Look at the ledger, and remember what the script has to find again."""
+        super().own()
+        self.expected = self.entry.load_id if self.entry else ""
+
     def find(self) -> bool:
         """Ask for the table."""
         self.target = find_table(self.client, self.config, self.table)
         return self.target is not None
+
+    def shape(self) -> dict[str, str]:
+        """Ask for the table; a staging table that will be copied over it is the table."""
+        table = None if self.copies else find_table(self.client, self.config, self.table)
+        fields = table.schema if table else schema_of(self.columns)
+        return {column.name: STANDARD.get(column.field_type, column.field_type) for column in fields}
+
+    def claim(self) -> None:
+        """Write the ledger's row: BigQuery creates and copies tables outside of transactions."""
+        self.ledger.claim(self.table, self.request)
+        self._run_script()
+        self.expected = ""
 
     def can_make(self) -> bool:
         """A copy job is no part of the script's transaction: rows are not added by it."""
@@ -132,13 +154,9 @@ class BigQueryLoad(TableLoad):
         """Run the script, which is one transaction; one that fails is undone by BigQuery."""
         if self.copies:
             copy(self.client, self.config, self.staging, self.table)
-        statements = [*([] if self.copies else [self._once()]), *self.ledger.script]
-        script = "".join(f"{statement};\n" for statement in statements)
-        self.client.query(
-            f"BEGIN TRANSACTION;\n{script}COMMIT TRANSACTION;",
-            job_config=with_parameters(self.ledger.parameters),
-            location=self.config.dataset_location,
-        ).result()
+        else:
+            self.ledger.script[:0] = self._asserted()
+        self._run_script()
 
     def location(self) -> str:
         """Name the project, the dataset and the table."""
@@ -152,10 +170,34 @@ class BigQueryLoad(TableLoad):
     def _add(self, statement: str) -> None:
         self.ledger.script.append(statement)
 
-    def _once(self) -> str:
+    def _asserted(self) -> Iterator[str]:
+        """Yield what must hold when the rows are committed: no lock has held it since it was looked at."""
+        row = f"SELECT 1 FROM {self.ledger.name()} WHERE pipeline_id"  # noqa: S608 - a quoted name
         # A script that went on after its worker was lost, and the one that repeats it: only one passes here.
-        seen = f"SELECT 1 FROM {self.ledger.name()} WHERE pipeline_id = @pipeline_id AND load_id = @load_id"  # noqa: S608
-        return f"ASSERT NOT EXISTS ({seen}) AS 'The load was committed before'"
+        yield f"ASSERT NOT EXISTS ({row} = @pipeline_id AND load_id = @load_id) AS '{_DONE_BEFORE}'"
+        if self.request.continues:
+            yield f"ASSERT EXISTS ({row} = @pipeline_id AND load_id = @expected) AS '{_MOVED_ON}'"
+            self.ledger.parameters["expected"] = self.expected
+        if not (self.request.shared or self.request.adopt):
+            yield f"ASSERT NOT EXISTS ({row} <> @pipeline_id AND table_name = @table_name) AS '{_OWNED}'"
+
+    def _run_script(self) -> None:
+        """Run what the ledger has gathered as one transaction; one that fails is undone by BigQuery."""
+        from google.api_core.exceptions import BadRequest
+
+        script = "".join(f"{statement};\n" for statement in self.ledger.script)
+        job_config = with_parameters(self.ledger.parameters)
+        location = self.config.dataset_location
+        statements = f"BEGIN TRANSACTION;\n{script}COMMIT TRANSACTION;"
+        try:
+            self.client.query(statements, job_config=job_config, location=location).result()
+        except BadRequest as error:
+            for detail, kind in {_MOVED_ON: MovedOn, _OWNED: TableOwned}.items():
+                if detail in str(error):
+                    raise kind(f"{detail}.") from None
+            raise
+        self.ledger.script.clear()
+        self.ledger.parameters.clear()
 
     def _ensure_dataset(self) -> None:
         from google.cloud.bigquery import Dataset

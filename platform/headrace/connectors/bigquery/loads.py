@@ -34,20 +34,30 @@ class BigQueryLedger(Ledger):
     script: list[str] = field(default_factory=list)
     parameters: dict[str, str | int] = field(default_factory=dict)  # of the script
 
-    def ensure(self) -> None:
+    def create(self, definition: str) -> None:
         """Create the table, which a transaction cannot."""
         from google.cloud.bigquery import SchemaField, Table
 
-        if self.columns():
-            return
         schema = [SchemaField(name, self.types[kind]) for name, kind in COLUMNS.items()]
         table = Table(table_reference(self.config, LEDGER), schema=schema)
         self.client.create_table(table, exists_ok=True, retry=retry())
+
+    def add(self, column: str, kind: str) -> None:
+        """Add a column, which a transaction cannot."""
+        from google.cloud.bigquery import SchemaField
+
+        table = self.client.get_table(table_reference(self.config, LEDGER), retry=retry())
+        table.schema = [*table.schema, SchemaField(column, kind)]
+        self.client.update_table(table, ["schema"], retry=retry())
 
     def columns(self) -> list[str]:
         """Ask for the table's schema."""
         table = find_table(self.client, self.config, LEDGER)
         return [column.name for column in table.schema] if table else []
+
+    def holds(self, table: str) -> bool:
+        """Ask for the table."""
+        return find_table(self.client, self.config, table) is not None
 
     def name(self) -> str:
         """Return the qualified name."""

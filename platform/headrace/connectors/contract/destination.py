@@ -66,6 +66,7 @@ class LoadRequest:
     record is still that one, and raises `MovedOn` where another load has come between."""
     identity: str = ""
     """What the cursor belongs to (source, stream, cursor field), as an opaque text kept with it."""
+    pipeline_name: str = ""  # kept with the load, for people who ask whose table it is
     shared: bool = False  # other pipelines may fill the table, too: append and merge only
     adopt: bool = False  # take over a table that Headrace did not make, or another pipeline's
 

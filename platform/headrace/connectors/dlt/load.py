@@ -119,6 +119,8 @@ def _rows(request: LoadRequest, table: str) -> Any:
         dlt.current.source_state()[_STATE] = {
             "load_id": request.load_id,
             "cursor": cursor_text(request.cursor),
+            "identity": request.identity,
+            "table": table,
         }
         schema = pa.schema([field.with_type(_widest(field.type)) for field in request.output.schema])
         yield schema.empty_table()
@@ -141,7 +143,13 @@ def _widest(kind: "pa.DataType") -> "pa.DataType":
 def _loaded(pipeline: Any) -> Loaded | None:
     for state in pipeline.state.get("sources", {}).values():
         if _STATE in state:
-            return Loaded(load_id=state[_STATE]["load_id"], cursor=json.loads(state[_STATE]["cursor"]))
+            held = state[_STATE]
+            return Loaded(
+                load_id=held["load_id"],
+                cursor=json.loads(held["cursor"]),
+                identity=held.get("identity", ""),
+                table=held.get("table"),
+            )
     return None
 
 

@@ -65,6 +65,10 @@ class DuckDBLoad(TableLoad):
         self.held_columns = columns(self.connection, self.schema, self.table)
         return bool(self.held_columns)
 
+    def shape(self) -> dict[str, str]:
+        """Ask the catalog."""
+        return columns(self.connection, self.schema, self.table)
+
     def can_make(self) -> bool:
         """Whatever the mode."""
         return True

@@ -26,18 +26,27 @@ class DuckDBLedger(Ledger):
         "number": "BIGINT",
         "instant": "TIMESTAMPTZ",
     }
+    same_table: ClassVar[str] = "lower(table_name) = lower({table_name})"
     now: ClassVar[str] = "now()"
 
     connection: DuckDBPyConnection
     schema: str
 
-    def ensure(self) -> None:
+    def create(self, definition: str) -> None:
         """Create the table."""
-        self.connection.execute(f"CREATE TABLE IF NOT EXISTS {self.name()} ({self.definition()})")
+        self.connection.execute(f"CREATE TABLE {self.name()} ({definition})")
+
+    def add(self, column: str, kind: str) -> None:
+        """Add a column."""
+        self.connection.execute(f"ALTER TABLE {self.name()} ADD COLUMN {column} {kind}")
 
     def columns(self) -> list[str]:
         """Ask the catalog."""
         return list(columns(self.connection, self.schema, LEDGER))
+
+    def holds(self, table: str) -> bool:
+        """Ask the catalog."""
+        return bool(columns(self.connection, self.schema, table))
 
     def name(self) -> str:
         """Return the qualified name."""

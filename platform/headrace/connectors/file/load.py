@@ -2,46 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from headrace.connectors import (
-    ConnectorError,
-    Cursor,
-    Loaded,
-    LoadRequest,
-    Rejected,
-    SchemaConflict,
-)
+from headrace.connectors import ConnectorError, Loaded, LoadRequest, MovedOn, SchemaConflict
 from headrace.connectors.file.folder import Folder
+from headrace.connectors.file.records import (
+    Record,
+    check_owner,
+    loaded,
+    read_record,
+    safe,
+    tag,
+    take,
+    write_record,
+)
 from headrace.connectors.file.rows import chained, kind_of, parts, pieces
 from headrace.connectors.kit.loading.load import Load
 
 if TYPE_CHECKING:
     from headrace.connectors.file.config import FileConfig
 
-_RECORDS = "_headrace"
-_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Record:
-    """What was last loaded for a pipeline: the file that commits a load by being replaced."""
-
-    table: str
-    load_id: str
-    cursor: Cursor | None
-    files: tuple[str, ...]  # below the destination's folder
-    columns: dict[str, str]  # what kind of values each has
-
 
 def last_load(folder: Folder, pipeline_id: str) -> Loaded | None:
     """Return the load and cursor that the pipeline's record holds."""
-    return _loaded(_read(folder, pipeline_id))
+    return loaded(read_record(folder, pipeline_id), folder)
 
 
 @dataclass(kw_only=True)
@@ -60,11 +48,16 @@ class FileLoad(Load):
         """One file keeps no record."""
         return None
 
+    def own(self) -> None:
+        """Look for the file's owner."""
+        check_owner(self.folder, self._name(), self.request)
+
     def publish(self) -> None:
         """Leave the file alone until all of the new one is written."""
 
     def note(self) -> None:
-        """One file keeps no record."""
+        """Take the file; there is no record of loads."""
+        take(self.folder, self._name(), self.request)
 
     def commit(self) -> None:
         """Write a new file and put it in the place of the old one."""
@@ -107,13 +100,17 @@ class SetLoad(Load):
 
     def last(self) -> Loaded | None:
         """Read the pipeline's record."""
-        self.record = _read(self.folder, self.request.pipeline_id)
-        return _loaded(self.record)
+        self.record = read_record(self.folder, self.request.pipeline_id)
+        return loaded(self.record, self.folder)
 
     @property
     def kept(self) -> tuple[str, ...]:
         """The files that the set is made of before this load."""
         return self.record.files if self.record and self.record.table == self.table else ()
+
+    def own(self) -> None:
+        """Look for the folder's owner."""
+        check_owner(self.folder, self.table, self.request)
 
     def tidy(self) -> None:
         """Remove the files that no record names."""
@@ -123,7 +120,8 @@ class SetLoad(Load):
         """Write the new files beside the old ones."""
         request, config = self.request, self.config
         self.columns = self._columns()
-        start = f"{_tag(request.pipeline_id)}-{safe(request.load_id)}"
+        # Of two attempts of one run each has names of its own: one that wakes up late writes over nothing.
+        start = f"{tag(request.pipeline_id)}-{safe(request.load_id)}-{uuid4().hex[:8]}"
         with parts(request.output, config.format, config.partition_by) as new:
             request.before_commit()
             self.tidy()
@@ -134,20 +132,24 @@ class SetLoad(Load):
                 self.folder.write(self.written[-1], part.pieces())
 
     def note(self) -> None:
-        """Say what belongs to the set."""
+        """Take the folder, and say what belongs to the set."""
+        take(self.folder, self.table, self.request)
         before = self.kept if self.request.disposition == "append" else ()
         self.noted = Record(
             table=self.table,
             load_id=self.request.load_id,
             cursor=self.request.cursor,
+            identity=self.request.identity,
             files=(*before, *self.written),
             columns=self.columns,
         )
 
     def commit(self) -> None:
         """Replace the record, then remove what does not belong to the set any more."""
-        content = _written(self.noted, self.request.pipeline_id)
-        self.folder.write(_record_name(self.request.pipeline_id), [content])
+        # A folder has no locks: this is the last moment at which another load can be seen.
+        if read_record(self.folder, self.request.pipeline_id) != self.record:
+            raise MovedOn("Another load of this pipeline was recorded while this one wrote its files.")
+        write_record(self.folder, self.noted, self.request.pipeline_id)
         self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
 
     def location(self) -> str:
@@ -166,15 +168,6 @@ def load_for(folder: Folder, config: FileConfig, request: LoadRequest) -> Load:
     is_set = bool(config.partition_by) or request.incremental or request.disposition == "append"
     kind = SetLoad if is_set else FileLoad
     return kind(request=request, table=table, folder=folder, config=config)
-
-
-def safe(name: str) -> str:
-    """A name that stays inside its folder, for whatever a stream or a run is called."""
-    return "".join(c if c.isalnum() or c in "._-" else "_" for c in name).lstrip(".")[:150] or "stream"
-
-
-def _loaded(record: Record | None) -> Loaded | None:
-    return Loaded(load_id=record.load_id, cursor=record.cursor) if record else None
 
 
 def _kinds(request: LoadRequest, left_out: tuple[str, ...], before: dict[str, str]) -> dict[str, str]:
@@ -197,51 +190,8 @@ def _kinds(request: LoadRequest, left_out: tuple[str, ...], before: dict[str, st
 
 def _remove_strays(folder: Folder, pipeline_id: str, table: str, kept: tuple[str, ...]) -> None:
     """Remove the pipeline's files that no load has recorded, or that a load has replaced."""
-    start, known = f"{_tag(pipeline_id)}-", set(kept)
+    start, known = f"{tag(pipeline_id)}-", set(kept)
     strays = [
         name for name in folder.list(table) if name.rpartition("/")[2].startswith(start) and name not in known
     ]
     folder.delete(strays)
-
-
-def _tag(pipeline_id: str) -> str:
-    """What the names of a pipeline's files begin with, so that it never takes another's for its own."""
-    return hashlib.blake2s(pipeline_id.encode(), digest_size=6).hexdigest()
-
-
-def _record_name(pipeline_id: str) -> str:
-    return f"{_RECORDS}/{safe(pipeline_id)}.json"
-
-
-def _read(folder: Folder, pipeline_id: str) -> Record | None:
-    content = folder.read(_record_name(pipeline_id))
-    if content is None:
-        return None
-    try:
-        found = json.loads(content)
-        if found["version"] != _VERSION or found["pipeline_id"] != pipeline_id:
-            raise ValueError
-        files = tuple(map(str, found["files"]))
-        return Record(
-            table=found["table"],
-            load_id=found["load_id"],
-            cursor=found["cursor"],
-            files=files,
-            columns=dict(found["columns"]),
-        )
-    except (ValueError, KeyError, TypeError):
-        where = folder.location(_record_name(pipeline_id))
-        raise Rejected(f"{where} is no record of this pipeline's loads: remove it to start anew.") from None
-
-
-def _written(record: Record, pipeline_id: str) -> bytes:
-    content = {
-        "version": _VERSION,
-        "pipeline_id": pipeline_id,
-        "table": record.table,
-        "load_id": record.load_id,
-        "cursor": record.cursor,
-        "columns": record.columns,
-        "files": record.files,
-    }
-    return json.dumps(content, indent=1).encode()

@@ -27,7 +27,7 @@ from headrace.connectors import Rejected
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import Busy, check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
-from headrace.connectors.mysql.catalog import tables
+from headrace.connectors.mysql.catalog import columns, tables
 from headrace.connectors.mysql.connection import LOCK_SECONDS, execute, fetch
 from headrace.connectors.mysql.evolve import evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
@@ -67,7 +67,6 @@ class MySQLLoad(TableLoad):
     connection: Connection
     database: str
     given: list[Landing] = field(init=False, default_factory=list)
-    exists: bool = field(init=False, default=False)
     swaps: bool = field(init=False, default=False)  # the staging table takes the table's place
     values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
 
@@ -85,7 +84,7 @@ class MySQLLoad(TableLoad):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Keep other loads of the table out, and remove what a killed one left.
+        """Keep other loads of the pipeline and of the table out, and remove what a killed one left.
 
         The server frees the lock of a session that ends, and drops its temporary tables. An error here drops
         the staging table where the session lives on.
@@ -109,8 +108,17 @@ class MySQLLoad(TableLoad):
             raise Rejected(f"{self.table!r} is a view: it cannot be loaded.")
         if found and found[0].engine != "InnoDB":
             raise Rejected(f"{self.table!r} is a table of {found[0].engine}, which has no transactions.")
-        self.exists = bool(found)
-        return self.exists
+        return bool(found)
+
+    def shape(self) -> dict[str, str]:
+        """Ask the catalog; a staging table that will be swapped in is the table."""
+        name = self.staging if self.swaps else self.table
+        return {column.name: column.declared for column in columns(self.connection, name)}
+
+    def claim(self) -> None:
+        """Write the ledger's row: MySQL creates and renames tables outside of transactions."""
+        self.ledger.claim(self.table, self.request)
+        self.connection.commit()
 
     def can_make(self) -> bool:
         """Whether nothing but rows and columns would be lost with the table that is there.
@@ -210,9 +218,13 @@ class MySQLLoad(TableLoad):
 
     def _lock(self) -> None:
         ((database,),) = fetch(self.connection, "SELECT DATABASE()")
-        name = literal("headrace_" + _digest(f"{database}\0{self.table}"))
-        if fetch(self.connection, f"SELECT GET_LOCK({name}, {LOCK_SECONDS})") != [(1,)]:
-            raise Busy(f"Another load holds the table {self.table!r}.")
+        # Always the pipeline before the table: two loads that need both cannot wait for each other.
+        held = {f"{database}\0\0{self.request.pipeline_id}": "Another load of this pipeline is under way."}
+        held[f"{database}\0{self.table}"] = f"Another load holds the table {self.table!r}."
+        for what, detail in held.items():
+            name = literal("headrace_" + _digest(what))
+            if fetch(self.connection, f"SELECT GET_LOCK({name}, {LOCK_SECONDS})") != [(1,)]:
+                raise Busy(detail)
 
     def _swap(self) -> None:
         moves = f"{quoted(self.staging)} TO {quoted(self.table)}"

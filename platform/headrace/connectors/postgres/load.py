@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.names import listed, quoted
+from headrace.connectors.postgres.catalog import columns
 from headrace.connectors.postgres.connection import execute, fetch
 from headrace.connectors.postgres.evolve import evolved, find_relation
 from headrace.connectors.postgres.landing import Landing, checked_name, landings
@@ -60,12 +61,18 @@ class PostgresLoad(TableLoad):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Settle the session, wait for other loads of the table, make the schema. Closing undoes the rest."""
+        """Settle the session, wait for other loads of the pipeline and of the table, make the schema.
+
+        Closing the session undoes what was not committed.
+        """
         connection = self.connection
+        self.ledger.upgrade()
         execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
         execute(connection, "SET LOCAL TimeZone = 'UTC'")
         execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", self.sql)
+        # Always the pipeline before the table: two loads that need both cannot wait for each other.
+        for name in (f"{self.ledger.name()} {self.request.pipeline_id}", self.sql):
+            execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
         if not fetch(connection, "SELECT FROM pg_namespace WHERE nspname = $1", self.schema):
             execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
         ((self.database,),) = fetch(connection, "SELECT current_database()::text")
@@ -75,6 +82,10 @@ class PostgresLoad(TableLoad):
         """Ask the catalog."""
         self.relation = find_relation(self.connection, self.schema, self.table)
         return self.relation is not None
+
+    def shape(self) -> dict[str, str]:
+        """Ask the catalog."""
+        return {column.name: column.declared for column in columns(self.connection, self.schema, self.table)}
 
     def can_make(self) -> bool:
         """Whether nothing but rows, columns and grants hangs on the table; a merge needs its key."""

@@ -31,17 +31,35 @@ class PostgresLedger(Ledger):
     connection: Connection
     schema: str
 
-    def ensure(self) -> None:
-        """Create the table in the load's transaction, and its schema was created before."""
-        if self.columns():
-            return
+    def create(self, definition: str) -> None:
+        """Create the table in the load's transaction; its schema is there."""
         # Two first loads at once: the second waits here, and then finds the table.
-        execute(self.connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", self._lock())
-        execute(self.connection, f"CREATE TABLE IF NOT EXISTS {self.name()} ({self.definition()})")
+        execute(
+            self.connection,
+            "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))",
+            f"{self.schema}.{LEDGER}",
+        )
+        execute(self.connection, f"CREATE TABLE IF NOT EXISTS {self.name()} ({definition})")
+
+    def add(self, column: str, kind: str) -> None:
+        """Add a column."""
+        execute(self.connection, f"ALTER TABLE {self.name()} ADD COLUMN IF NOT EXISTS {column} {kind}")
+
+    def upgrade(self) -> None:
+        """Add what an older release did not write, and commit: the lock that it takes must not last."""
+        if self.columns():
+            self.ensure()
+            self.connection.commit()
 
     def columns(self) -> list[str]:
         """Ask the catalog."""
         return [column.name for column in columns(self.connection, self.schema, LEDGER)]
+
+    def holds(self, table: str) -> bool:
+        """Ask the catalog."""
+        return bool(
+            fetch(self.connection, "SELECT WHERE to_regclass($1) IS NOT NULL", quoted(self.schema, table))
+        )
 
     def name(self) -> str:
         """Return the qualified name."""
@@ -58,6 +76,3 @@ class PostgresLedger(Ledger):
     def execute(self, statement: str, values: Mapping[str, str | int]) -> None:
         """Run one statement."""
         execute(self.connection, statement, *values.values())
-
-    def _lock(self) -> str:
-        return f"{self.schema}.{LEDGER}"

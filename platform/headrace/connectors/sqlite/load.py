@@ -57,6 +57,11 @@ class SQLiteLoad(TableLoad):
         self.held_columns = {column.name.lower(): column.affinity for column in found}
         return bool(found)
 
+    def shape(self) -> dict[str, str]:
+        """Return the columns as declared."""
+        query = "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden <> 1"
+        return dict(self.connection.execute(query, [self.table]).fetchall())
+
     def can_make(self) -> bool:
         """A merge needs the index of its key."""
         return not self.key

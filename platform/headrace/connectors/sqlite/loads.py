@@ -22,17 +22,26 @@ class SQLiteLedger(Ledger):
         "number": "INTEGER NOT NULL",
         "instant": "TEXT NOT NULL",
     }
+    same_table: ClassVar[str] = "lower(table_name) = lower({table_name})"
     now: ClassVar[str] = "strftime('%Y-%m-%dT%H:%M:%fZ')"
 
     connection: sqlite3.Connection
 
-    def ensure(self) -> None:
+    def create(self, definition: str) -> None:
         """Create the table."""
-        self.connection.execute(f"CREATE TABLE IF NOT EXISTS {self.name()} ({self.definition()})")
+        self.connection.execute(f"CREATE TABLE {self.name()} ({definition})")
+
+    def add(self, column: str, kind: str) -> None:
+        """Add a column."""
+        self.connection.execute(f"ALTER TABLE {self.name()} ADD COLUMN {column} {kind}")
 
     def columns(self) -> list[str]:
         """Ask the file's schema."""
         return [column.name for column in columns(self.connection, LEDGER)]
+
+    def holds(self, table: str) -> bool:
+        """Ask the file's schema."""
+        return bool(columns(self.connection, table))
 
     def name(self) -> str:
         """Return the name."""

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from headrace.connectors import Loaded, LoadRequest, LoadResult
+from headrace.connectors import Loaded, LoadRequest, LoadResult, MovedOn, Rejected, SchemaChange
 
 
 @dataclass(kw_only=True)
 class Load(ABC):
-    """One load. `run` calls the steps in this order: check, held, last, publish, note, commit."""
+    """One load. `run` calls the steps in this order: check, held, last, own, publish, note, commit."""
 
     request: LoadRequest
     table: str
+    inserted: int | None = field(
+        init=False, default=None
+    )  # the counts of LoadResult, as far as they are known
+    updated: int | None = field(init=False, default=None)
+    deleted: int | None = field(init=False, default=None)
+    total: int | None = field(init=False, default=None)
+    changes: tuple[SchemaChange, ...] = field(init=False, default=())
 
     def run(self) -> LoadResult:
         """Load the output and note it, then commit. Do nothing if this very load was committed before.
 
         Whatever raises, `request.before_commit` included, leaves the destination as it was, as far as the
-        destination can undo.
+        destination can undo. Raises MovedOn if another load has come between, and TableOwned if the table is
+        not the pipeline's.
         """
+        if self.request.shared and self.request.disposition == "replace":
+            raise Rejected(f"The table {self.table!r} is shared: its rows are added to, and never replaced.")
         self.check()
         with self.held():
             last = self.last()
@@ -29,12 +39,30 @@ class Load(ABC):
                 self.request.log.info("This load was committed before; nothing is loaded twice.")
                 self.tidy()
             else:
-                self.publish()
-                self.note()
-                self.request.progress(self.request.output.rows)
-                self.request.before_commit()
-                self.commit()
-            return LoadResult(rows=self.request.output.rows, location=self.location())
+                self.own()
+                check_continues(self.request, last)
+                self._publish()
+            return self._result()
+
+    def _publish(self) -> None:
+        self.publish()
+        self.note()
+        self.request.progress(self.request.output.rows)
+        # Last: what it waits for is the only time in which the run may pass to another worker unseen.
+        self.request.before_commit()
+        self.commit()
+        log_changes(self.request, self.changes)
+
+    def _result(self) -> LoadResult:
+        return LoadResult(
+            rows=self.request.output.rows,
+            location=self.location(),
+            inserted=self.inserted,
+            updated=self.updated,
+            deleted=self.deleted,
+            total=self.total,
+            schema_changes=self.changes,
+        )
 
     def check(self) -> None:  # noqa: B027 - not every destination has something to refuse so early
         """Raise Rejected for what can be refused by the request alone."""
@@ -46,6 +74,9 @@ class Load(ABC):
     @abstractmethod
     def last(self) -> Loaded | None:
         """Return the pipeline's last committed load."""
+
+    def own(self) -> None:  # noqa: B027 - not every destination keeps a record of owners
+        """Raise TableOwned if the table is not the pipeline's."""
 
     @abstractmethod
     def publish(self) -> None:
@@ -65,3 +96,23 @@ class Load(ABC):
     @abstractmethod
     def location(self) -> str:
         """Say where the rows are, for people."""
+
+
+def check_continues(request: LoadRequest, last: Loaded | None) -> None:
+    """Raise MovedOn if the rows go on from another load than the last one."""
+    found = last.load_id if last else ""
+    if request.continues and found != (request.previous_load or ""):
+        raise MovedOn("Another load of this pipeline was committed after this run had read its cursor.")
+
+
+def log_changes(request: LoadRequest, changes: tuple[SchemaChange, ...]) -> None:
+    """Log each change of the table that readers see."""
+    for change in changes:
+        if change.before is None:
+            request.log.info("The table has a new column %s: %s", change.column, change.after)
+        elif change.after is None:
+            request.log.warning(
+                "The table has no column %s any more: it was %s", change.column, change.before
+            )
+        else:
+            request.log.warning("Column %s was %s and is %s now", change.column, change.before, change.after)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import assert_never
 
-from headrace.connectors import Loaded
-from headrace.connectors.kit.loading.ledger import Ledger
+from headrace.connectors import Loaded, RunWarning, SchemaChange, TableOwned
+from headrace.connectors.kit.loading.ledger import Entry, Ledger
 from headrace.connectors.kit.loading.load import Load
 from headrace.connectors.kit.sql.loads import check_key
 
@@ -16,23 +17,62 @@ from headrace.connectors.kit.sql.loads import check_key
 class TableLoad(Load):
     """A load into a table of a SQL system that keeps the ledger beside it."""
 
+    entry: Entry | None = field(init=False, default=None)  # the pipeline's own in the ledger
+    others: list[Entry] = field(init=False, default_factory=list)  # of other pipelines that name the table
+    exists: bool = field(init=False, default=False)
+
     @property
     def key(self) -> tuple[str, ...]:
         """The columns that rows are merged on; none where they are not merged."""
         return self.request.primary_key if self.request.disposition == "merge" else ()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the ledger knows the table as this pipeline's."""
+        return self.entry is not None and self.entry.is_table
+
+    def last(self) -> Loaded | None:
+        """Ask the ledger."""
+        entries = self.ledger.find(self.request.pipeline_id, self.table)
+        mine = [entry for entry in entries if entry.pipeline_id == self.request.pipeline_id]
+        self.entry = mine[0] if mine else None
+        self.others = [entry for entry in entries if entry.pipeline_id != self.request.pipeline_id]
+        return self.entry.loaded(table_exists=True) if self.entry else None
+
+    def own(self) -> None:
+        """Hold the table against the ledger."""
+        self.exists = self.find()
+        if self.request.shared:
+            return
+        if self.request.adopt:
+            for other in self.others:
+                detail = f"The table {self.table!r} was taken over from the pipeline {other.owner}."
+                self.request.warn(RunWarning(code="destination.table_adopted", detail=detail))
+        elif self.others:
+            raise TableOwned(f"The table {self.table!r} belongs to the pipeline {self.others[0].owner}.")
+        elif self.exists and not self.is_own:
+            raise TableOwned(f"The table {self.table!r} is there already, and this pipeline did not make it.")
+
     def publish(self) -> None:
         """Make the table anew where that is asked for and allowed; otherwise change its rows."""
-        request, exists = self.request, self.find()
+        before = self.shape() if self.exists else {}
+        if not self.is_own:
+            self.claim()
+        self._change_table()
+        if before:
+            self.changes = changes(before, self.shape())
+
+    def _change_table(self) -> None:
+        request = self.request
         if not request.output.schema.names:
-            if exists and request.disposition == "replace":
+            if self.exists and request.disposition == "replace":
                 self.begin()
                 self.empty()
             return
         if request.disposition == "merge":
             check_key(self.key, request.output.schema.names)
         replaced = request.disposition == "replace" and request.schema_contract != "freeze"
-        if (replaced or not exists) and self.can_make():
+        if (replaced or not self.exists) and self.can_make():
             self.make()
             return
         self.stage()
@@ -52,10 +92,6 @@ class TableLoad(Load):
             case _:
                 assert_never(self.request.disposition)
 
-    def last(self) -> Loaded | None:
-        """Return what the ledger holds of the pipeline."""
-        return self.ledger.last(self.request.pipeline_id)
-
     def note(self) -> None:
         """Write the ledger's row."""
         self.ledger.write(self.table, self.request)
@@ -68,6 +104,13 @@ class TableLoad(Load):
     @abstractmethod
     def find(self) -> bool:
         """Whether the table exists. Raises Rejected when there is something by its name that is no table."""
+
+    @abstractmethod
+    def shape(self) -> Mapping[str, str]:
+        """Return the table's columns and their types, in the system's own words, as this load sees them."""
+
+    def claim(self) -> None:
+        """Name the pipeline as the owner at once, where creating a table cannot be part of a transaction."""
 
     @abstractmethod
     def can_make(self) -> bool:
@@ -102,3 +145,13 @@ class TableLoad(Load):
     @abstractmethod
     def merge(self) -> None:
         """Replace the rows of known keys, and add the others: of each key the last row that came."""
+
+
+def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[SchemaChange, ...]:
+    """Return what is different, in the order of the columns before, then of the new ones."""
+    names = [*before, *(name for name in after if name not in before)]
+    return tuple(
+        SchemaChange(column=name, before=before.get(name), after=after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    )

@@ -1,0 +1,171 @@
+"""What every SQL destination keeps to, by the steps that they share: owners, order of loads, the ledger."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from systems import SYSTEMS, System, started
+
+from headrace.connectors import Loaded, MovedOn, Rejected, RunWarning, TableOwned
+
+ROWS = {"id": [1, 2], "v": ["a", "b"]}
+MORE = {"id": [3], "v": ["c"]}
+
+
+@pytest.fixture(params=SYSTEMS)
+def system(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[System]:
+    with started(request.param, tmp_path, request) as made:
+        yield made
+
+
+def test_the_last_load_says_what_its_cursor_belongs_to_and_where_the_rows_are(system: System) -> None:
+    assert system.destination.last_load("pipeline-1") is None
+
+    system.load(ROWS, load_id="one", cursor={"id": 2}, identity="orders by id")
+
+    assert system.destination.last_load("pipeline-1") == Loaded(
+        load_id="one", cursor={"id": 2}, identity="orders by id", table="items", table_exists=True
+    )
+    assert system.destination.last_load("pipeline-2") is None
+
+
+def test_a_table_that_is_gone_is_told(system: System) -> None:
+    system.load(ROWS, load_id="one", cursor=2)
+
+    system.run("DROP TABLE items")
+
+    last = system.destination.last_load("pipeline-1")
+    assert last is not None
+    assert (last.cursor, last.table, last.table_exists) == (2, "items", False)
+
+
+@pytest.mark.parametrize("disposition", ["append", "merge"])
+def test_a_load_that_goes_on_from_another_load_than_the_last_one_is_refused(
+    system: System, disposition: str
+) -> None:
+    key = {"primary_key": ("id",)}
+    system.load(ROWS, disposition, load_id="one", cursor=2, continues=True, **key)
+    system.load(MORE, disposition, load_id="late", cursor=3, continues=True, previous_load="one", **key)
+
+    with pytest.raises(MovedOn):
+        system.load(MORE, disposition, load_id="two", cursor=3, continues=True, previous_load="one", **key)
+    with pytest.raises(MovedOn):
+        system.load(MORE, disposition, load_id="two", cursor=3, continues=True, previous_load=None, **key)
+
+    assert system.rows("id") == [(1,), (2,), (3,)]
+    last = system.destination.last_load("pipeline-1")
+    assert last is not None
+    assert last.load_id == "late"
+
+
+def test_a_load_that_was_committed_is_not_done_again_whatever_it_goes_on_from(system: System) -> None:
+    system.load(ROWS, "append", load_id="one", cursor=2)
+
+    for _ in range(2):
+        system.load(MORE, "append", load_id="two", cursor=3, continues=True, previous_load="one")
+
+    assert system.rows("id") == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize("disposition", ["replace", "append", "merge"])
+def test_a_table_of_another_pipeline_is_refused_by_its_name(system: System, disposition: str) -> None:
+    system.load(ROWS, pipeline_name="orders")
+
+    with pytest.raises(TableOwned, match=r"'orders' \(pipeline-1\)"):
+        system.load(MORE, disposition, pipeline_id="pipeline-2", primary_key=("id",))
+
+    assert system.rows("id") == [(1,), (2,)]
+    assert system.destination.last_load("pipeline-2") is None
+
+
+@pytest.mark.parametrize("disposition", ["replace", "append", "merge"])
+def test_a_table_that_nobody_here_made_is_refused_unless_it_is_adopted(
+    system: System, disposition: str
+) -> None:
+    system.load(ROWS)
+    system.run("DELETE FROM _headrace_loads WHERE 1 = 1")
+
+    with pytest.raises(TableOwned, match="there already"):
+        system.load(MORE, disposition, primary_key=("id",))
+    system.load(MORE, disposition, primary_key=("id",), adopt=True)
+    system.load(MORE, disposition, primary_key=("id",))
+
+    times = 2 if disposition == "append" else 1
+    before = [] if disposition == "replace" else [(1,), (2,)]
+    assert system.rows("id") == before + [(3,)] * times
+
+
+def test_pipelines_that_share_a_table_add_to_it_and_never_replace_it(system: System) -> None:
+    system.load(ROWS, "append", shared=True)
+    system.load(MORE, "merge", pipeline_id="pipeline-2", shared=True, primary_key=("id",))
+    system.load({"id": [4], "v": ["d"]}, "append", shared=True)
+
+    with pytest.raises(Rejected, match="shared"):
+        system.load(MORE, shared=True)
+    with pytest.raises(TableOwned, match="pipeline-2"):
+        system.load(MORE, "append")
+
+    assert system.rows("id") == [(1,), (2,), (3,), (4,)]
+
+
+def test_a_pipeline_that_adopts_a_table_is_its_owner_then_and_says_so(system: System) -> None:
+    warnings: list[RunWarning] = []
+    system.load(ROWS, pipeline_name="orders")
+
+    system.load(MORE, "append", pipeline_id="pipeline-2", adopt=True, warn=warnings.append)
+
+    assert [warning.code for warning in warnings] == ["destination.table_adopted"]
+    assert "'orders' (pipeline-1)" in warnings[0].detail
+    assert system.destination.last_load("pipeline-1") is None
+    with pytest.raises(TableOwned, match="pipeline-2"):
+        system.load(ROWS)
+
+
+def test_a_pipeline_that_is_given_another_table_leaves_its_old_one(system: System) -> None:
+    system.load(ROWS, load_id="one", cursor=2)
+
+    system.load(MORE, table="others", load_id="two")
+
+    last = system.destination.last_load("pipeline-1")
+    assert last is not None
+    assert last.table == "others"
+    with pytest.raises(TableOwned, match="there already"):
+        system.load(MORE)
+
+
+def test_a_ledger_of_an_older_release_gets_its_new_columns(system: System) -> None:
+    system.load(ROWS, load_id="one", cursor=2)
+    for column in ("identity", "pipeline_name"):
+        system.drop_column("_headrace_loads", column)
+
+    last = system.destination.last_load("pipeline-1")
+    assert last == Loaded(load_id="one", cursor=2, table="items")
+    system.load(MORE, "append", load_id="two", cursor=3, identity="x", continues=True, previous_load="one")
+
+    last = system.destination.last_load("pipeline-1")
+    assert last == Loaded(load_id="two", cursor=3, identity="x", table="items")
+
+
+class Killed(BaseException):
+    """Stands for a process that ends at this very point."""
+
+
+@pytest.mark.parametrize("disposition", ["replace", "append", "merge"])
+def test_a_first_load_that_is_killed_can_be_done_again(
+    system: System, disposition: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    key = {"primary_key": ("id",), "cursor": 2, "continues": True}
+    with pytest.raises(Killed):
+        system.load(ROWS, disposition, before_commit=die, load_id="one", **key)
+    with monkeypatch.context() as patched:
+        patched.setattr("headrace.connectors.kit.loading.ledger.Ledger.write", die)
+        with pytest.raises(Killed):
+            system.load(ROWS, disposition, load_id="one", **key)
+
+    system.load(ROWS, disposition, load_id="one", **key)
+
+    assert system.rows("id") == [(1,), (2,)]

@@ -1,0 +1,150 @@
+"""The SQL systems that can be loaded, each in an empty place of its own: for what all of them keep to."""
+
+from __future__ import annotations
+
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pyarrow as pa
+import pytest
+from fakes.bigquery import run_bigquery
+from mariadb_server import MariaDBServer
+from outputs import request_for
+
+from headrace.connectors import Destination, LoadResult
+from headrace.connectors.bigquery.connector import BigQueryDestination
+from headrace.connectors.duckdb.connector import DuckDBDestination
+from headrace.connectors.mysql.connector import MySQLDestination
+from headrace.connectors.postgres.connector import PostgresDestination
+from headrace.connectors.sqlite.connector import SQLiteDestination
+
+SYSTEMS = ("postgres", "mysql", "duckdb", "sqlite", "bigquery")
+
+
+class System(ABC):
+    """One system: a destination, and SQL beside it."""
+
+    name: str
+    destination: Destination
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def load(
+        self, given: pa.Table | dict[str, Any], disposition: str = "replace", /, **changes: Any
+    ) -> LoadResult:
+        """Load rows into the table `items`, unless told otherwise."""
+        table = given if isinstance(given, pa.Table) else pa.table(given)
+        return self.destination.load(request_for(table, self._folder, disposition=disposition, **changes))
+
+    @abstractmethod
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement, and return its rows."""
+
+    def drop_column(self, table: str, column: str) -> None:
+        """Take a column away from a table."""
+        self.run(f"ALTER TABLE {table} DROP COLUMN {column}")
+
+    def rows(self, columns: str = "*", table: str = "items") -> list[tuple[Any, ...]]:
+        """Return a table's rows by their first column."""
+        return self.run(f"SELECT {columns} FROM {table} ORDER BY 1")
+
+
+class _Postgres(System):
+    name = "postgres"
+
+    def __init__(self, folder: Path, url: str) -> None:
+        super().__init__(folder)
+        self._url = url
+        self.destination = PostgresDestination(url=url)
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            answer = connection.execute(statement.encode())
+            return answer.fetchall() if answer.description else []
+
+
+class _MySQL(System):
+    name = "mysql"
+
+    def __init__(self, folder: Path, server: MariaDBServer, config: dict[str, Any]) -> None:
+        super().__init__(folder)
+        self._server, self._database = server, config["database"]
+        self.destination = MySQLDestination(**config)
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        with self._server.connection(self._database) as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
+
+
+class _DuckDB(System):
+    name = "duckdb"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._path = str(folder / "it.duckdb")
+        self.destination = DuckDBDestination(path=self._path)
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(self._path) as connection:
+            return connection.execute(statement).fetchall()
+
+
+class _SQLite(System):
+    name = "sqlite"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._path = str(folder / "it.sqlite")
+        self.destination = SQLiteDestination(path=self._path)
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        connection = sqlite3.connect(self._path, isolation_level=None)
+        try:
+            return connection.execute(statement).fetchall()
+        finally:
+            connection.close()
+
+
+class _BigQuery(System):
+    name = "bigquery"
+
+    def __init__(self, folder: Path, server: Any) -> None:
+        super().__init__(folder)
+        self._server = server
+        self.destination = BigQueryDestination.model_validate(server.config())
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        for word in ("FROM ", "TABLE ", "INTO ", "UPDATE "):
+            statement = statement.replace(word, f"{word}raw_data.")
+        if statement.startswith("DROP TABLE"):
+            self._server.delete_table("raw_data", statement.rpartition(".")[2])
+            return []
+        return [tuple(row.values()) for row in self._server.rows(statement)]
+
+    def drop_column(self, table: str, column: str) -> None:
+        super().drop_column(table, column)
+        schema = self._server.tables["raw_data", table]["schema"]
+        schema["fields"] = [held for held in schema["fields"] if held["name"] != column]
+
+
+@contextmanager
+def started(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[System]:
+    """Start a system where it is not a file."""
+    with ExitStack() as stack:
+        if name == "postgres":
+            yield _Postgres(folder, request.getfixturevalue("postgres_url"))
+        elif name == "mysql":
+            server = request.getfixturevalue("mariadb_server")
+            yield _MySQL(folder, server, request.getfixturevalue("mysql_config"))
+        elif name == "bigquery":
+            yield _BigQuery(folder, stack.enter_context(run_bigquery()))
+        else:
+            yield _DuckDB(folder) if name == "duckdb" else _SQLite(folder)
