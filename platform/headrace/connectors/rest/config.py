@@ -111,6 +111,9 @@ class Endpoint(Section):
     incremental: Incremental | None = None
     response_actions: tuple[ResponseAction, ...] = ()
     max_pages: int | None = Field(None, ge=1, description="Pages to read at most; of each parent's record.")
+    repeated_pages: Literal["fail", "allow"] = Field(
+        "fail", description="Whether a page with the records of an earlier one fails the run."
+    )
 
     @property
     def ignored_statuses(self) -> frozenset[int]:

@@ -18,7 +18,20 @@ from headrace.connectors.kit.http.messages import Request, Response
 from headrace.connectors.rest.paths import MISSING, JsonPath, select
 
 _LINK = re.compile(r"<([^>]*)>((?:\s*;\s*[^;,=\s]+\s*(?:=\s*(?:\"[^\"]*\"|[^;,\s]*))?)*)")
-_LINKS = ("next", "links.next", "_links.next.href", "pagination.next", "paging.next.link", "meta.next")
+_LINKS = (
+    *("next", "links.next", "_links.next.href", "pagination.next", "paging.next.link", "meta.next"),
+    *("['@odata.nextLink']", "['odata.nextLink']", "nextLink", "next_url", "nextUrl", "next_page_url"),
+    *("nextPageUrl", "nextRecordsUrl", "next_link", "next_page", "nextPage", "next.href", "links.next.href"),
+    *("_links.next", "paging.next", "pagination.next_url", "pagination.next.href", "meta.next_page_url"),
+    *("meta.pagination.links.next", "pagination.nextUrl", "info.next", "page.next"),
+)
+_CURSORS = (
+    ("paging.next.after", "after"),
+    ("nextPageToken", "pageToken"),
+    ("next_page_token", "page_token"),
+    ("response_metadata.next_cursor", "cursor"),
+)
+_FALSE = ("false", "no", "0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +48,15 @@ class Page:
         found = select(self.document, path) if path is not None else None
         return None if found is MISSING else found
 
+    def has(self, path: str) -> bool:
+        """Whether the document has anything at a path, null included."""
+        return select(self.document, path) is not MISSING
+
+    def denies(self, path: str | None) -> bool:
+        """Whether the document says at a path that nothing more follows; nothing there says nothing."""
+        said = True if path is None else select(self.document, path)
+        return not said or (isinstance(said, str) and said.lower() in _FALSE)
+
 
 class SinglePage(Section):
     """All in one page."""
@@ -49,6 +71,19 @@ class SinglePage(Section):
         """Return the request of the page after this one; None after the last. Raises Unreadable."""
         return None
 
+    @property
+    def place_of_next(self) -> str | None:
+        """The path at which each page but the last one names the next; None where there is none."""
+        return None
+
+    def shows_next(self, page: Page) -> bool:
+        """Whether the page has the place that names the next one, even if it names none."""
+        return self.place_of_next is not None and page.has(self.place_of_next)
+
+    def is_cut(self, page: Page) -> bool:
+        """Whether the configuration alone ends the list after this page."""
+        return False
+
 
 class Cursor(SinglePage):
     """The answer names what to ask for next."""
@@ -62,12 +97,17 @@ class Cursor(SinglePage):
     def following(self, page: Page) -> Request | None:
         """Put the answer's cursor into the next request."""
         cursor = page.at(self.cursor_path)
-        if cursor in (None, "", False) or (self.has_more_path and not page.at(self.has_more_path)):
+        if cursor in (None, "", False) or page.denies(self.has_more_path):
             return None
         if isinstance(cursor, dict | list):
             raise Unreadable(f"{page.response.label}: what lies at {self.cursor_path!r} is not a cursor.")
         name = self.cursor_param or ("" if self.cursor_body_path else "cursor")
         return _with(page.request, name, self.cursor_body_path, cursor)
+
+    @property
+    def place_of_next(self) -> str | None:
+        """The cursor's path."""
+        return self.cursor_path
 
 
 class _Counting(SinglePage):
@@ -81,7 +121,7 @@ class _Counting(SinglePage):
         """Whether a page is the last when `reached` is what would be asked for next, counted from 0."""
         if self.stop_after_empty_page and not page.records:
             return True
-        if self.has_more_path and not page.at(self.has_more_path):
+        if page.denies(self.has_more_path):
             return True
         total = page.at(self.total_path)
         if isinstance(total, str) and total.isdigit():
@@ -104,11 +144,17 @@ class PageNumber(_Counting):
 
     def following(self, page: Page) -> Request | None:
         """Ask for the next number."""
-        number = _value(page.request, self.page_param, self.page_body_path) + 1
-        is_beyond = self.maximum_page is not None and number > self.maximum_page
-        if is_beyond or self._is_last(page, number - self.base_page):
+        number = self._next(page)
+        if self.is_cut(page) or self._is_last(page, number - self.base_page):
             return None
         return _with(page.request, self.page_param, self.page_body_path, number)
+
+    def is_cut(self, page: Page) -> bool:
+        """Whether the next number is beyond the maximum."""
+        return self.maximum_page is not None and self._next(page) > self.maximum_page
+
+    def _next(self, page: Page) -> int:
+        return _value(page.request, self.page_param, self.page_body_path) + 1
 
 
 class Offset(_Counting):
@@ -133,12 +179,18 @@ class Offset(_Counting):
 
     def following(self, page: Page) -> Request | None:
         """Ask for the records after those that came."""
-        came = len(page.records) or self.limit
-        offset = _value(page.request, self.offset_param, self.offset_body_path) + came
-        is_beyond = self.maximum_offset is not None and offset >= self.maximum_offset
-        if is_beyond or self._is_last(page, offset):
+        offset = self._next(page)
+        if self.is_cut(page) or self._is_last(page, offset):
             return None
         return _with(page.request, self.offset_param, self.offset_body_path, offset)
+
+    def is_cut(self, page: Page) -> bool:
+        """Whether the next offset is the maximum or beyond it."""
+        return self.maximum_offset is not None and self._next(page) >= self.maximum_offset
+
+    def _next(self, page: Page) -> int:
+        came = len(page.records) or self.limit
+        return _value(page.request, self.offset_param, self.offset_body_path) + came
 
 
 class HeaderLink(SinglePage):
@@ -151,6 +203,10 @@ class HeaderLink(SinglePage):
         """Follow the link."""
         url = link(page.response.headers.get("Link", ""), self.links_next_key)
         return _linked(page, url) if url else None
+
+    def shows_next(self, page: Page) -> bool:
+        """Whether the header is there at all."""
+        return "Link" in page.response.headers
 
 
 class JsonLink(SinglePage):
@@ -167,6 +223,11 @@ class JsonLink(SinglePage):
         if not isinstance(url, str):
             raise Unreadable(f"{page.response.label}: what lies at {self.next_url_path!r} is not a URL.")
         return _linked(page, url)
+
+    @property
+    def place_of_next(self) -> str | None:
+        """The URL's path."""
+        return self.next_url_path
 
 
 class Auto(SinglePage):
@@ -186,8 +247,9 @@ class Auto(SinglePage):
             url = page.at(path)
             if isinstance(url, str) and url.startswith(("http://", "https://", "/", "?")):
                 return JsonLink(type="json_link", next_url_path=path)
-        if page.at("paging.next.after") is not None:
-            return Cursor(type="cursor", cursor_path="paging.next.after", cursor_param="after")
+        for path, param in _CURSORS:
+            if page.at(path) not in (None, "", False):
+                return Cursor(type="cursor", cursor_path=path, cursor_param=param)
         return SinglePage()
 
 

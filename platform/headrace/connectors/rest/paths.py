@@ -32,7 +32,10 @@ def steps(path: str) -> tuple[str | int, ...]:
 
 
 def select(document: Any, path: str) -> Any:
-    """Return the value at a path, or MISSING. With `[*]` it is the list of all values that are there."""
+    """Return the value at a path, or MISSING. With `[*]` it is the list of all values that are there.
+
+    Where a list has items and none of them has the rest of the path, it is MISSING, too.
+    """
     return _select(document, steps(path))
 
 
@@ -41,6 +44,8 @@ def _select(value: Any, path: tuple[str | int, ...]) -> Any:
         if step == "*" and isinstance(value, list | JsonRecords):
             found = [_select(item, path[position + 1 :]) for item in value]
             present = [item for item in found if item is not MISSING]
+            if found and not present:
+                return MISSING
             is_nested = all(isinstance(item, list) for item in present)
             return [item for items in present for item in items] if is_nested else present
         try:

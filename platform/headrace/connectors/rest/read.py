@@ -1,30 +1,40 @@
 """Reading a stream of a REST API: page after page, for each record of the parent stream where it has one."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import count, islice
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 from pydantic import SecretStr
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, SyncMode, Unreadable
 from headrace.connectors.contract.secrets import secrets_within
-from headrace.connectors.kit.arrow.json_text import JsonRecords
+from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.kit.arrow.prefetch import ahead
 from headrace.connectors.kit.http.authorization import authenticated_client
 from headrace.connectors.kit.http.client import HttpClient
 from headrace.connectors.kit.http.messages import Request, Response, origin
+from headrace.connectors.rest.answers import (
+    ErrorAnswer,
+    Records,
+    as_records,
+    document_of,
+    guess,
+    has_errors,
+    is_error,
+    selected,
+)
 from headrace.connectors.rest.api import RestApi
 from headrace.connectors.rest.config import Endpoint, Incremental, Resource
 from headrace.connectors.rest.incremental import Window
-from headrace.connectors.rest.paginators import Auto, Page
-from headrace.connectors.rest.paths import MISSING, select, steps
+from headrace.connectors.rest.paginators import Auto, Page, SinglePage
+from headrace.connectors.rest.paths import MISSING, select
 from headrace.connectors.rest.templates import filled, filled_path
+from headrace.connectors.rest.trail import Trail
 
-Records = Sequence[dict[str, Any]]
-_USUAL_SELECTORS = ("data", "items", "results", "records", "entries", "value", "objects")
+_NO_CONTENT = (204, 205)
 
 
 class ForeignAddress(Unreadable):
@@ -35,18 +45,11 @@ class ForeignAddress(Unreadable):
     hint = "Name the host in allowed_hosts if the API's pages lie there."
 
 
-class NoRecords(Unreadable):
-    """The answer has nothing where its records should lie."""
-
-    code = "source.no_records"
-    title = "No records in the answer"
-    hint = "Point data_selector to the list of records in the answer."
-
-
 def read(api: RestApi, request: ReadRequest) -> Iterator[Records | Checkpoint]:
     """Yield the pages of a stream, the next one being fetched meanwhile. Raises ConnectorError."""
     with client_of(api, request.log) as client:
-        yield from ahead(_items(RestReader(api=api, client=client, log=request.log), request), request.check)
+        reader = RestReader(api=api, client=client, log=request.log, warn=request.warn)
+        yield from ahead(_items(reader, request), request.check)
 
 
 def first_page(api: RestApi, stream: str) -> Records:
@@ -69,6 +72,7 @@ class RestReader:
     api: RestApi
     client: HttpClient
     log: logging.Logger
+    warn: Warn = log_warning
 
     def pages(self, stream: str, window: Window) -> Iterator[Records]:
         """Yield the pages of a stream, of all its parent's records in turn. Raises ConnectorError."""
@@ -96,24 +100,47 @@ class RestReader:
         paginator, selector = endpoint.paginator, endpoint.data_selector
         credentials = _secret_params(endpoint)
         following: Request | None = paginator.first(self._request(endpoint, window, values))
-        for number in count(1):
-            assert following is not None
-            request = _with_missing(following, credentials)
-            answer = self.client.send(request, accept=endpoint.ignored_statuses)
-            if answer.status in endpoint.ignored_statuses:
+        assert following is not None
+        trail = Trail(endpoint, following.label, self.warn)
+        while following is not None:
+            trail.ask(following)
+            answer = self.client.send(_with_missing(following, credentials), accept=endpoint.ignored_statuses)
+            if answer.status in endpoint.ignored_statuses or answer.status in _NO_CONTENT:
                 return
-            document = _document(answer, selector)
-            selector = guess(document) if selector is None else selector
-            found = _selected(document, selector, answer.label)
+            document = document_of(answer, selector)
+            self._check_errors(answer, document, selector)
+            selector = guess(document, answer.label) if selector is None else selector
+            found = selected(document, selector, answer.label)
             page = Page(request=following, response=answer, document=document, records=found)
-            yield _records(found)
+            trail.see(page, paginator)
+            yield as_records(found)
             if isinstance(paginator, Auto):
                 paginator = paginator.detected(page)
                 self.log.info("%s: pages by %s, records at %r", answer.label, paginator.type, selector or "$")
-            following = paginator.following(page)
-            if following is None or number == endpoint.max_pages:
-                return
-            following = self._checked(following, page.request)
+            following = self._following(page, paginator, trail)
+
+    def _following(self, page: Page, paginator: SinglePage, trail: Trail) -> Request | None:
+        """Return the next page's request; None after the last, of which the trail says what it leaves out."""
+        following = paginator.following(page)
+        if following is None:
+            if not paginator.is_cut(page):
+                trail.end(page, paginator)
+            return None
+        if trail.is_full:
+            trail.cut()
+            return None
+        return self._checked(following, page.request)
+
+    def _check_errors(self, answer: Response, document: Any, selector: str | None) -> None:
+        """Raise ErrorAnswer for an error in the place of records; warn of one beside records."""
+        if is_error(document, selector):
+            said = self.client.said(answer)
+            raise ErrorAnswer(
+                f"{answer.label} answered {answer.status} with an error" + (f": {said}" if said else ".")
+            )
+        if has_errors(document) and selector != "$":
+            detail = f"{answer.label}: an answer names errors beside its records, which may not be all."
+            self.warn(RunWarning(code="rest.partial_answer", detail=detail))
 
     def _request(self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]) -> Request:
         values = {**values, **window.values}
@@ -127,9 +154,7 @@ class RestReader:
         )
 
     def _checked(self, following: Request, last: Request) -> Request:
-        """Return the next request, where it leads forward and to a host that may see the credentials."""
-        if following == last:
-            raise Unreadable("The API names a page as the one after itself.")
+        """Return the next request, where it leads to a host that may see the credentials."""
         if origin(following.url) == origin(last.url):
             return following
         scheme, host, _ = origin(following.url)
@@ -197,45 +222,6 @@ def _window(resource: Resource, request: ReadRequest) -> Window:
         after=request.cursor if is_incremental else None,
         merges=bool(resource.primary_key),
     )
-
-
-def guess(document: Any) -> str:
-    """Return the path of the records in an answer: a usual name, the only list, or the answer itself."""
-    if not isinstance(document, dict):
-        return ""
-    lists = [key for key, value in document.items() if isinstance(value, list)]
-    usual = [key for key in _USUAL_SELECTORS if key in lists]
-    if usual or len(lists) == 1:
-        return f"['{(usual or lists)[0]}']"
-    return ""
-
-
-def _document(answer: Response, selector: str | None) -> Any:
-    """Return the answer's value; its records stay text where they are the list at a key, or the answer."""
-    path = None if selector is None else steps(selector)
-    match path:
-        case ():
-            return answer.json_around(None)
-        case (str(key),) if key != "*":
-            return answer.json_around(key)
-    return answer.json()
-
-
-def _selected(document: Any, selector: str, label: str) -> Sequence[Any]:
-    found = select(document, selector)
-    if found is MISSING:
-        keys = ", ".join(map(repr, list(document)[:10])) if isinstance(document, dict) else "no keys"
-        raise NoRecords(f"{label}: the answer has nothing at {selector!r}; it has {keys}.")
-    if found is None:
-        return []
-    return found if isinstance(found, list | JsonRecords) else [found]
-
-
-def _records(found: Sequence[Any]) -> Records:
-    """Plain values become records of one field."""
-    if isinstance(found, JsonRecords) or all(type(record) is dict for record in found):
-        return found
-    return [record if isinstance(record, dict) else {"value": record} for record in found]
 
 
 def _field(record: Mapping[str, Any], path: str) -> Any:

@@ -20,13 +20,14 @@ from headrace.connectors.kit.arrow.prefetch import ahead
 from headrace.connectors.kit.http.authorization import authenticated_client
 from headrace.connectors.kit.http.client import HttpClient
 from headrace.connectors.kit.http.messages import Request
+from headrace.connectors.rest.answers import Records
 from headrace.connectors.rest.api import RestApi
 from headrace.connectors.rest.config import Endpoint
 from headrace.connectors.rest.incremental import Window, moment_of
 from headrace.connectors.rest.paginators import Cursor as CursorPaginator
 from headrace.connectors.rest.paginators import Page, SinglePage
 from headrace.connectors.rest.paths import select
-from headrace.connectors.rest.read import Records, RestReader, resumable
+from headrace.connectors.rest.read import RestReader, resumable
 
 if TYPE_CHECKING:
     from headrace.connectors.apis.hubspot.config import HubspotConfig
@@ -37,7 +38,6 @@ _BATCH_LIMIT = 100  # of the batch endpoints
 _LONGEST_QUERY = 6000  # characters of property names that fit into a URL next to all else
 _CHANGED = {"contacts": "lastmodifieddate"}  # the property that holds the change time
 _CHANGED_ELSE = "hs_lastmodifieddate"
-_LIST = CursorPaginator(type="cursor", cursor_path="paging.next.after", cursor_param="after")
 
 
 def check(source: HubspotConfig) -> str:
@@ -128,7 +128,7 @@ class _Reading:
 
     def _pages(self, endpoint: Endpoint) -> Iterator[Records]:
         api = RestApi(base_url=_objects(self.source, self.request.stream))
-        reader = RestReader(api=api, client=self.client, log=self.request.log)
+        reader = RestReader(api=api, client=self.client, log=self.request.log, warn=self.request.warn)
         return reader.endpoint_pages(endpoint, Window(), {})
 
     def _latest(self) -> datetime | None:
@@ -187,6 +187,18 @@ class _Reading:
     def _post(self, path: str, query: dict[str, Any]) -> Records:
         url = f"{_objects(self.source, self.request.stream)}/{path}"
         return _results(self.client.send(Request(url=url, method="POST", json=query)).json())
+
+
+class _After(CursorPaginator):
+    """Each page but the last one names what comes after it."""
+
+    @property
+    def place_of_next(self) -> str | None:
+        """None: a list without it is whole."""
+        return None
+
+
+_LIST = _After(type="cursor", cursor_path="paging.next.after", cursor_param="after")
 
 
 class _ById(SinglePage):

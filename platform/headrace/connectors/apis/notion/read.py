@@ -12,10 +12,11 @@ from headrace.connectors.kit.arrow.prefetch import ahead
 from headrace.connectors.kit.http.authorization import authenticated_client
 from headrace.connectors.kit.http.client import HttpClient
 from headrace.connectors.kit.http.messages import Request
+from headrace.connectors.rest.answers import Records
 from headrace.connectors.rest.api import RestApi
 from headrace.connectors.rest.config import Endpoint, Incremental
 from headrace.connectors.rest.incremental import Window
-from headrace.connectors.rest.read import Records, RestReader, resumable
+from headrace.connectors.rest.read import RestReader, resumable
 
 if TYPE_CHECKING:
     from headrace.connectors.apis.notion.config import NotionConfig
@@ -38,7 +39,9 @@ def check(source: NotionConfig) -> str:
 def read(source: NotionConfig, request: ReadRequest) -> Iterator[Records | Checkpoint]:
     """Yield a stream's objects page by page. Raises ConnectorError."""
     with _client(source, request.log) as client:
-        reader = RestReader(api=RestApi(base_url=source.base_url), client=client, log=request.log)
+        reader = RestReader(
+            api=RestApi(base_url=source.base_url), client=client, log=request.log, warn=request.warn
+        )
         yield from ahead(_Reading(source, request, reader).items(), request.check)
 
 

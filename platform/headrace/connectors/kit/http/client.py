@@ -20,7 +20,7 @@ import urllib3
 from headrace.connectors import Unauthorized, Unreachable, Unreadable
 from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.http.messages import Request, Response, origin
-from headrace.connectors.kit.network import connections
+from headrace.connectors.kit.network import bodies, connections
 
 _CHUNK = 256 * 1024
 _REDIRECTS = 5
@@ -113,6 +113,10 @@ class HttpClient:
         self._authorization.close()
         self._pools.clear()
 
+    def said(self, answer: Response) -> str:
+        """Return what an answer's error says to people, without secrets; empty where it says nothing."""
+        return self._masked(answer.message, self._authorization.headers())
+
     def send(self, request: Request, *, accept: Collection[int] = ()) -> Response:
         """Send a request until it is answered, and return the answer: 2xx, or a status in `accept`.
 
@@ -200,7 +204,7 @@ class HttpClient:
         deadline = time.monotonic() + self._limits.response_timeout
         pieces: list[bytes] = []
         size = 0
-        while piece := answer.read1(_CHUNK, decode_content=True):
+        for piece in bodies.pieces(answer, _CHUNK):
             pieces.append(piece)
             size += len(piece)
             if size > self._limits.response_bytes:
@@ -274,6 +278,8 @@ class _transport_errors:  # noqa: N801 - reads as the statement that it is
                 return "the server does not take connections."
             case urllib3.exceptions.ConnectTimeoutError():
                 return f"connecting took longer than {self._limits.connect_timeout:g} s."
+            case bodies.CutShort():
+                return "the compressed answer is cut short."
             case urllib3.exceptions.DecodeError():
                 return "the answer cannot be decompressed."
         return "the connection broke off."

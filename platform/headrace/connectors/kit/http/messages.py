@@ -102,8 +102,10 @@ class Response:
             found = self.json()
         except NotJSON:
             return ""
-        for key in ("message", "error_description", "detail", "title", "error"):
+        for key in ("message", "error_description", "error_message", "detail", "title", "error", "errors"):
             said = found.get(key) if isinstance(found, dict) else None
+            if isinstance(said, list) and said:
+                said = said[0]
             if isinstance(said, dict):
                 said = said.get("message")
             if isinstance(said, str) and said.strip():

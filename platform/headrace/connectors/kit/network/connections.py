@@ -18,6 +18,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from headrace.connectors import Unauthorized, Unreachable, Unreadable
 from headrace.connectors.kit.network.addresses import ForbiddenAddress, is_allowed
+from headrace.connectors.kit.network.bodies import pieces
 
 _CHUNK = 1024 * 1024
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
@@ -43,7 +44,7 @@ def download(
             raise Changed
         _check_status(answer.status)
         size = 0
-        for chunk in answer.stream(_CHUNK, decode_content=True):
+        for chunk in pieces(answer, _CHUNK):
             target.write(chunk)
             size += len(chunk)
             yield size
