@@ -57,7 +57,10 @@ def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _parquet(path: Path, int96: _Unit) -> pq.ParquetFile:
     return pq.ParquetFile(
-        path, coerce_int96_timestamp_unit=int96, page_checksum_verification=True, arrow_extensions_enabled=True
+        path,
+        coerce_int96_timestamp_unit=int96,
+        page_checksum_verification=True,
+        arrow_extensions_enabled=True,
     )
 
 
@@ -90,7 +93,9 @@ def _check_microseconds(path: Path, columns: list[str]) -> None:
                 values = times.cast(pa.int64()).filter(in_range)
                 cut = pc.multiply(pc.divide(values, 1_000), 1_000)
                 if pc.any(pc.not_equal(cut, values)).as_py():
-                    detail = "times beyond the year 2262 and others with nanoseconds, which no type holds both"
+                    detail = (
+                        "times beyond the year 2262 and others with nanoseconds, which no type holds both"
+                    )
                     raise TimesBeyondRange(f"Column {name!r} holds {detail}.")
 
 

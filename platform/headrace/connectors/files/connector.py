@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headrace.connectors.files.found import Found, Place
     from headrace.connectors.kit.stores.object_store import ObjectStore
 
-    Rows: TypeAlias = pa.RecordBatch | list[dict[str, Any]]
+    Rows: TypeAlias = pa.RecordBatch | Sequence[dict[str, Any]]
 
 
 class FilesSource(Source):

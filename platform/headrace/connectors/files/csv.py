@@ -137,7 +137,10 @@ class _Text:
                 return []
         feed = Feed(self._open_file, self._dialect.encoding, self._dialect.delimiter, b"")
         try:
-            with feed, csv.open_csv(feed, csv.ReadOptions(block_size=self._block), self._parse_options()) as reader:
+            with (
+                feed,
+                csv.open_csv(feed, csv.ReadOptions(block_size=self._block), self._parse_options()) as reader,
+            ):
                 return list(reader.schema.names)
         except pa.ArrowInvalid as error:
             raise _understood(error) from None

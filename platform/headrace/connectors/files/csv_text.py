@@ -95,7 +95,9 @@ class QuoteCheck:
     def _look_at(self, text: bytes) -> None:
         parts = pc.split_pattern(pa.array([text], pa.binary()), '"')
         count = len(parts.values)
-        between = pc.list_slice(parts, 1 if self._inside else 0, step=2).flatten()  # two quoted texts, or an edge
+        between = pc.list_slice(
+            parts, 1 if self._inside else 0, step=2
+        ).flatten()  # two quoted texts, or an edge
         ends_outside = (count % 2 == 1) != self._inside
         after_a_quote = between if self._inside else between.slice(1)
         before_a_quote = between.slice(0, len(between) - ends_outside)

@@ -1,10 +1,9 @@
 """File formats to rows: exact, in bounded memory. Imports pyarrow, so only a running read imports it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import msgspec
 import pyarrow as pa
 
 from headrace.connectors import Unreadable
@@ -13,11 +12,13 @@ from headrace.connectors.files.columnar import read_arrow, read_parquet
 from headrace.connectors.files.csv import BrokenRow, Dialect, read_csv
 from headrace.connectors.files.csv_columns import named
 from headrace.connectors.files.csv_text import StrayQuote
-from headrace.connectors.files.opening import BYTE_ORDER_MARK, COMPRESSIONS, opened, plain_file
+from headrace.connectors.files.json_files import read_json, read_json_lines
+from headrace.connectors.files.opening import COMPRESSIONS, opened
 from headrace.connectors.files.sniffing import START, other_content
+from headrace.connectors.kit.arrow.json_text import InvalidJSON
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
-Batches = Iterator[pa.RecordBatch | list[dict[str, Any]]]
+Batches = Iterator[pa.RecordBatch | Sequence[dict[str, Any]]]
 FORMATS: tuple[Format, ...] = get_args(Format)
 _ENDINGS: dict[str, Format] = {
     ".csv": "csv",
@@ -30,10 +31,6 @@ _ENDINGS: dict[str, Format] = {
     ".feather": "arrow",
     ".ipc": "arrow",
 }
-_JSON_BYTES = 4 * 1024 * 1024
-_RECORDS = 10_000
-_LARGEST_RECORD = 64 * 1024 * 1024
-_DUCKDB = {"autoinstall_known_extensions": "false", "memory_limit": "512MB", "threads": "1"}
 
 
 class NotWhole(Unreadable):
@@ -56,8 +53,8 @@ def read(path: Path, kind: Format, dialect: Dialect, warn: Warn = log_warning) -
     """Yield a file's rows; gzip and zstd are told by its first bytes. Raises Unreadable."""
     readers: dict[Format, Callable[[], Batches]] = {
         "csv": lambda: read_csv(lambda: opened(path), dialect, warn),
-        "jsonl": lambda: _read_json_lines(path),
-        "json": lambda: _read_json(path),
+        "jsonl": lambda: read_json_lines(path),
+        "json": lambda: read_json(path),
         "parquet": lambda: read_parquet(path),
         "arrow": lambda: read_arrow(path),
     }
@@ -69,9 +66,11 @@ def read(path: Path, kind: Format, dialect: Dialect, warn: Warn = log_warning) -
         raise NotWhole(f"The file is no valid {kind}: {broken}") from None
     except StrayQuote:
         raise NotWhole("A quote is never closed, or more than a delimiter follows a closing quote.") from None
+    except InvalidJSON as invalid:
+        raise NotWhole(f"The file is no valid {kind}: {invalid}.") from None
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, UnicodeError, msgspec.DecodeError):
+    except (pa.ArrowException, OSError, UnicodeError):
         # The parsers' own words quote the row.
         raise NotWhole(f"The file is not whole, valid {kind}.") from None
 
@@ -92,7 +91,7 @@ def _refuse_other_content(path: Path, kind: Format, encoding: str) -> None:
     with opened(path) as file:
         other = other_content(file.read(START), kind, encoding)
     if other is not None:
-        raise NotWhole(f"The file is {other}, in the place of {kind}.")
+        raise NotWhole(f"The file is no {kind}, but {other}.")
 
 
 def _with_names(rows: Any) -> Any:
@@ -100,41 +99,3 @@ def _with_names(rows: Any) -> Any:
     if isinstance(rows, pa.RecordBatch):
         return rows if all(rows.schema.names) else rows.rename_columns(named(rows.schema.names))
     return rows
-
-
-def _read_json_lines(path: Path) -> Batches:
-    decoder = msgspec.json.Decoder()
-    with opened(path) as file:
-        rest = file.read(3).removeprefix(BYTE_ORDER_MARK)
-        while chunk := file.read(_JSON_BYTES):
-            lines, end, rest = (rest + chunk).rpartition(b"\n")
-            if end:
-                yield from _in_parts(decoder.decode_lines(lines))
-        yield from _in_parts(decoder.decode_lines(rest))
-
-
-def _in_parts(records: list[Any]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(records), _RECORDS):
-        yield records[start : start + _RECORDS]
-
-
-def _read_json(path: Path) -> Batches:
-    """Read one array of records, or records one after the other.
-
-    DuckDB cuts the document into its records, which keep their text: an array need not be held as a whole.
-    """
-    import duckdb
-
-    decoder = msgspec.json.Decoder()
-    reader: pa.RecordBatchReader
-    with plain_file(path) as plain, duckdb.connect(config=dict(_DUCKDB)) as connection:
-        try:
-            reader = connection.sql(
-                "SELECT json FROM read_json_objects(?, format = 'auto', compression = 'none',"
-                " maximum_object_size = ?)",
-                params=[str(plain), _LARGEST_RECORD],
-            ).to_arrow_reader(_RECORDS)
-            for batch in reader:
-                yield [decoder.decode(text) for text in batch.column(0).to_pylist()]
-        except duckdb.Error:
-            raise NotWhole("The file is not whole, valid json.") from None

@@ -33,8 +33,8 @@ def other_content(start: bytes, kind: str, encoding: str = "utf-8") -> str | Non
     for magic, name in _OTHERS.items():
         if name != own and start.startswith(magic):
             return name
-    if own is None and encoding == "utf-8" and start.startswith(_UTF_16):
-        return "UTF-16, by its first two bytes" + (": see `encoding`" if kind == "csv" else "")
+    if kind == "csv" and encoding == "utf-8" and start.startswith(_UTF_16):
+        return "UTF-16 by its first two bytes: set `encoding`"
     text = start.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe \t\r\n")
     if _WEB_PAGE.match(text):
         return "a web page (HTML), such as a page to sign in"

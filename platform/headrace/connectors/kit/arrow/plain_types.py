@@ -49,7 +49,9 @@ def plain(array: pa.Array) -> pa.Array:
         return _map(array)
     if is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind) or _is_list_view(kind):
         return _list(array)
-    found = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.float16(): pa.float32()}.get(kind)
+    found = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary(), pa.float16(): pa.float32()}.get(
+        kind
+    )
     return array.cast(found) if found else array
 
 
