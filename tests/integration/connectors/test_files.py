@@ -27,7 +27,7 @@ def read(*paths: Path | str, **config: Any) -> list[dict[str, Any]]:
     source = FilesSource.model_validate({"paths": [str(path) for path in paths], **config})
     rows: list[dict[str, Any]] = []
     for batch in source.read(ReadRequest(stream="things")):
-        rows += batch if isinstance(batch, list) else batch.to_pylist()
+        rows += batch.to_pylist() if isinstance(batch, pa.RecordBatch) else list(batch)
     return rows
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from headrace.connectors.files.found import Found, Place
     from headrace.connectors.kit.stores.object_store import ObjectStore
 
-    Rows: TypeAlias = pa.RecordBatch | list[dict[str, Any]]
+    Rows: TypeAlias = pa.RecordBatch | Sequence[dict[str, Any]]
 
 
 class FilesSource(Source):
@@ -49,6 +49,10 @@ class FilesSource(Source):
         description="Between a CSV file's fields; a comma, or in .tsv a tab.",
     )
     encoding: str = Field("utf-8", description="Of CSV files' text.")
+    header: bool = Field(True, description="Whether the first row of a CSV file names its columns.")
+    column_names: tuple[str, ...] = Field(
+        (), description="Names of a CSV file's columns, in place of those of its header."
+    )
     infer_types: bool = Field(True, description="False: every CSV column is text, and files are read once.")
     file_column: str | None = Field(
         None, min_length=1, max_length=200, description="Column to add, with the file that a row is from."
@@ -80,6 +84,13 @@ class FilesSource(Source):
             if _is_url(path) and "@" in urlsplit(path).netloc:
                 raise PydanticCustomError("url_credentials", "Put credentials into `headers`, not the URL.")
         return paths
+
+    @field_validator("column_names")
+    @classmethod
+    def _require_names_of_their_own(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(names) or len(set(names)) < len(names):
+            raise PydanticCustomError("repeated", "Each column needs a name, and one of its own.")
+        return names
 
     @field_validator("encoding")
     @classmethod
@@ -152,9 +163,11 @@ class FilesSource(Source):
             delimiter=self.delimiter or ("\t" if is_tabbed else ","),
             encoding=self.encoding,
             infer_types=self.infer_types,
+            header=self.header,
+            names=self.column_names,
         )
         with found.opened(request.check) as path:
-            for rows in formats.read(path, kind, dialect):
+            for rows in formats.read(path, kind, dialect, request.warn):
                 yield formats.with_column(rows, self.file_column, found.name)
 
     @contextmanager

@@ -1,22 +1,25 @@
 """File formats to rows: exact, in bounded memory. Imports pyarrow, so only a running read imports it."""
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from headrace.connectors import Unreadable
+from headrace.connectors.contract.warnings import Warn, log_warning
+from headrace.connectors.files.columnar import read_arrow, read_parquet
 from headrace.connectors.files.csv import BrokenRow, Dialect, read_csv
+from headrace.connectors.files.csv_columns import named
+from headrace.connectors.files.csv_text import StrayQuote
+from headrace.connectors.files.json_files import read_json, read_json_lines
+from headrace.connectors.files.opening import COMPRESSIONS, opened
+from headrace.connectors.files.sniffing import START, other_content
+from headrace.connectors.kit.arrow.json_text import InvalidJSON
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
-Batches = Iterator[pa.RecordBatch | list[dict[str, Any]]]
+Batches = Iterator[pa.RecordBatch | Sequence[dict[str, Any]]]
 FORMATS: tuple[Format, ...] = get_args(Format)
-COMPRESSIONS = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd"}
 _ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".tsv": "csv",
@@ -28,13 +31,6 @@ _ENDINGS: dict[str, Format] = {
     ".feather": "arrow",
     ".ipc": "arrow",
 }
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_CHUNK = 1024 * 1024
-_JSON_BYTES = 4 * 1024 * 1024
-_RECORDS = 10_000
-_LARGEST_RECORD = 64 * 1024 * 1024
-_DUCKDB = {"autoinstall_known_extensions": "false", "memory_limit": "512MB", "threads": "1"}
 
 
 class NotWhole(Unreadable):
@@ -53,22 +49,28 @@ def format_of(name: str) -> Format | None:
     return _ENDINGS.get(endings[-1]) if endings else None
 
 
-def read(path: Path, kind: Format, dialect: Dialect) -> Batches:
+def read(path: Path, kind: Format, dialect: Dialect, warn: Warn = log_warning) -> Batches:
     """Yield a file's rows; gzip and zstd are told by its first bytes. Raises Unreadable."""
     readers: dict[Format, Callable[[], Batches]] = {
-        "csv": lambda: read_csv(lambda: opened(path), dialect),
-        "jsonl": lambda: _read_json_lines(path),
-        "json": lambda: _read_json(path),
-        "parquet": lambda: _read_parquet(path),
-        "arrow": lambda: _read_arrow(path),
+        "csv": lambda: read_csv(lambda: opened(path), dialect, warn),
+        "jsonl": lambda: read_json_lines(path),
+        "json": lambda: read_json(path),
+        "parquet": lambda: read_parquet(path),
+        "arrow": lambda: read_arrow(path),
     }
     try:
-        yield from readers[kind]()
+        _refuse_other_content(path, kind, dialect.encoding)
+        for rows in readers[kind]():
+            yield _with_names(rows)
     except BrokenRow as broken:
         raise NotWhole(f"The file is no valid {kind}: {broken}") from None
+    except StrayQuote:
+        raise NotWhole("A quote is never closed, or more than a delimiter follows a closing quote.") from None
+    except InvalidJSON as invalid:
+        raise NotWhole(f"The file is no valid {kind}: {invalid}.") from None
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, UnicodeError, msgspec.DecodeError):
+    except (pa.ArrowException, OSError, UnicodeError):
         # The parsers' own words quote the row.
         raise NotWhole(f"The file is not whole, valid {kind}.") from None
 
@@ -85,97 +87,15 @@ def with_column(rows: Any, column: str | None, value: str) -> Any:
     return [{**row, column: value} for row in rows]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[pa.NativeFile]:
-    """Open a file for reading once, from its start to its end, decompressed on the way."""
-    with path.open("rb") as raw:
-        compression = _compression(raw.read(4))
-    file = pa.OSFile(str(path))
-    with pa.CompressedInputStream(file, compression) if compression else file as stream:
-        yield stream
-
-
-@contextmanager
-def _plain(path: Path) -> Iterator[Path]:
-    """The file itself where it can be read at any place, or else a decompressed copy."""
-    with path.open("rb") as raw:
-        start = raw.read(4)
-    if _compression(start) is None and not start.startswith(_BYTE_ORDER_MARK):
-        yield path
-        return
-    with opened(path) as stream, tempfile.NamedTemporaryFile(prefix="headrace-") as copy:
-        copy.write(stream.read(3).removeprefix(_BYTE_ORDER_MARK))
-        while chunk := stream.read(_CHUNK):
-            copy.write(chunk)
-        copy.flush()
-        yield Path(copy.name)
-
-
-def _compression(start: bytes) -> str | None:
-    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
-
-
-def _read_parquet(path: Path) -> Batches:
-    with _plain(path) as plain, pq.ParquetFile(plain) as file:
-        for batch in file.iter_batches():
-            yield _decoded(batch)
-
-
-def _read_arrow(path: Path) -> Batches:
-    """Read the file format (Feather's second version, too), or else the stream format."""
-    with _plain(path) as plain, pa.memory_map(str(plain)) as file:
-        if file.read(6) == b"ARROW1":
-            with pa.ipc.open_file(file) as reader:
-                for index in range(reader.num_record_batches):
-                    yield _decoded(reader.get_batch(index))
-            return
-        file.seek(0)
-        with pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                yield _decoded(batch)
-
-
-def _decoded(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Values in the place of references into dictionaries, which differ from batch to batch."""
-    for index, field in enumerate(batch.schema):
-        if pa.types.is_dictionary(field.type):
-            batch = batch.set_column(index, field.name, batch.column(index).dictionary_decode())
-    return batch
-
-
-def _read_json_lines(path: Path) -> Batches:
-    decoder = msgspec.json.Decoder()
+def _refuse_other_content(path: Path, kind: Format, encoding: str) -> None:
     with opened(path) as file:
-        rest = file.read(3).removeprefix(_BYTE_ORDER_MARK)
-        while chunk := file.read(_JSON_BYTES):
-            lines, end, rest = (rest + chunk).rpartition(b"\n")
-            if end:
-                yield from _in_parts(decoder.decode_lines(lines))
-        yield from _in_parts(decoder.decode_lines(rest))
+        other = other_content(file.read(START), kind, encoding)
+    if other is not None:
+        raise NotWhole(f"The file is no {kind}, but {other}.")
 
 
-def _in_parts(records: list[Any]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(records), _RECORDS):
-        yield records[start : start + _RECORDS]
-
-
-def _read_json(path: Path) -> Batches:
-    """Read one array of records, or records one after the other.
-
-    DuckDB cuts the document into its records, which keep their text: an array need not be held as a whole.
-    """
-    import duckdb
-
-    decoder = msgspec.json.Decoder()
-    reader: pa.RecordBatchReader
-    with _plain(path) as plain, duckdb.connect(config=dict(_DUCKDB)) as connection:
-        try:
-            reader = connection.sql(
-                "SELECT json FROM read_json_objects(?, format = 'auto', compression = 'none',"
-                " maximum_object_size = ?)",
-                params=[str(plain), _LARGEST_RECORD],
-            ).to_arrow_reader(_RECORDS)
-            for batch in reader:
-                yield [decoder.decode(text) for text in batch.column(0).to_pylist()]
-        except duckdb.Error:
-            raise NotWhole("The file is not whole, valid json.") from None
+def _with_names(rows: Any) -> Any:
+    """Name the columns that have no name: no destination has such."""
+    if isinstance(rows, pa.RecordBatch):
+        return rows if all(rows.schema.names) else rows.rename_columns(named(rows.schema.names))
+    return rows
