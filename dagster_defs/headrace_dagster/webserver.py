@@ -61,6 +61,7 @@ def _serve(roles: Roles) -> None:
     from headrace_dagster.catalog_entry import catalog_entry
     from headrace_dagster.guard import Guard
     from headrace_dagster.home import workspace_file
+    from headrace_dagster.launchable import with_launchable
     from headrace_dagster.private import code_location
     from headrace_dagster.private.webserver import webserver_app
     from headrace_dagster.sign_in import SignIn
@@ -70,7 +71,7 @@ def _serve(roles: Roles) -> None:
     code_location.follow(jobs, definitions.define_pipeline, make_entry)
     with webserver_app(workspace_file()) as app:
         guard = Guard(
-            labels.with_names(app, jobs),
+            with_launchable(labels.with_names(app, jobs), code_location.launch_refusal),
             allowed_hosts=settings().allowed_hosts,
             authenticate=roles,
             sign_in=SignIn(SessionSeal.load(settings()), roles),

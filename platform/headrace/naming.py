@@ -11,6 +11,8 @@ REPOSITORY = "__repository__"
 RUN_ID_TAG = "headrace/run_id"
 ATTEMPT_TAG = "headrace/attempt"
 PIPELINE_ID_TAG = "headrace/pipeline_id"
+LAUNCHABLE_PATH = "/headrace/launchable"
+"""Page of Dagster's webserver: 204 if a run could be launched now, else 503 with the reason."""
 
 
 def job_name(pipeline_id: UUID) -> str:

@@ -5,6 +5,7 @@ docs/dagster-internals.md lists each internal with its reason and the test here 
 
 import importlib.util
 import inspect
+import multiprocessing
 import pkgutil
 import re
 import subprocess
@@ -53,7 +54,9 @@ from dagster._core.workspace.permissions import PermissionResult, Permissions
 from dagster._grpc import server, server_watcher
 from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.server import DagsterApiServer
+from dagster._grpc.types import CanCancelExecutionRequest
 from dagster._serdes import ConfigurableClassData
+from dagster._utils import start_termination_thread
 from dagster_webserver.webserver import DagsterWebserver
 from fakes.stored_jobs import FakeJobs, a_card
 
@@ -64,6 +67,7 @@ from headrace_dagster.private import preload
 from headrace_dagster.private.catalog import external_asset
 from headrace_dagster.private.code_location import LiveLocation, RemotePipelines
 from headrace_dagster.private.grpc_server import LiveServer
+from headrace_dagster.private.stop_signal import StopSignal
 from headrace_dagster.private.remote_repository import StoredRepository
 from headrace_dagster.private.snapshots import Snapshots
 from headrace_dagster.private.sqlite_storage import EmbeddedStorage
@@ -192,7 +196,7 @@ def test_dagster_has_the_commands_that_are_run(
 # The code server.
 
 
-@pytest.mark.parametrize("call", ["GetServerId", "ReloadCode", "cleanup"])
+@pytest.mark.parametrize("call", ["GetServerId", "ReloadCode", "cleanup", "_check_for_orphaned_runs"])
 def test_the_code_server_has_the_calls_that_are_replaced(call: str) -> None:
     assert call in vars(DagsterApiServer), moved(f"DagsterApiServer.{call}", "private/grpc_server.py")
     assert call in vars(LiveServer)
@@ -234,6 +238,26 @@ def test_a_launch_starts_a_process_from_the_context_that_is_replaced() -> None:
 
     for part in ("get_reconstructable_job", "start_run_in_subprocess", "self._mp_ctx.Process("):
         assert part in launching, moved(f"{part} in DagsterApiServer.StartRun", "private/grpc_server.py")
+
+
+def test_a_worker_takes_our_signal_for_dagsters_event() -> None:
+    waiting = inspect.getsource(start_termination_thread)
+
+    assert issubclass(StopSignal, type(multiprocessing.Event())), moved(
+        "the type that a worker's signal must have", "private/stop_signal.py"
+    )
+    assert "type(multiprocessing.Event())" in waiting
+    assert "self._mp_ctx.Event()" in inspect.getsource(DagsterApiServer.StartRun), moved(
+        "where a launch makes its signal", "private/stop_signal.py"
+    )
+
+
+def test_the_probe_of_launches_needs_the_lock_that_launches_need() -> None:
+    for call in (DagsterApiServer.CanCancelExecution, DagsterApiServer.StartRun):
+        assert "self._execution_lock" in inspect.getsource(call), moved(
+            "the lock of launches", "private/code_location.py"
+        )
+    assert CanCancelExecutionRequest(run_id="").run_id == ""
 
 
 def test_a_launch_polls_at_an_interval_that_can_be_set() -> None:

@@ -14,6 +14,7 @@ from uuid import UUID
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.store.upkeep import PendingLaunch
+from headrace_api.control.launches import are_enough, is_lost
 from headrace_api.dagster.client import JobNotFound
 from headrace_api.dagster.runs import DagsterRun
 from headrace_api.service_log import describe
@@ -23,9 +24,6 @@ ROOM_SECONDS = 0.2
 """Polling interval while runs wait for others to end, because workers cannot wake this process."""
 SOON_SECONDS = 3.0
 """Runs that are due later than this wait for the regular interval."""
-
-LAUNCHES = 3
-"""After so many processes of one attempt have ended without claiming the run, the run fails."""
 
 
 class Launches(Protocol):
@@ -48,6 +46,8 @@ class Launcher(Protocol):
     def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]: ...
 
     def reload(self) -> None: ...
+
+    def require_launchable(self) -> None: ...
 
 
 class Dispatcher:
@@ -91,13 +91,16 @@ class Dispatcher:
         """Return Dagster's run from an earlier launch of this attempt, if it is still going.
 
         An ended one never claimed the run, which would otherwise not be pending, so another launch may
-        follow. After `LAUNCHES` of them, an ended one is returned, and the reconciler fails the run.
+        follow. After enough of them, an ended one is returned, and the reconciler fails the run. Raises
+        DagsterUnavailable if no launch can be made now: it would leave one more failed run in Dagster.
         """
         if pending.launches == 0:
             return None
         found = self._dagster.find_by_run_tag(pending.run_id, pending.attempt)
-        going = [run for run in found if not run.status.is_terminal]
-        given_up = found if len(found) >= LAUNCHES else []
+        going = [run for run in found if not run.status.is_terminal and not is_lost(run)]
+        given_up = found if are_enough(found) else []
+        if not going and not given_up:
+            self._dagster.require_launchable()
         return next((run.id for run in going or given_up), None)
 
     def _launched(self, pending: PendingLaunch) -> str:

@@ -2,7 +2,7 @@
 
 A worker writes its result before Dagster records the end. So a run that has ended in Dagster and is still
 active here has lost its worker, or never had one. If Dagster does not notice that a worker died, the reaper
-does, by the worker's lease.
+does, by the worker's lease; before there is a lease, this loop does, by the age of Dagster's last change.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from headrace.records import Run, RunStatus
-from headrace_api.control.dispatcher import LAUNCHES
+from headrace_api.control.launches import are_enough, is_lost
 from headrace_api.dagster.runs import DagsterRun
 
 
@@ -57,16 +57,16 @@ class Reconciler:
                 self._fail(run, "run.deleted_in_dagster", "The run was deleted in Dagster before it began.")
         elif known.status is RunStatus.CANCELLED:
             self._upkeep.dagster_ended(run, RunStatus.CANCELLED, "", "")
-        elif known.status.is_terminal and run.status is RunStatus.PENDING:
+        elif run.status is RunStatus.PENDING and (known.status.is_terminal or is_lost(known)):
             self._start_again(run)
         elif known.status.is_terminal:
             self._fail(run, "run.worker_lost", "The run's worker ended without a result.")
 
     def _start_again(self, run: Run) -> None:
         """Relaunch a run whose process ended before its claim, for example because a code server stopped."""
-        launches = len(self._dagster.find_by_run_tag(run.id, run.attempt))
-        if launches < LAUNCHES:
-            self._upkeep.launch_again(run, launches)
+        launches = self._dagster.find_by_run_tag(run.id, run.attempt)
+        if not are_enough(launches):
+            self._upkeep.launch_again(run, len(launches))
         else:
             self._fail(run, "run.not_started", "The run's process did not start; see the run in Dagster.")
 

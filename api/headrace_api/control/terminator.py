@@ -1,10 +1,11 @@
-"""Stops Dagster's runs that have ended here: cancelled runs, and runs whose lease expired."""
+"""Stops Dagster's runs that have ended here: cancelled runs, lost attempts, launches without a claim."""
 
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
 from headrace.records import Run
+from headrace_api.control.launches import is_lost
 from headrace_api.dagster.runs import DagsterRun
 
 RUNS_A_ROUND = 10
@@ -21,7 +22,7 @@ class Stops(Protocol):
 class Stopper(Protocol):
     """What stops runs: the Dagster client."""
 
-    def find_by_run_tag(self, run_id: UUID) -> list[DagsterRun]: ...
+    def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]: ...
 
     def runs(self, dagster_run_ids: Sequence[str]) -> list[DagsterRun]: ...
 
@@ -43,15 +44,34 @@ class Terminator:
         return len(due) == RUNS_A_ROUND
 
     def _stop(self, run: Run) -> None:
-        """Stop every Dagster run that belongs to the run.
+        found = self._all(run) if run.status.is_terminal else self._left_behind(run)
+        going = [known for known in found if not known.status.is_terminal]
+        for known in going:
+            self._dagster.terminate(known)
+        if not going:
+            self._upkeep.stopped(run.id)
+
+    def _all(self, run: Run) -> list[DagsterRun]:
+        """Return every Dagster run of a run that has ended.
 
         The tag also finds a launch that was never recorded; the id also finds a run started in Dagster's UI.
         """
         found = self._dagster.find_by_run_tag(run.id)
         if run.dagster_run_id and all(known.id != run.dagster_run_id for known in found):
             found += self._dagster.runs([run.dagster_run_id])
-        going = [known for known in found if not known.status.is_terminal]
-        for known in going:
-            self._dagster.terminate(known)
-        if not going:
-            self._upkeep.stopped(run.id)
+        return found
+
+    def _left_behind(self, run: Run) -> list[DagsterRun]:
+        """Return the Dagster runs of an active run's earlier attempts and of its lost launches."""
+        earlier = [
+            known
+            for attempt in range(1, run.attempt)
+            for known in self._dagster.find_by_run_tag(run.id, attempt)
+        ]
+        present = self._dagster.find_by_run_tag(run.id, run.attempt)
+        # Before a launch is recorded, one that is not lost may be on its way to its claim.
+        return earlier + [
+            known
+            for known in present
+            if known.id != run.dagster_run_id and (run.dagster_run_id or is_lost(known))
+        ]

@@ -13,6 +13,7 @@ from uuid import UUID
 from headrace.errors import HeadraceError, NotFound, Unavailable
 from headrace.naming import (
     ATTEMPT_TAG,
+    LAUNCHABLE_PATH,
     LOCATION,
     PIPELINE_ID_TAG,
     REPOSITORY,
@@ -22,7 +23,7 @@ from headrace.naming import (
     schedule_name,
 )
 from headrace_api.dagster import health
-from headrace_api.dagster.graphql import DagsterFailed, GraphQL, expect
+from headrace_api.dagster.graphql import DagsterFailed, DagsterUnavailable, GraphQL, expect
 from headrace_api.dagster.health import DagsterStatus
 from headrace_api.dagster.log import LogPage, log_page
 from headrace_api.dagster.runs import DagsterRun, run_of, status_of
@@ -170,9 +171,23 @@ class DagsterClient:
     def health(self) -> DagsterStatus:
         """Say which parts of Dagster work. Never raises."""
         try:
-            return health.status_of(self._graphql.data("health", location=LOCATION))
+            data = self._graphql.data("health", location=LOCATION)
         except HeadraceError as error:
             return health.status_after(error)
+        return health.status_of(data, refusal=self._refusal())
+
+    def require_launchable(self) -> None:
+        """Return if a launch can be made now: the code server answers and takes runs."""
+        refusal = self._refusal()
+        if refusal:
+            raise DagsterUnavailable(refusal)
+
+    def _refusal(self) -> str:
+        """Return why no launch can be made now; empty if one can."""
+        try:
+            return self._graphql.probe(LAUNCHABLE_PATH)
+        except HeadraceError as error:
+            return error.detail
 
     def _runs(self, wanted: Mapping[str, Any]) -> list[DagsterRun]:
         answer = expect(self._graphql.answer("runs", filter=wanted, limit=RUNS_AT_ONCE), "Runs")

@@ -1,4 +1,4 @@
-"""Named queries over HTTP, and what can go wrong with them.
+"""Named queries over HTTP, our own pages of Dagster's webserver, and what can go wrong with them.
 
 An error of Dagster's may quote Dagster's own settings. Its text therefore goes into the exception's notes,
 which only the platform's log shows, and never into the detail, which clients read.
@@ -6,6 +6,7 @@ which only the platform's log shows, and never into the detail, which clients re
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from http import HTTPStatus
 from importlib import resources
 from typing import Any
 
@@ -45,9 +46,13 @@ class GraphQL:
     """
 
     def __init__(self, address: str, token: Callable[[], str] | None) -> None:
+        auth = _Bearer(token) if token else None
+        self._pages = httpx.Client(
+            base_url=address, auth=auth, timeout=_timeout(ANSWER_SECONDS), trust_env=False
+        )
         transport = HTTPXTransport(
             f"{address.rstrip('/')}/graphql",
-            auth=_Bearer(token) if token else None,
+            auth=auth,
             timeout=_timeout(ANSWER_SECONDS),
             # Shorter than the webserver's own 5 s, so that we never reuse a connection as it closes it.
             limits=httpx.Limits(max_keepalive_connections=10, keepalive_expiry=2.0),
@@ -58,7 +63,20 @@ class GraphQL:
 
     def close(self) -> None:
         """Close the connections. Requests in flight fail."""
+        self._pages.close()
         self._client.close_sync()  # type: ignore[no-untyped-call]  # gql's
+
+    def probe(self, path: str) -> str:
+        """Return what one of our pages of the webserver finds wrong. Raises DagsterUnavailable."""
+        try:
+            answer = self._pages.get(path)
+        except httpx.HTTPError as error:
+            raise _unreachable(error) from None
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return answer.text
+        if not answer.is_success:
+            raise DagsterUnavailable(f"Dagster's webserver answered with HTTP {answer.status_code}.")
+        return ""
 
     def answer(self, query: str, *, seconds: float = ANSWER_SECONDS, **variables: Any) -> dict[str, Any]:
         """Return the query's field `answer`, which may be one of Dagster's errors: see `expect`."""

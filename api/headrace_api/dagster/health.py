@@ -22,19 +22,20 @@ class DagsterStatus:
     details: dict[str, str]
 
 
-def status_of(data: Mapping[str, Any]) -> DagsterStatus:
-    """Convert the data of the query `health`."""
+def status_of(data: Mapping[str, Any], *, refusal: str) -> DagsterStatus:
+    """Convert the data of the query `health`; `refusal` says why no launch can be made, if none can."""
     silent = _silent_daemons(data["instance"]["daemonHealth"]["allDaemonStatuses"])
     loaded = (data["location"] or {}).get("locationOrLoadError")
     is_loaded = loaded is not None and loaded["__typename"] == "RepositoryLocation"
+    location = "Not loaded." if not is_loaded else refusal or "Loaded, and takes runs."
     return DagsterStatus(
         webserver=True,
         daemon=not silent,
-        code_location=is_loaded,
+        code_location=is_loaded and not refusal,
         details={
             "webserver": "Answers.",
             "daemon": f"No heartbeat from {', '.join(silent)}." if silent else "All daemons send heartbeats.",
-            "code_location": "Loaded." if is_loaded else "Not loaded.",
+            "code_location": location,
         },
     )
 

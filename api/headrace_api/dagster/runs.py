@@ -16,6 +16,7 @@ class DagsterRun:
     dagster_status: str
     status: RunStatus
     updated_at: datetime
+    began: bool  # whether its process reported that it had started
 
 
 def run_of(result: Mapping[str, Any]) -> DagsterRun:
@@ -25,6 +26,7 @@ def run_of(result: Mapping[str, Any]) -> DagsterRun:
         dagster_status=result["status"],
         status=status_of(result["status"]),
         updated_at=datetime.fromtimestamp(result["updateTime"] or 0.0, UTC),
+        began=result["startTime"] is not None,
     )
 
 

@@ -27,8 +27,8 @@ def answer_once(
 ) -> Response:
     """Return what `respond` returns, or what it returned for the same request before.
 
-    `keys` are the request's Idempotency-Key headers. A request that fails has changed nothing and releases
-    its key. Raises InvalidKey, KeyReused, KeyInProgress, and whatever `respond` raises.
+    `keys` are the request's Idempotency-Key headers. What `respond` changes is committed together with its
+    answer. A request that fails has changed nothing and releases its key. Raises InvalidKey, KeyReused, KeyInProgress, and whatever `respond` raises.
     """
     if not keys:
         return respond()
@@ -39,15 +39,14 @@ def answer_once(
     if isinstance(begun, Answer):
         return Response(begun.body, begun.status, begun.headers | {"Idempotency-Replayed": "true"})
     try:
-        response = respond()
+        with idempotency.change():
+            response = respond()
+            idempotency.finish(begun, _kept(response))
     except BaseException:
         # If the key cannot be released now, it expires after a minute.
         with contextlib.suppress(HeadraceError):
             idempotency.abandon(begun)
         raise
-    # The change is done, so the client gets its answer even if the answer cannot be stored.
-    with contextlib.suppress(HeadraceError):
-        idempotency.finish(begun, _kept(response))
     return response
 
 

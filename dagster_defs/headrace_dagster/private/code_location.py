@@ -12,6 +12,7 @@ from dagster._core.remote_representation.code_location import GrpcServerCodeLoca
 from dagster._core.remote_representation.external import RemoteExecutionPlan, RemoteJob, RemoteSchedule
 from dagster._core.remote_representation.handle import RepositoryHandle
 from dagster._core.snap import JobSnap
+from dagster._grpc.types import CanCancelExecutionRequest
 
 from headrace.naming import REPOSITORY
 from headrace.records import JobCard
@@ -29,6 +30,7 @@ from headrace_dagster.repository import PipelineDefinitions
 
 Define = Callable[[JobCard], PipelineDefinitions]
 MakeEntry = Callable[[JobCard], catalog.Entry]
+_PROBE_SECONDS = 4
 
 
 class RemotePipelines:
@@ -69,9 +71,11 @@ class LiveLocation(GrpcServerCodeLocation):
     """The connection to the code server. Its repository comes from the store."""
 
     pipelines: ClassVar[RemotePipelines]
+    newest: ClassVar["LiveLocation | None"] = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        LiveLocation.newest = self
         # Read after the server's id, so the pipelines are never older than that id.
         handle = RepositoryHandle.from_location(repository_name=REPOSITORY, code_location=self)
         self.remote_repositories = {REPOSITORY: self.pipelines.repository(handle)}
@@ -104,6 +108,21 @@ def follow(changes: ChangeLog, define: Define, make_entry: MakeEntry | None = No
     LiveLocation.pipelines = RemotePipelines(changes, define, make_entry)
     code_location.GrpcServerCodeLocation = LiveLocation  # type: ignore[misc]  # Dagster looks it up there
     snapshot_repository.sync_get_external_repositories_data_grpc = _fetch_nothing
+
+
+def launch_refusal() -> str:
+    """Return why the code server takes no run now; empty if it does.
+
+    The call that proves it needs a free thread of the code server, and the lock that every launch needs.
+    """
+    location = LiveLocation.newest
+    if location is None:
+        return "The code location is not loaded."
+    try:
+        location.client.can_cancel_execution(CanCancelExecutionRequest(run_id=""), timeout=_PROBE_SECONDS)
+    except Exception as error:
+        return f"The code server takes no run ({type(error).__name__})."
+    return ""
 
 
 def _fetch_nothing(*_: Any, **__: Any) -> dict[str, Any]:

@@ -1,20 +1,27 @@
 """Dagster's code server, changed to follow the stored pipelines without restarts."""
 
 import logging
-import multiprocessing
+import os
+import signal
 import threading
 from collections.abc import Callable
 from multiprocessing import forkserver
 from typing import Any, ClassVar
 
+from dagster import DagsterInstance
 from dagster._grpc import server
 from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.server import DagsterApiServer
+
+from headrace_dagster.private.stop_signal import Workers
 
 _log = logging.getLogger(__name__)
 _KILL_AFTER_SECONDS = 8.0
 _LAUNCH_POLL_SECONDS = 0.02
 """How often a launch checks whether its process is up; Dagster's 0.1 s would delay the dispatcher."""
+_STUCK_SECONDS = 60.0
+"""How long the lock of all launches may be held before this process ends and is started anew."""
+_WATCH_SECONDS = 5.0
 
 
 class LiveServer(DagsterApiServer):
@@ -32,6 +39,7 @@ class LiveServer(DagsterApiServer):
         super().__init__(*args, **options)
         # Dagster would spawn a new interpreter for each run, which needs two seconds for its imports.
         self._mp_ctx = _fork_server()
+        threading.Thread(target=self._end_when_stuck, name="watch-launches", daemon=True).start()
 
     def GetServerId(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
         """Return the id of this process, joined with the version of the pipelines."""
@@ -52,6 +60,32 @@ class LiveServer(DagsterApiServer):
         super().cleanup()
         killer.cancel()
 
+    def _check_for_orphaned_runs(self) -> None:
+        """Fail the Dagster runs whose process has died; called every second.
+
+        Unlike Dagster's own, this holds the lock of all launches only to read and to clear: the database,
+        which it tells, may be slow or away. A run that could not be told of is tried again.
+        """
+        with self._execution_lock:
+            dead = {id_: held for id_, held in self._executions.items() if not held[0].is_alive()}
+        told = [id_ for id_, (process, ref) in dead.items() if _tell_of_death(id_, process.exitcode, ref)]
+        with self._execution_lock:
+            for id_ in told:
+                if id_ in self._executions:
+                    self._clear_run(id_)
+            if self._shutdown_once_executions_finish_event.is_set() and not self._executions:
+                self._server_termination_event.set()
+
+    def _end_when_stuck(self) -> None:
+        # A fork server that hangs would otherwise hold up every launch. The supervisor starts this process
+        # again, and its workers go on.
+        while self._execution_lock.acquire(timeout=_STUCK_SECONDS):
+            self._execution_lock.release()
+            if self._server_termination_event.wait(_WATCH_SECONDS):
+                return
+        _log.critical("No run could be launched for %g s: the code server ends.", _STUCK_SECONDS)
+        os._exit(os.EX_SOFTWARE)
+
     def _kill_runs(self) -> None:
         for process, _ in list(self._executions.values()):
             process.kill()
@@ -67,10 +101,32 @@ class LiveServer(DagsterApiServer):
 
 def _fork_server() -> Any:
     """Start the process that workers are forked from. It ends with this one."""
-    context = multiprocessing.get_context("forkserver")
+    context = Workers()
     context.set_forkserver_preload(["headrace_dagster.worker_preload"])
     forkserver.ensure_running()
     return context
+
+
+def _tell_of_death(dagster_run_id: str, exit_code: int | None, ref: Any) -> bool:
+    """Fail a Dagster run whose process has ended without saying so; return False if that must be repeated."""
+    try:
+        with DagsterInstance.from_ref(ref) as instance:
+            run = instance.get_run_by_id(dagster_run_id)
+            if run and not run.is_finished:
+                instance.report_engine_event(_death(exit_code), run, cls=LiveServer)
+                instance.report_run_failed(run)
+    except Exception as error:
+        _log.warning("Dagster was not told of the end of a run: %s.", type(error).__name__)
+        return False
+    return True
+
+
+def _death(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"The run's process ended with exit code {exit_code}."
+    name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
+    hint = " The system ends a process so that needs too much memory." if name == "SIGKILL" else ""
+    return f"The run's process was ended by {name}.{hint}"
 
 
 def follow(version: Callable[[], str]) -> None:

@@ -6,7 +6,8 @@ costs a request at most one error.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,20 +52,51 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._joined: ContextVar[_Joined | None] = ContextVar("joined", default=None)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads."""
-        with _foreseen(), self.engine.connect() as connection:
-            yield connection
+        """A transaction that only reads; within `joined`, after the first write, a part of that one."""
+        joined = self._joined.get()
+        with _foreseen():
+            if joined is not None and joined.connection is not None:
+                yield joined.connection
+                return
+            with self.engine.connect() as connection:
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that writes: committed at the end of the block, rolled back by an exception."""
-        with _foreseen(), self.engine.connect() as connection:
-            connection.execution_options(headrace_writes=True)
-            yield connection
-            connection.commit()
+        """A transaction that writes: committed at the end of the block, rolled back by an exception.
+
+        Within `joined` it is a savepoint of the joined transaction, which is committed later.
+        """
+        joined = self._joined.get()
+        with _foreseen():
+            if joined is not None:
+                connection = joined.begun(self.engine)
+                with connection.begin_nested():
+                    yield connection
+                return
+            with _writing(self.engine) as connection:
+                yield connection
+                connection.commit()
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Make one transaction of all that this thread writes in the block, committed at its end.
+
+        The transaction begins with the first write, so nothing is locked before. An exception undoes all of it.
+        """
+        with _foreseen(), ExitStack() as stack:
+            joined = _Joined(stack)
+            token = self._joined.set(joined)
+            try:
+                yield
+            finally:
+                self._joined.reset(token)
+            if joined.connection is not None:
+                joined.connection.commit()
 
     def now(self, connection: Connection) -> datetime:
         """The database's clock, by which leases are measured: workers' own clocks may differ."""
@@ -76,6 +108,27 @@ class Database:
     def close(self) -> None:
         """Close the pool's connections."""
         self.engine.dispose()
+
+
+class _Joined:
+    """A transaction that begins when it is first needed and lasts as long as `stack`."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self.connection: Connection | None = None
+
+    def begun(self, engine: Engine) -> Connection:
+        """Return the connection, in its transaction."""
+        if self.connection is None:
+            self.connection = self._stack.enter_context(_writing(engine))
+        return self.connection
+
+
+@contextmanager
+def _writing(engine: Engine) -> Iterator[Connection]:
+    with engine.connect() as connection:
+        connection.execution_options(headrace_writes=True)
+        yield connection
 
 
 @contextmanager

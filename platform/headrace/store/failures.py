@@ -46,7 +46,7 @@ def fail(
         if delay is None:
             values = _ended(now, stop=stop)
         else:
-            values = _again(row, now, delay)
+            values = _again(row, now, delay, stop=stop)
             _note_attempt(connection, row, now, code, error)
         connection.execute(
             update(runs).where(runs.c.id == row.id).values(**values, error_code=code, error=error)
@@ -82,7 +82,7 @@ def _ended(now: datetime, *, stop: bool) -> dict[str, Any]:
     }
 
 
-def _again(row: Row[Any], now: datetime, delay: timedelta) -> dict[str, Any]:
+def _again(row: Row[Any], now: datetime, delay: timedelta, *, stop: bool) -> dict[str, Any]:
     return {
         "status": RunStatus.PENDING,
         "attempt": row.attempt + 1,
@@ -90,6 +90,7 @@ def _again(row: Row[Any], now: datetime, delay: timedelta) -> dict[str, Any]:
         "lease_until": None,
         "launch_at": now + delay,
         "launches": 0,
+        **({"stop_at": now} if stop else {}),
         "dagster_run_id": None,
     }
 

@@ -12,7 +12,7 @@ from headrace.store.schema import idempotency_keys
 from headrace.store.scoped import Scoped, insert_unless_taken
 
 UNDER_WAY_LIFE = timedelta(seconds=60)
-"""How long an unanswered request holds its key: a service that was killed in between must not hold it."""
+"""How long an unanswered request holds its key. A service that was killed before its commit changed nothing."""
 
 
 class KeyReused(Invalid):
@@ -68,18 +68,21 @@ class IdempotencyStore(Scoped):
         return KeptAnswer(id=kept.id, sealed=kept.answer)
 
     def keep(self, key_id: UUID, sealed: bytes, sealing_key_id: str) -> None:
-        """Keep the answer to the request that took the key."""
+        """Keep the answer to the request that took the key. Raises KeyInProgress if another took it since."""
         with self._database.write() as connection:
-            connection.execute(
+            kept = connection.execute(
                 update(idempotency_keys)
                 .where(idempotency_keys.c.id == key_id)
                 .values(answer=sealed, answer_key_id=sealing_key_id)
             )
+        if not kept.rowcount:
+            raise KeyInProgress("The request took too long, and was sent again meanwhile.")
 
     def release(self, key_id: UUID) -> None:
-        """Give a key back whose request was not done."""
+        """Give a key back whose request failed. An answer that was kept stays: its commit went through."""
+        unanswered = (idempotency_keys.c.id == key_id) & idempotency_keys.c.answer.is_(None)
         with self._database.write() as connection:
-            connection.execute(self._delete(idempotency_keys).where(idempotency_keys.c.id == key_id))
+            connection.execute(self._delete(idempotency_keys).where(unanswered))
 
     def _drop_stale(self, connection: Connection, key: str) -> None:
         table, now = idempotency_keys.c, self._database.now(connection)

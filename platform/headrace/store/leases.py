@@ -72,12 +72,19 @@ class LeaseStore:
         self._lease = lease
 
     def claim(self, run_id: UUID, dagster_run_id: str) -> Claim:
-        """Take a pending run. Raises AlreadyTaken; of two workers that try, one gets it."""
+        """Take a pending run. Raises AlreadyTaken; of two workers that try, one gets it.
+
+        Once a launch is recorded, only its worker may: an earlier one is being stopped in Dagster.
+        """
         with self._database.write() as connection:
             now = self._database.now(connection)
             claimed = connection.execute(
                 update(runs)
-                .where(runs.c.id == run_id, runs.c.status == RunStatus.PENDING)
+                .where(
+                    runs.c.id == run_id,
+                    runs.c.status == RunStatus.PENDING,
+                    func.coalesce(runs.c.dagster_run_id, dagster_run_id) == dagster_run_id,
+                )
                 .values(
                     status=RunStatus.RUNNING,
                     dagster_run_id=dagster_run_id,

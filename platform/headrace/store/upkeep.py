@@ -112,11 +112,12 @@ class UpkeepStore:
     def launch_again(self, run: Run, launches: int) -> None:
         """Let a run be launched anew whose Dagster run ended before its worker claimed it, as `launches` did.
 
-        After two seconds at first, then after ten.
+        After two seconds at first, then after ten, then after thirty. The launches before are stopped.
         """
         with self._database.write() as connection:
-            delay = RELAUNCH_DELAY * RELAUNCH_GROWTH ** (launches - 1)
-            due = self._database.now(connection) + delay
+            now = self._database.now(connection)
+            delay = RELAUNCH_DELAY * RELAUNCH_GROWTH ** min(launches - 1, 10)
+            due = now + min(delay, LAUNCH_RETRY_LONGEST)
             connection.execute(
                 update(runs)
                 .where(
@@ -124,7 +125,7 @@ class UpkeepStore:
                     runs.c.status == RunStatus.PENDING,
                     runs.c.dagster_run_id == run.dagster_run_id,
                 )
-                .values(dagster_run_id=None, launch_at=due)
+                .values(dagster_run_id=None, launch_at=due, stop_at=now)
             )
 
     def unfinished(self) -> Sequence[Run]:
@@ -144,7 +145,8 @@ class UpkeepStore:
             theirs = (runs.c.id == run.id) & (runs.c.dagster_run_id == run.dagster_run_id)
             if status is RunStatus.FAILED:
                 going = theirs & runs.c.status.in_(ACTIVE)
-                return bool(fail(connection, going, now, code=error_code, error=error, may_pass=True))
+                failed = fail(connection, going, now, code=error_code, error=error, may_pass=True, stop=True)
+                return bool(failed)
             return bool(cancel_active(connection, theirs, now))
 
     def reap(self) -> Sequence[Run]:
@@ -153,7 +155,7 @@ class UpkeepStore:
             return [run_of(row) for row in reap(connection, self._database.now(connection))]
 
     def lease_stops(self, limit: int) -> Sequence[Run]:
-        """Take ended runs that Dagster must be told to stop."""
+        """Take runs of which something must be stopped in Dagster: all of it, if they have ended."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             due = select(*COLUMNS).where(runs.c.stop_at <= now).order_by(runs.c.stop_at).limit(limit)

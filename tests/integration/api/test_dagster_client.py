@@ -159,7 +159,10 @@ def test_health_reports_each_part(dagster: DagsterClient) -> None:
     status = dagster.health()
 
     assert (status.webserver, status.code_location, status.daemon) == (True, True, False)
-    assert (status.details["webserver"], status.details["code_location"]) == ("Answers.", "Loaded.")
+    assert (status.details["webserver"], status.details["code_location"]) == (
+        "Answers.",
+        "Loaded, and takes runs.",
+    )
     assert "SCHEDULER" in status.details["daemon"]
 
 

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -114,3 +115,64 @@ def test_old_keys_are_forgotten(platform: Platform, answered: bool, age: timedel
         connection.execute(update(idempotency_keys).values(created_at=datetime.now(UTC) - age))
 
     assert isinstance(keys.begin("k", route="POST /api/domains", body=b"other"), UUID)
+
+
+def test_a_change_and_its_answer_are_committed_together(platform: Platform) -> None:
+    keys = Idempotency(platform, platform.owner())
+    tokens = Tokens(platform, platform.owner())
+    taken = keys.begin("k", route="POST /api/tokens", body=b"{}")
+    assert isinstance(taken, UUID)
+
+    with keys.change():
+        tokens.create(name="Once", role=Role.VIEWER)
+        assert "Once" in names(platform)
+        before_the_commit = ThreadPoolExecutor(1).submit(names, platform).result()
+        keys.finish(taken, ANSWER)
+
+    assert "Once" not in before_the_commit
+    assert "Once" in names(platform)
+    assert keys.begin("k", route="POST /api/tokens", body=b"{}") == ANSWER
+
+
+def test_a_change_without_an_answer_is_undone(platform: Platform) -> None:
+    keys = Idempotency(platform, platform.owner())
+    taken = keys.begin("k", route="POST /api/tokens", body=b"{}")
+    assert isinstance(taken, UUID)
+
+    with pytest.raises(ZeroDivisionError), keys.change():
+        Tokens(platform, platform.owner()).create(name="Never", role=Role.VIEWER)
+        raise ZeroDivisionError
+    keys.abandon(taken)
+
+    assert "Never" not in names(platform)
+    assert isinstance(keys.begin("k", route="POST /api/tokens", body=b"{}"), UUID)
+
+
+def test_a_key_whose_answer_is_kept_is_not_given_back(platform: Platform) -> None:
+    keys = Idempotency(platform, platform.owner())
+    taken = keys.begin("k", route="POST /api/tokens", body=b"{}")
+    assert isinstance(taken, UUID)
+    keys.finish(taken, ANSWER)
+
+    keys.abandon(taken)  # as after a commit whose outcome the service did not learn
+
+    assert keys.begin("k", route="POST /api/tokens", body=b"{}") == ANSWER
+
+
+def test_a_request_that_lost_its_key_changes_nothing(platform: Platform) -> None:
+    keys = Idempotency(platform, platform.owner())
+    taken = keys.begin("k", route="POST /api/tokens", body=b"{}")
+    assert isinstance(taken, UUID)
+    with platform.database.write() as connection:
+        connection.execute(update(idempotency_keys).values(created_at=datetime.now(UTC) - timedelta(hours=1)))
+    assert isinstance(keys.begin("k", route="POST /api/tokens", body=b"{}"), UUID)
+
+    with pytest.raises(KeyInProgress), keys.change():
+        Tokens(platform, platform.owner()).create(name="Late", role=Role.VIEWER)
+        keys.finish(taken, ANSWER)
+
+    assert "Late" not in names(platform)
+
+
+def names(platform: Platform) -> set[str]:
+    return {token.name for token in Tokens(platform, platform.owner()).list(Page())[0]}

@@ -325,9 +325,9 @@ def test_no_more_runs_are_launched_than_there_is_room_for(
     first = upkeep.lease_launches(10)
     assert upkeep.lease_launches(10) == []
     for launch in first:
-        upkeep.launched(launch.run_id, str(uuid4()))
+        upkeep.launched(launch.run_id, f"worker of {launch.run_id}")
     full = upkeep.lease_launches(10)
-    leases.end(leases.claim(first[0].run_id, "worker").run, SUCCESS)
+    leases.end(leases.claim(first[0].run_id, f"worker of {first[0].run_id}").run, SUCCESS)
     freed = upkeep.lease_launches(10)
 
     assert [launch.run_id for launch in first] == [run.id for run in made[:2]]

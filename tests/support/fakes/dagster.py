@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from headrace.records import RunStatus
 from headrace_api.dagster.client import DagsterRunNotFound, JobNotFound
-from headrace_api.dagster.graphql import DagsterUnavailable
+from headrace_api.dagster.graphql import DagsterFailed, DagsterUnavailable
 from headrace_api.dagster.log import LogLine, LogPage
 from headrace_api.dagster.runs import DagsterRun
 
@@ -22,6 +22,7 @@ class FakeDagster:
     jobs_after_reload: set[UUID] = field(default_factory=set)
     is_down: bool = False
     forgets_to_answer: bool = False  # does what is asked, then fails
+    takes_runs: bool = True  # False: a launch leaves a failed run that never began
     stops_at_once: bool = True
     reloads: int = 0
     calls: list[str] = field(default_factory=list)
@@ -43,6 +44,7 @@ class FakeDagster:
             dagster_status=status.name,
             status=status,
             updated_at=datetime.now(UTC),
+            began=True,
         )
         self.run_ids[dagster_run_id] = run_id
         if pipeline_id is not None:
@@ -61,6 +63,10 @@ class FakeDagster:
         self.attempts[dagster_run_id] = attempt
         if self.forgets_to_answer:
             raise DagsterUnavailable("It took too long.")
+        if not self.takes_runs:
+            self.known[dagster_run_id] = replace(self.known[dagster_run_id], began=False)
+            self.end(dagster_run_id, RunStatus.FAILED)
+            raise DagsterFailed("The code server is away.")
         return dagster_run_id
 
     def find_by_run_tag(self, run_id: UUID, attempt: int | None = None) -> list[DagsterRun]:
@@ -98,6 +104,16 @@ class FakeDagster:
         self.on_reload()
         if self.jobs is not None:
             self.jobs |= self.jobs_after_reload
+
+    def require_launchable(self) -> None:
+        self._called("require_launchable")
+        if not self.takes_runs:
+            raise DagsterUnavailable("The code server is away.")
+
+    def age(self, dagster_run_id: str, seconds: float) -> None:
+        """Let a run have been silent for so long."""
+        known = self.known[dagster_run_id]
+        self.known[dagster_run_id] = replace(known, updated_at=known.updated_at - timedelta(seconds=seconds))
 
     def logs(self, dagster_run_id: str, cursor: str | None = None) -> LogPage:
         self._called("logs")

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import suppress
 from uuid import UUID
 
 import pytest
@@ -171,9 +172,10 @@ def test_a_run_launched_twice_is_worked_on_once(
     run = store.create(pipeline_id)
     unnoticed = dagster.launch(pipeline_id, run.id)
     dispatcher.work()
-    leases.claim(run.id, unnoticed)
+    recorded = str(store.get(run.id).dagster_run_id)
 
-    with pytest.raises(AlreadyTaken):
-        leases.claim(run.id, str(store.get(run.id).dagster_run_id))
+    for dagster_run_id in (unnoticed, recorded, recorded):
+        with suppress(AlreadyTaken):
+            leases.claim(run.id, dagster_run_id)
 
-    assert store.get(run.id).dagster_run_id == unnoticed
+    assert (store.get(run.id).dagster_run_id, store.get(run.id).fence) == (recorded, 1)

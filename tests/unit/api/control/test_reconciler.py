@@ -1,15 +1,22 @@
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from fakes.dagster import FakeDagster
+from sqlalchemy import update
 
-from headrace.records import Run, RunStatus
-from headrace.store.leases import Ending, LeaseStore
+from headrace.errors import Unavailable
+from headrace.records import Run, RunPhase, RunStatus
+from headrace.store.database import Database
+from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
 from headrace.store.runs import RunStore
+from headrace.store.schema import runs
 from headrace.store.upkeep import UpkeepStore
-from headrace_api.control.dispatcher import LAUNCHES, Dispatcher
+from headrace_api.control.dispatcher import Dispatcher
+from headrace_api.control.launches import CLAIM_SECONDS, LAUNCHES, UNBEGUN_LAUNCHES
 from headrace_api.control.reconciler import Reconciler
+from headrace_api.control.terminator import Terminator
 from headrace_api.dagster.runs import DagsterRun
 
 
@@ -89,6 +96,134 @@ def test_a_run_whose_process_never_starts_fails(
     assert len(dagster.known) == LAUNCHES
 
 
+def test_a_run_outlasts_a_code_server_that_is_away(
+    reconciler: Reconciler,
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    dispatcher = Dispatcher(upkeep, dagster)
+    dagster.takes_runs = False
+    for _ in range(20):
+        make_due()
+        with pytest.raises(Unavailable):
+            dispatcher.work()
+        reconciler.work()
+    left_in_dagster = len(dagster.known)
+    dagster.takes_runs = True
+    make_due()
+
+    dispatcher.work()
+
+    assert left_in_dagster == 1  # the launches after the first were not sent
+    assert store.get(run.id).status is RunStatus.PENDING
+    assert store.get(run.id).dagster_run_id in dagster.known
+
+
+def test_a_run_that_never_becomes_a_process_fails_in_the_end(
+    reconciler: Reconciler,
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    dagster.takes_runs = False
+    dagster.require_launchable = lambda: None  # type: ignore[method-assign]  # as far as Dagster knows
+    for _ in range(UNBEGUN_LAUNCHES):
+        make_due()
+        with pytest.raises(Unavailable):
+            Dispatcher(upkeep, dagster).work()
+    make_due()
+
+    Dispatcher(upkeep, dagster).work()
+    reconciler.work()
+
+    assert store.get(run.id).error_code == "run.not_started"
+
+
+def test_a_run_whose_worker_vanished_before_its_claim_starts_anew(
+    reconciler: Reconciler,
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    leases: LeaseStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    Dispatcher(upkeep, dagster).work()
+    lost = store.get(run.id).dagster_run_id or ""
+    reconciler.work()
+    before = store.get(run.id).dagster_run_id
+    dagster.age(lost, CLAIM_SECONDS + 1)  # Dagster says that it is going on, and will say so for a day
+
+    reconciler.work()
+    make_due()
+    Dispatcher(upkeep, dagster).work()
+    Terminator(upkeep, dagster).work()
+
+    again = store.get(run.id)
+    assert before == lost
+    assert again.dagster_run_id not in (None, lost)
+    assert dagster.known[lost].status is RunStatus.CANCELLED
+    assert dagster.known[again.dagster_run_id or ""].status is RunStatus.RUNNING
+    with pytest.raises(AlreadyTaken):
+        leases.claim(run.id, lost)  # it was only paused
+    leases.claim(run.id, again.dagster_run_id or "")
+
+
+def test_a_lost_launch_is_stopped_only_once_it_can_be_told_from_the_next(
+    reconciler: Reconciler,
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    Dispatcher(upkeep, dagster).work()
+    dagster.age(store.get(run.id).dagster_run_id or "", CLAIM_SECONDS + 1)
+    reconciler.work()
+    on_its_way = dagster.launch(pipeline_id, run.id)  # not recorded yet
+    make_due()
+
+    Terminator(upkeep, dagster).work()
+
+    assert dagster.known[on_its_way].status is RunStatus.RUNNING
+
+
+def test_the_dagster_run_of_a_lost_attempt_is_stopped_while_the_next_one_waits(
+    dagster: FakeDagster,
+    store: RunStore,
+    upkeep: UpkeepStore,
+    leases: LeaseStore,
+    database: Database,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    first = dagster.launch(pipeline_id, run.id)
+    claim = leases.claim(run.id, first)
+    leases.renew(claim.run, phase=RunPhase.LOAD, rows=1, bytes_=1)
+    with database.write() as connection:
+        connection.execute(update(runs).values(lease_until=datetime.now(UTC) - timedelta(seconds=1)))
+    upkeep.reap()
+    make_due()
+    Dispatcher(upkeep, dagster).work()
+
+    Terminator(upkeep, dagster).work()
+
+    second = store.get(run.id).dagster_run_id or ""
+    assert store.get(run.id).attempt == 2
+    assert dagster.known[first].status is RunStatus.CANCELLED
+    assert dagster.known[second].status is RunStatus.RUNNING
+
+
 def test_a_run_deleted_in_dagster_before_it_began_fails(
     reconciler: Reconciler, store: RunStore, upkeep: UpkeepStore, pipeline_id: UUID
 ) -> None:
@@ -149,20 +284,6 @@ def test_a_success_written_between_the_two_reads_stays(
     Reconciler(upkeep, dagster).work()
 
     assert store.get(claim.run.id).status is RunStatus.SUCCESS
-
-
-def test_the_end_of_a_second_launch_does_not_fail_the_run_that_the_first_has_claimed(
-    store: RunStore, upkeep: UpkeepStore, leases: LeaseStore, pipeline_id: UUID
-) -> None:
-    dagster = _MeanwhileDagster()
-    run = store.create(pipeline_id)
-    first, second = dagster.add(run.id), dagster.add(run.id, RunStatus.FAILED)
-    upkeep.launched(run.id, second)
-    dagster.meanwhile = lambda: leases.claim(run.id, first)  # type: ignore[assignment,return-value]
-
-    Reconciler(upkeep, dagster).work()
-
-    assert store.get(run.id).status is RunStatus.RUNNING
 
 
 def _end_well(leases: LeaseStore, run: Run) -> None:
