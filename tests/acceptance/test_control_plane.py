@@ -426,8 +426,8 @@ def test_the_ledger_tells_what_became_of_each_slot_and_why(cluster: Cluster) -> 
 @pytest.mark.parametrize(
     ("missed", "reason"),
     [
-        ("none", "The slot was missed, and the pipeline does not catch up."),
-        ("latest", "The slot was missed, and a later one as well."),
+        ("none", "The slot was missed, and the pipeline skips missed slots."),
+        ("latest", "The slot was missed, and so was a later one."),
         ("all", None),
     ],
 )

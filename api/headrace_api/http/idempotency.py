@@ -28,7 +28,8 @@ def answer_once(
     """Return what `respond` returns, or what it returned for the same request before.
 
     `keys` are the request's Idempotency-Key headers. What `respond` changes is committed together with its
-    answer. A request that fails has changed nothing and releases its key. Raises InvalidKey, KeyReused, KeyInProgress, and whatever `respond` raises.
+    answer. A request that fails has changed nothing and releases its key. Raises InvalidKey, KeyReused,
+    KeyInProgress, and whatever `respond` raises.
     """
     if not keys:
         return respond()

@@ -1,8 +1,8 @@
 """The connection to the platform's database: SQLite (WAL) or PostgreSQL (psycopg 3).
 
-One method of a store is one transaction. On SQLite a writer begins IMMEDIATE and waits at most
-`BUSY_SECONDS` for another; on PostgreSQL connections are checked before use, so that a restart of the server
-costs a request at most one error.
+Each method of a store is one transaction. On SQLite, a writer begins with IMMEDIATE and waits up to
+`BUSY_SECONDS` for another writer. On PostgreSQL, connections are checked before use, so a restart of the
+server causes at most one error for each request.
 """
 
 from collections.abc import Iterator
@@ -24,30 +24,30 @@ POOL_SIZE = 10
 
 
 class DatabaseUnavailable(Unavailable):
-    """The platform's database does not answer, or stayed busy for too long."""
+    """The platform's database does not respond, or was busy for too long."""
 
     code = "database.unavailable"
     title = "Database unavailable"
 
 
 class ConstraintViolated(Conflict):
-    """A write lost a race that a constraint of the database decided."""
+    """A write lost a race, which a constraint of the database decided."""
 
     code = "database.constraint"
     title = "Conflicting change"
-    hint = "Read it again and repeat the change."
+    hint = "Read the resource again, and repeat the change."
 
 
 class DatabaseFailed(HeadraceError):
-    """A statement failed in a way that nobody foresaw."""
+    """A statement failed unexpectedly."""
 
     code = "database.failed"
     title = "Database error"
-    hint = "See the service's log."
+    hint = "See the log of the service."
 
 
 class Database:
-    """A pool of connections to the database that `url` names."""
+    """A pool of connections to the database at `url`."""
 
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
@@ -56,9 +56,9 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that only reads; within `joined`, after the first write, a part of that one."""
+        """Open a transaction that only reads, or use that of `joined` after its first write."""
         joined = self._joined.get()
-        with _foreseen():
+        with _without_sqlalchemy_errors():
             if joined is not None and joined.connection is not None:
                 yield joined.connection
                 return
@@ -69,10 +69,10 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that writes: committed at the end of the block, rolled back by an exception.
 
-        Within `joined` it is a savepoint of the joined transaction, which is committed later.
+        Within `joined`, this is a savepoint of the joined transaction, which is committed later.
         """
         joined = self._joined.get()
-        with _foreseen():
+        with _without_sqlalchemy_errors():
             if joined is not None:
                 connection = joined.begun(self.engine)
                 with connection.begin_nested():
@@ -84,11 +84,11 @@ class Database:
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """Make one transaction of all that this thread writes in the block, committed at its end.
+        """Combine all writes of this thread in the block into one transaction, committed at its end.
 
-        The transaction begins with the first write, so nothing is locked before. An exception undoes all of it.
+        The transaction begins with the first write, so nothing is locked earlier. An exception rolls it back.
         """
-        with _foreseen(), ExitStack() as stack:
+        with _without_sqlalchemy_errors(), ExitStack() as stack:
             joined = _Joined(stack)
             token = self._joined.set(joined)
             try:
@@ -99,7 +99,7 @@ class Database:
                 joined.connection.commit()
 
     def now(self, connection: Connection) -> datetime:
-        """The database's clock, by which leases are measured: workers' own clocks may differ."""
+        """Return the time of the database's clock. Leases use it, because workers' clocks may differ."""
         if self.is_sqlite:
             return datetime.now(UTC)
         now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
@@ -132,26 +132,26 @@ def _writing(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def _foreseen() -> Iterator[None]:
-    """Let no exception of SQLAlchemy out: their texts carry statements, parameters and addresses."""
+def _without_sqlalchemy_errors() -> Iterator[None]:
+    """Replace exceptions of SQLAlchemy, because their texts contain statements, parameters and addresses."""
     try:
         yield
     except IntegrityError:
-        raise ConstraintViolated("Another change got there first.") from None
+        raise ConstraintViolated("Another change was made at the same time.") from None
     except PoolTimeout:
         raise DatabaseUnavailable("All connections to the database are in use.") from None
     except DBAPIError as error:
-        if error.connection_invalidated or _is_passing(error):
-            raise DatabaseUnavailable("The platform's database does not answer.") from None
+        if error.connection_invalidated or _is_temporary(error):
+            raise DatabaseUnavailable("The platform's database does not respond.") from None
         raise DatabaseFailed(f"The database refused a statement ({type(error.orig).__name__}).") from None
     except SQLAlchemyError as error:
         raise DatabaseFailed(f"The database refused a statement ({type(error).__name__}).") from None
 
 
-def _is_passing(error: DBAPIError) -> bool:
-    """Whether the same statement may succeed later: no connection, locked, deadlock, shutting down."""
+def _is_temporary(error: DBAPIError) -> bool:
+    """Return True if the statement may succeed later: no connection, locked, deadlock, shutdown."""
     state = getattr(error.orig, "sqlstate", None)
-    if state is not None:  # PostgreSQL's classes: connection, resources, operator's intervention, rollback
+    if state is not None:  # PostgreSQL's classes: connection, resources, operator intervention, rollback
         return str(state)[:2] in {"08", "53", "57", "40"}
     return type(error.orig).__name__ == "OperationalError"
 
@@ -176,7 +176,7 @@ def _engine(url: str) -> Engine:
         max_overflow=POOL_SIZE,
         pool_timeout=BUSY_SECONDS,
         hide_parameters=True,
-        # No isolation level: the driver begins no transaction of its own; `_begin_sqlite` does.
+        # No isolation level, so the driver begins no transaction; `_begin_sqlite` does.
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
     )
     event.listen(engine, "connect", _prepare_sqlite)
@@ -187,12 +187,12 @@ def _engine(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = FULL")  # a run that was accepted outlives a loss of power
+    cursor.execute("PRAGMA synchronous = FULL")  # an accepted run survives a power failure
     cursor.execute("PRAGMA foreign_keys = ON")
     cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A reader that turns writer fails at once when another wrote meanwhile; IMMEDIATE waits its turn instead.
+    # A reader that becomes a writer fails if another has written since. IMMEDIATE waits for its turn.
     writes = connection.get_execution_options().get("headrace_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -15,7 +15,7 @@ from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 
 
 class DomainNotFound(NotFound):
-    """No domain with that id in the organization."""
+    """The organization has no domain with this id."""
 
     code = "domain.not_found"
     title = "Domain not found"
@@ -23,7 +23,7 @@ class DomainNotFound(NotFound):
 
 
 class DomainNameTaken(Conflict):
-    """Names of domains are unique within the organization."""
+    """Another domain of the organization has this name."""
 
     code = "domain.name_taken"
     title = "Name taken"
@@ -31,11 +31,11 @@ class DomainNameTaken(Conflict):
 
 
 class DomainInUse(Conflict):
-    """A domain that holds pipelines cannot be deleted."""
+    """A domain with pipelines cannot be deleted."""
 
     code = "domain.in_use"
     title = "Domain in use"
-    hint = "Move its pipelines first: PUT /api/pipelines/{id} with another domain_id, or null."
+    hint = "First move its pipelines: PUT /api/pipelines/{id} with another domain_id, or null."
 
 
 class DomainStore(Scoped):
@@ -82,7 +82,7 @@ class DomainStore(Scoped):
                         revision=domain.revision + 1, updated_at=self._database.now(connection), **columns
                     )
                 )
-                # The domain's name shows in Dagster with each of its pipelines.
+                # Dagster shows the domain's name with each of its pipelines.
                 connection.execute(
                     update(pipelines)
                     .where(pipelines.c.domain_id == domain_id)
@@ -93,13 +93,13 @@ class DomainStore(Scoped):
             raise DomainNameTaken("Another domain has this name.") from None
 
     def delete(self, domain_id: UUID, *, if_revision: int | None = None) -> None:
-        """Remove the domain. Raises DomainNotFound, RevisionMismatch, DomainInUse."""
+        """Delete the domain. Raises DomainNotFound, RevisionMismatch, DomainInUse."""
         try:
             with self._database.write() as connection:
                 require_revision(self._get(connection, domain_id, lock=True).revision, if_revision)
                 connection.execute(self._delete(domains).where(domains.c.id == domain_id))
         except ConstraintViolated:
-            raise DomainInUse("The domain holds pipelines.") from None
+            raise DomainInUse("The domain has pipelines.") from None
 
     def _get(self, connection: Connection, domain_id: UUID, *, lock: bool = False) -> Domain:
         query = self._select(domains).where(domains.c.id == domain_id)

@@ -1,8 +1,8 @@
-"""What follows a run's failure: another attempt, or the end.
+"""Failed attempts of runs: retry, or end the run.
 
-An attempt that failed in a way that may pass is followed by another while the pipeline's policy allows one. A
-worker that was lost after its output file was complete is always followed by another attempt: that one finds
-the file, asks the destination whether the load got through, and ends the run accordingly.
+A temporary error is retried while the pipeline's policy allows another attempt. A worker that is lost after
+its output file was complete is always retried: the next attempt finds the file, asks the destination whether
+the data was loaded, and ends the run accordingly.
 """
 
 from collections.abc import Sequence
@@ -16,9 +16,9 @@ from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, runs
 
 WORKER_LOST = "run.worker_lost"
-WORKER_LOST_TEXT = "The run's worker stopped answering."
+WORKER_LOST_TEXT = "The run's worker sent no more heartbeats."
 RESUMES = 3
-"""How many lost workers a load may have, before the run is given up."""
+"""How many workers may be lost while loading before the run fails."""
 LONGEST_DELAY = timedelta(hours=1)
 
 
@@ -32,13 +32,14 @@ def fail(
     may_pass: bool,
     stop: bool = False,
 ) -> Sequence[Row[Any]]:
-    """Fail the present attempt of the runs that match; return their rows as they were.
+    """Fail the current attempt of the runs that match; return their rows from before.
 
-    `which` has to name the states that may be failed: it is the compare of this compare-and-set. `may_pass`
-    says that the same run may succeed later; `stop` that the worker may be alive and has to be stopped.
+    `which` must include the states that may fail, because it is the condition of this compare-and-set.
+    `may_pass` means that another attempt may succeed. `stop` means that the worker may be alive and must be
+    stopped.
     """
     due = select(runs, pipelines.c.policy).join(pipelines, pipelines.c.id == runs.c.pipeline_id).where(which)
-    # In the order in which the counts of runs are locked: see migration 0004.
+    # In the order in which the counts of runs are locked; see migration 0004.
     ordered = due.order_by(runs.c.organization_id, runs.c.pipeline_id)
     failed = connection.execute(ordered.with_for_update(of=runs)).all()
     for row in failed:
@@ -55,7 +56,7 @@ def fail(
 
 
 def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    """Fail the running runs whose worker let its lease run out; return their rows as they were."""
+    """Fail the runs whose worker's lease has expired; return their rows from before."""
     lost = (runs.c.status == RunStatus.RUNNING) & (runs.c.lease_until < now)
     for condition in which:
         lost &= condition
@@ -63,7 +64,7 @@ def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> 
 
 
 def _delay(row: Row[Any], policy: Policy, code: str, *, may_pass: bool) -> timedelta | None:
-    """Return how long to wait for the next attempt; None where there is none."""
+    """Return the delay before the next attempt; None if there is none."""
     if code == WORKER_LOST and row.phase == RunPhase.LOAD and row.attempt <= RESUMES:
         return timedelta()
     if not may_pass or row.attempt >= policy.max_attempts:
@@ -86,7 +87,7 @@ def _again(row: Row[Any], now: datetime, delay: timedelta, *, stop: bool) -> dic
     return {
         "status": RunStatus.PENDING,
         "attempt": row.attempt + 1,
-        "fence": row.fence + 1,  # what the worker of this attempt writes from now on is refused
+        "fence": row.fence + 1,  # refuses later writes of this attempt's worker
         "lease_until": None,
         "launch_at": now + delay,
         "launches": 0,

@@ -1,4 +1,4 @@
-"""Answers kept for a day, so that a request that is sent again is not done again."""
+"""Answers of requests with an Idempotency-Key, stored for a day, so a repeated request is executed once."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ UNDER_WAY_LIFE = timedelta(seconds=60)
 
 
 class KeyReused(Invalid):
-    """The Idempotency-Key was first sent with another request."""
+    """The Idempotency-Key was already used for another request."""
 
     code = "idempotency.key_reused"
     title = "Idempotency-Key reused"
@@ -24,16 +24,16 @@ class KeyReused(Invalid):
 
 
 class KeyInProgress(Conflict):
-    """The first request with this Idempotency-Key has not been answered yet."""
+    """The first request with this Idempotency-Key is still in progress."""
 
     code = "idempotency.in_progress"
     title = "Request in progress"
-    hint = "Send it again in a moment, with the same key."
+    hint = "Send the request again later with the same key."
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeptAnswer:
-    """A key's row: without an answer, it was just taken and waits for `keep`."""
+    """A key's row. Without an answer, the key was just taken, and `keep` comes next."""
 
     id: UUID
     sealed: bytes | None
@@ -43,9 +43,9 @@ class IdempotencyStore(Scoped):
     """The idempotency keys of one organization."""
 
     def take(self, key: str, request: str) -> KeptAnswer:
-        """Take the key for a request, or return the answer that was kept for it.
+        """Take the key for a request, or return the stored answer.
 
-        `request` is a digest of who asked and for what. Raises KeyReused, KeyInProgress.
+        `request` is a digest of the client and the request. Raises KeyReused, KeyInProgress.
         """
         with self._database.write() as connection:
             self._drop_stale(connection, key)
@@ -62,9 +62,9 @@ class IdempotencyStore(Scoped):
             query = self._select(idempotency_keys).where(idempotency_keys.c.key == key)
             kept = connection.execute(query).one()
         if kept.request != request:
-            raise KeyReused("This Idempotency-Key was sent before with another request.")
+            raise KeyReused("This Idempotency-Key was already used for another request.")
         if kept.answer is None:
-            raise KeyInProgress("The request with this Idempotency-Key is still being answered.")
+            raise KeyInProgress("The request with this Idempotency-Key is still in progress.")
         return KeptAnswer(id=kept.id, sealed=kept.answer)
 
     def keep(self, key_id: UUID, sealed: bytes, sealing_key_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The catalogue of pipelines as the Dagster code location reads it."""
+"""The stored pipelines as the Dagster code location reads them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from headrace.store.schema import catalogue, domains, pipelines
 
 
 class JobStore:
-    """The pipelines of all organizations, as far as Dagster may know them."""
+    """The pipelines of all organizations, limited to what Dagster may know."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def sequence(self) -> int:
-        """Return the number of the catalogue's newest change."""
+        """Return the number of the newest change of any pipeline."""
         with self._database.read() as connection:
             return int(connection.execute(select(catalogue.c.sequence)).scalar_one())
 
@@ -27,7 +27,7 @@ class JobStore:
         """Return the newest change's number, and the pipelines changed and deleted after `sequence`."""
         with self._database.read() as connection:
             newest = int(connection.execute(select(catalogue.c.sequence)).scalar_one())
-            # The newest change is read first: what is committed in between is found again by the next call.
+            # Read this first: a change that is committed in between is found again by the next call.
             rows = connection.execute(_cards().where(pipelines.c.sequence > sequence)).all()
             kept = [row for row in rows if row.deleted_at is None]
             tags = tags_of(connection, [row.id for row in kept])
@@ -35,7 +35,7 @@ class JobStore:
             return newest, cards, [row.id for row in rows if row.deleted_at is not None]
 
     def get(self, pipeline_id: UUID) -> JobCard | None:
-        """Return one pipeline's card; None where it is unknown or deleted."""
+        """Return one pipeline's card; None if it is unknown or deleted."""
         with self._database.read() as connection:
             query = _cards().where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_(None))
             row = connection.execute(query).one_or_none()
@@ -45,7 +45,7 @@ class JobStore:
 
 
 def _cards() -> Select[Any]:
-    # Without the sealed configs, which are most of a row.
+    # Without the sealed configs, which are the largest part of a row.
     columns = [column for column in pipelines.columns if column is not pipelines.c.config]
     return select(*columns, domains.c.name.label("domain_name")).outerjoin(
         domains, domains.c.id == pipelines.c.domain_id

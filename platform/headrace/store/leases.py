@@ -1,7 +1,7 @@
-"""A worker's hold on a run: claimed by compare-and-set, kept by a lease, ended once.
+"""Claims of workers on runs: taken by compare-and-set, held by a lease, ended once.
 
-Every write after the claim carries the claim's fence, so that a worker that slept through its lease, or whose
-run was cancelled, changes nothing. Leases are measured by the database's clock.
+Every write after the claim is conditional on the claim's fence. So a worker whose lease expired, or whose run
+was cancelled, changes nothing. Leases use the database's clock.
 """
 
 import json
@@ -27,15 +27,15 @@ from headrace.store.targets import TableTaken, owner_before, table_taken
 
 
 class AlreadyTaken(Conflict):
-    """The run is not waiting for a worker: another has it, or it has ended."""
+    """The run is not waiting for a worker: another worker has it, or it has ended."""
 
     code = "run.already_taken"
-    title = "Run already taken"
+    title = "Run already claimed"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A claimed run with its pipeline's config as it was at the claim."""
+    """A claimed run, with its pipeline's config at the time of the claim."""
 
     run: Run
     policy: Policy
@@ -46,7 +46,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Ending:
-    """What a worker writes when it is done; which fields are set depends on the status."""
+    """The result of a worker. Which fields are set depends on the status."""
 
     status: RunStatus
     rows: int | None = None
@@ -55,17 +55,17 @@ class Ending:
     output_file_size: int | None = None
     error_code: str | None = None
     error: str | None = None
-    may_pass: bool = False  # of an error: the same run may succeed later
+    may_pass: bool = False  # the error may be temporary
     is_incremental: bool = False
-    cursor: Any = None  # up to which an incremental run has loaded
+    cursor: Any = None  # an incremental run has loaded up to it
     identity: str = ""  # what the cursor belongs to
     has_loaded: bool = True  # False: there was nothing new to load
     receipt: Receipt | None = None
-    state_version: str = ""  # of the state that it went on from
+    state_version: str = ""  # of the state from which it continued
 
 
 class LeaseStore:
-    """The claims of one worker, whichever organization's run it executes."""
+    """The claims of one worker, on runs of any organization."""
 
     def __init__(self, database: Database, lease: timedelta) -> None:
         self._database = database
@@ -92,7 +92,7 @@ class LeaseStore:
                     lease_until=now + self._lease,
                     started_at=now,
                     launch_at=None,
-                    receipt=None,  # of an attempt before this one
+                    receipt=None,  # clears the error of an earlier attempt
                     phase=func.coalesce(runs.c.phase, RunPhase.START),
                 )
             ).rowcount
@@ -101,9 +101,9 @@ class LeaseStore:
             return _claim_of(connection, run_id)
 
     def claim_new(self, pipeline_id: UUID, dagster_run_id: str) -> Claim:
-        """Take a run that Dagster started by itself (its UI's launchpad, a re-execution), storing it first.
+        """Store and claim a run that was started in Dagster: in the UI's launchpad, or as a re-execution.
 
-        Raises AlreadyTaken where the pipeline is deleted or has an active run.
+        Raises AlreadyTaken if the pipeline is deleted or has an active run.
         """
         with self._database.write() as connection:
             pipeline = connection.execute(
@@ -127,7 +127,7 @@ class LeaseStore:
             return _claim_of(connection, row["id"])
 
     def renew(self, run: Run, *, phase: RunPhase, rows: int, bytes_: int) -> bool:
-        """Keep the lease and say how far the run is; False: stop, the run is no longer this worker's."""
+        """Renew the lease and store the progress. False means: stop, because the claim is lost."""
         with self._database.write() as connection:
             return _write(
                 connection,
@@ -160,7 +160,7 @@ class LeaseStore:
                 bytes=ending.bytes,
                 output_file=ending.output_file,
                 output_file_size=ending.output_file_size,
-                error_code=None,  # of an attempt before this one
+                error_code=None,  # clears the error of an earlier attempt
                 error=None,
                 receipt=receipt,
             )
@@ -175,7 +175,7 @@ class LeaseStore:
             _write(connection, ended & runs.c.receipt.is_(None), receipt=receipt.as_json())
 
     def status(self, run_id: UUID) -> RunStatus | None:
-        """Return the run's status; None once it is purged."""
+        """Return the run's status; None if it was purged."""
         with self._database.read() as connection:
             status = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar()
             return RunStatus(status) if status is not None else None
@@ -192,7 +192,7 @@ def _write(connection: Connection, which: ColumnElement[bool], **values: Any) ->
 def _write_state(connection: Connection, run: Run, ending: Ending, now: datetime) -> None:
     state = state_of(connection, run.pipeline_id)
     if state.demand and state.version != ending.state_version:
-        return  # A client's word that came while this run was under way is for the next one.
+        return  # A client set the state during this run, so it applies to the next run.
     row = {
         "pipeline_id": run.pipeline_id,
         "organization_id": run.organization_id,

@@ -1,4 +1,4 @@
-"""Stored pipelines. Configs pass through here sealed: what they say is known above this layer only."""
+"""Stored pipelines. This layer sees configs only sealed; the services open them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,32 +17,32 @@ from headrace.store.targets import Target, hold_table, require_free
 
 
 class UnknownDomain(Invalid):
-    """A pipeline was to be put into a domain that the organization does not have."""
+    """The organization does not have this domain."""
 
     code = "pipeline.domain_unknown"
     title = "Unknown domain"
-    hint = "List the domains with GET /api/domains, or leave domain_id null."
+    hint = "List the domains with GET /api/domains, or set domain_id to null."
 
 
 class RevisionMismatch(Conflict):
-    """If-Match named a revision that is no longer the newest."""
+    """If-Match does not name the newest revision."""
 
     code = "precondition.failed"
-    title = "Changed in between"
-    hint = "Read it again and repeat the change on what it is now."
+    title = "Changed in the meantime"
+    hint = "Read the resource again, and repeat the change."
 
 
 @dataclass(frozen=True, kw_only=True)
 class SealedConfig:
-    """A pipeline's config as it is stored."""
+    """A pipeline's config as stored."""
 
     sealed: bytes
     key_id: str
-    revision: int  # of the pipeline when it was sealed, to which the seal is bound
+    revision: int  # the pipeline's revision to which the sealed value is bound
 
 
 class PipelineColumns(TypedDict, total=False):
-    """What a client decides about a pipeline."""
+    """The columns that a client sets."""
 
     name: str
     source: str
@@ -91,7 +91,7 @@ class PipelineStore(Scoped):
         tag: str | None = None,
         name_contains: str | None = None,
     ) -> tuple[Sequence[Pipeline], int]:
-        """Return a page of the pipelines that match all filters, newest first, and how many there are."""
+        """Return a page of the pipelines that match all filters, newest first, and their total number."""
         wanted: list[ColumnElement[bool]] = [pipelines.c.deleted_at.is_(None)]
         if domain_id is not None:
             wanted.append(pipelines.c.domain_id == domain_id)
@@ -102,7 +102,7 @@ class PipelineStore(Scoped):
             wanted.append(exists().where(tagged, pipeline_tags.c.tag == tag))
         if name_contains is not None:
             wanted.append(pipelines.c.name.icontains(name_contains, autoescape=True))
-        # Counted without the joins, which find a row each and cost most of the time.
+        # Counted without the joins, which always find one row and take most of the time.
         count = self._select(pipelines, func.count()).where(*wanted)
         with self._database.read() as connection:
             rows, total = page_of(connection, self._query().where(*wanted), page, count)
@@ -114,7 +114,7 @@ class PipelineStore(Scoped):
             return self._get(connection, pipeline_id)
 
     def get_with_config(self, pipeline_id: UUID) -> tuple[Pipeline, SealedConfig]:
-        """Return the pipeline and its sealed config, of the same moment. Raises PipelineNotFound."""
+        """Return the pipeline and its sealed config in one transaction. Raises PipelineNotFound."""
         with self._database.read() as connection:
             return self._get(connection, pipeline_id), sealed_config(self._pipeline(connection, pipeline_id))
 
@@ -151,9 +151,9 @@ class PipelineStore(Scoped):
             return self._get(connection, pipeline_id)
 
     def delete(self, pipeline_id: UUID, *, if_revision: int | None = None) -> None:
-        """Leave a tombstone: the pipeline and its runs are gone for every reader, its secrets for good.
+        """Delete the pipeline: clear its config and hide it and its runs from all readers.
 
-        Active runs are cancelled. The control loop purges the rest; a kill in between only delays it.
+        Active runs are cancelled. A tombstone stays until the purger has deleted the rest.
         Raises PipelineNotFound, RevisionMismatch.
         """
         with self._database.write() as connection:
@@ -177,7 +177,7 @@ class PipelineStore(Scoped):
             )
 
     def names(self, starting_with: str) -> set[str]:
-        """Return the names that start with a text, for finding a free one."""
+        """Return the names that start with a text, to find a free one."""
         query = self._select(pipelines, pipelines.c.name).where(
             pipelines.c.deleted_at.is_(None), pipelines.c.name.startswith(starting_with, autoescape=True)
         )
@@ -239,7 +239,7 @@ class PipelineStore(Scoped):
     def _require_domain(self, connection: Connection, domain_id: UUID | None) -> None:
         if domain_id is None:
             return
-        # The lock keeps the domain from being deleted before this pipeline is stored in it.
+        # Locked, so the domain is not deleted before this pipeline is stored.
         found = self._select(domains, domains.c.id).where(domains.c.id == domain_id)
         if connection.execute(found.with_for_update(read=True, key_share=True)).one_or_none() is None:
             fault = FieldError(
@@ -249,19 +249,19 @@ class PipelineStore(Scoped):
 
 
 def next_sequence(connection: Connection) -> int:
-    """Count a change of the catalogue of pipelines, and return its number."""
+    """Count a change of a pipeline, and return its number."""
     connection.execute(update(catalogue).values(sequence=catalogue.c.sequence + 1))
     sequence: int = connection.execute(select(catalogue.c.sequence)).scalar_one()
     return sequence
 
 
 def sealed_config(row: Row[Any]) -> SealedConfig:
-    """Take the sealed config out of a row of `pipelines`."""
+    """Return the sealed config in a row of `pipelines`."""
     return SealedConfig(sealed=row.config, key_id=row.config_key_id, revision=row.config_revision)
 
 
 def tags_of(connection: Connection, pipeline_ids: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
-    """Return the tags of each of the pipelines that has any, in their order."""
+    """Return the tags of each pipeline that has any, in order."""
     query = (
         select(pipeline_tags.c.pipeline_id, pipeline_tags.c.tag)
         .where(pipeline_tags.c.pipeline_id.in_(pipeline_ids))
@@ -274,13 +274,13 @@ def tags_of(connection: Connection, pipeline_ids: Sequence[UUID]) -> dict[UUID, 
 
 
 def require_revision(revision: int, if_revision: int | None) -> None:
-    """Raise RevisionMismatch unless the revision is the one asked for, if any is."""
+    """Raise RevisionMismatch if `if_revision` is given and differs from the revision."""
     if if_revision is not None and revision != if_revision:
-        raise RevisionMismatch("This is no longer what If-Match names.")
+        raise RevisionMismatch("If-Match does not name the newest revision.")
 
 
 def _stored(columns: PipelineColumns) -> dict[str, Any]:
-    """Return the columns of the table; tags have one of their own."""
+    """Return the columns of `pipelines`; tags are in another table."""
     stored: dict[str, Any] = {
         name: value for name, value in columns.items() if name not in ("tags", "policy", "config", "target")
     }

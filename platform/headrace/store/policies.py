@@ -1,4 +1,4 @@
-"""A pipeline's policy as JSON: only what differs from the defaults is stored."""
+"""A pipeline's policy as JSON. Only values that differ from the defaults are stored."""
 
 import json
 from dataclasses import asdict
@@ -10,12 +10,12 @@ _DEFAULTS = asdict(Policy())
 
 
 def policy_text(policy: Policy) -> str:
-    """Write a policy down."""
+    """Return a policy as JSON."""
     return json.dumps({name: value for name, value in asdict(policy).items() if value != _DEFAULTS[name]})
 
 
 def policy_of(text: str) -> Policy:
-    """Read a policy."""
+    """Return the policy for its JSON."""
     stored: dict[str, Any] = json.loads(text)
     if "overlap" in stored:
         stored["overlap"] = Overlap(stored["overlap"])

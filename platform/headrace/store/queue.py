@@ -1,8 +1,8 @@
-"""Which of the runs that wait are launched next.
+"""The order in which waiting runs are launched.
 
-There is no queue beside the rows: whoever launches counts what goes on and takes what fits, in its own
-transaction. Priority decides first; then the domain, and within it the source, that has least going on, so
-that one team's backfill does not hold up the others; then age.
+There is no separate queue. A dispatcher counts the runs in progress and chooses runs that fit the limits, in
+one transaction. The order is by priority, then by the domain with the fewest runs in progress, then by the
+source with the fewest, so one team's backfill does not delay the others, then by age.
 """
 
 from collections import Counter
@@ -19,13 +19,13 @@ from headrace.store.locks import AdvisoryLock
 from headrace.store.schema import pipelines, runs
 
 CANDIDATES = 500
-"""How many of the oldest waiting runs of each priority are looked at: fairness beyond that comes in turns."""
+"""How many waiting runs are considered at once, by priority and age."""
 _CHOSEN_BY = ("id", "pipeline_id", "attempt", "launches", "priority", "launch_at", "triggered_by")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How many runs may go on at once; None: no limit of its own."""
+    """How many runs may be in progress at once; None: no such limit."""
 
     total: int
     per_source: int | None = None  # by the connector's name
@@ -35,8 +35,8 @@ class Limits:
 def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> Sequence[Row[Any]]:
     """Return up to `most` due runs that fit the limits, in the order in which to launch them.
 
-    On PostgreSQL dispatchers take turns until their transactions end, so that two that count at once do not
-    exceed a limit together. Nothing is locked: whoever updates a chosen run asks whether it still waits.
+    On PostgreSQL, dispatchers take turns until their transactions end, so two of them cannot exceed a limit
+    together. No rows are locked: the update of a chosen run must check that it still waits.
     """
     locks.hold(connection, AdvisoryLock.LAUNCHES)
     going = connection.execute(_going(now)).all()
@@ -72,7 +72,7 @@ def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> 
 
 
 def is_waiting(now: datetime) -> ColumnElement[bool]:
-    """Whether a run is due for its launch."""
+    """Return the condition that a run is due for its launch."""
     return (runs.c.status == RunStatus.PENDING) & (runs.c.launch_at <= now)
 
 
@@ -81,7 +81,7 @@ def _below(count: int, limit: int | None) -> bool:
 
 
 def _going(now: datetime) -> Select[Any]:
-    """The runs that a worker has, or that a dispatcher or Dagster's daemon is launching."""
+    """Select the runs in progress: a worker has them, or they are being launched."""
     being_launched = (runs.c.launches > 0) & (runs.c.launch_at > now)
     launched = (runs.c.status == RunStatus.PENDING) & (runs.c.dagster_run_id.is_not(None) | being_launched)
     return (

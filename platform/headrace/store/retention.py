@@ -1,7 +1,7 @@
-"""What outlives its use: ended runs, slots, answers to repeated requests, tombstones.
+"""Expired data: ended runs, slots, answers of repeated requests, and tombstones.
 
-A run is forgotten in three steps, each of which may be done again: its runs in Dagster, its output, its row.
-The row goes last, so that a kill in between leaves a run that is found here again.
+A run is deleted in three idempotent steps: its runs in Dagster, its output, its row. The row is deleted last,
+so after a crash the run is found here again.
 """
 
 from collections.abc import Sequence
@@ -20,35 +20,35 @@ from headrace.store.schema import attempts, idempotency_keys, pipelines, runs, s
 IDEMPOTENCY_LIFE = timedelta(hours=24)
 TOMBSTONE_LIFE = timedelta(days=7)
 ROWS_AT_ONCE = 1000
-"""How many rows a transaction deletes at most: a writer that waits for it is not held up for long."""
+"""How many rows one transaction deletes at most, so other writers do not wait long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
     """How long ended runs are kept."""
 
-    age: timedelta | None  # older ones go; None: none is too old
-    newest: int  # of each pipeline, which stay whatever their age
-    most: int | None  # of each pipeline, whatever their age
+    age: timedelta | None  # older runs are deleted; None: any age is kept
+    newest: int  # of each pipeline, kept at any age
+    most: int | None  # of each pipeline, at any age
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpiredRun:
-    """An ended run that is to go, with what Dagster is known to have of it."""
+    """An ended run to delete, with its known runs in Dagster."""
 
     run_id: UUID
     dagster_run_ids: tuple[str, ...]  # of all its attempts
 
 
 class RetentionStore:
-    """What is due for removal, across organizations."""
+    """The data to delete, in all organizations."""
 
     def __init__(self, database: Database, keep: Keep) -> None:
         self._database = database
         self._keep = keep
 
     def expired(self, limit: int) -> Sequence[ExpiredRun]:
-        """Return up to `limit` runs that are to go, each pipeline's oldest first."""
+        """Return up to `limit` runs to delete, the oldest of each pipeline first."""
         found: list[ExpiredRun] = []
         with self._database.read() as connection:
             now = self._database.now(connection)
@@ -60,12 +60,12 @@ class RetentionStore:
         return found
 
     def forget(self, run_ids: Sequence[UUID]) -> None:
-        """Remove the rows of ended runs of which nothing else is left."""
+        """Delete the rows of ended runs whose other data was deleted."""
         with self._database.write() as connection:
             connection.execute(delete(runs).where(runs.c.id.in_(run_ids), _is_over()))
 
     def prune(self) -> bool:
-        """Remove what no part outside the database hangs on; returns whether there is more to remove."""
+        """Delete a batch of rows that nothing outside the database refers to; return True if it was full."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             removed = [
@@ -79,7 +79,7 @@ class RetentionStore:
         return max(removed) == ROWS_AT_ONCE
 
     def _overfull(self, now: datetime) -> Select[Any]:
-        """Find the pipelines with runs to go from an index alone: most pipelines have none."""
+        """Select the pipelines with runs to delete, by an index alone, because most pipelines have none."""
         count, oldest = func.count(), func.min(runs.c.created_at)
         due: list[ColumnElement[bool]] = []
         if self._keep.age is not None:
@@ -109,7 +109,7 @@ class RetentionStore:
 
 
 def _has_newer() -> ColumnElement[bool]:
-    """Not a pipeline's newest slot: from that one on it is seen which were missed."""
+    """Return the condition that a slot is not its pipeline's newest, which is needed to find missed slots."""
     newer = slots.alias("newer")
     return exists().where(
         newer.c.pipeline_id == slots.c.pipeline_id, newer.c.scheduled_at > slots.c.scheduled_at
@@ -117,7 +117,7 @@ def _has_newer() -> ColumnElement[bool]:
 
 
 def _is_over() -> ColumnElement[bool]:
-    """Ended for good, and nothing of it goes on in Dagster that somebody has yet to stop."""
+    """Return the condition that a run has ended, and does not have to be stopped in Dagster."""
     return runs.c.status.not_in(ACTIVE) & runs.c.stop_at.is_(None)
 
 

@@ -1,5 +1,6 @@
-"""Stored runs, as a client of the API sees and changes them. What workers and control loops write is in
-`leases` and `upkeep`.
+"""Stored runs as clients of the API see and change them.
+
+The writes of workers are in `leases`, those of control loops in `upkeep`.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,7 +26,7 @@ ACTIVE = (RunStatus.PENDING, RunStatus.RUNNING)
 
 
 class RunNotFound(NotFound):
-    """No run with that id in the organization."""
+    """The organization has no run with this id."""
 
     code = "run.not_found"
     title = "Run not found"
@@ -33,7 +34,7 @@ class RunNotFound(NotFound):
 
 
 class RunAlreadyActive(Conflict):
-    """The pipeline has a run that is pending or running; `context["run_id"]` names it."""
+    """The pipeline has a pending or running run; `context["run_id"]` is its id."""
 
     code = "run.already_active"
     title = "A run is already active"
@@ -41,7 +42,7 @@ class RunAlreadyActive(Conflict):
 
 
 class RunAlreadyEnded(Conflict):
-    """A run that ended cannot be cancelled; `context["run_status"]` says how it ended."""
+    """An ended run cannot be cancelled; `context["run_status"]` says how it ended."""
 
     code = "run.already_ended"
     title = "The run has ended"
@@ -83,7 +84,7 @@ class RunStore(Scoped):
     def list(
         self, page: Page, *, pipeline_id: UUID | None = None, status: RunStatus | None = None
     ) -> tuple[Sequence[Run], int]:
-        """Return a page of runs, newest first, and how many there are. Raises PipelineNotFound."""
+        """Return a page of runs, newest first, and their total number. Raises PipelineNotFound."""
         query = self._select(runs, *COLUMNS).order_by(runs.c.created_at.desc(), runs.c.id.desc())
         count = self._select(run_counts, func.coalesce(func.sum(run_counts.c.runs), 0))
         if status is not None:
@@ -103,7 +104,7 @@ class RunStore(Scoped):
             return [run_of(row) for row in rows], int(total)
 
     def pipeline_names(self, pipeline_ids: Collection[UUID]) -> Mapping[UUID, str]:
-        """Return the names of pipelines by id; without those that are deleted."""
+        """Return the names of pipelines by id, without deleted pipelines."""
         query = self._select(pipelines, pipelines.c.id, pipelines.c.name).where(
             pipelines.c.id.in_(pipeline_ids), pipelines.c.deleted_at.is_(None)
         )
@@ -155,12 +156,12 @@ class RunStore(Scoped):
 
 
 def _pipeline_exists() -> ColumnElement[bool]:
-    """Runs of a deleted pipeline are gone at once, though their rows wait for the purge."""
+    """Return the condition that hides runs of deleted pipelines, whose rows are purged later."""
     return exists().where(pipelines.c.id == runs.c.pipeline_id, pipelines.c.deleted_at.is_(None))
 
 
 def run_of(row: Row[Any]) -> Run:
-    """Make the record of a row of `runs`."""
+    """Return the record of a row of `runs`."""
     columns = row._mapping
     return Run(
         **{name: columns[name] for name in _COPIED},
@@ -176,7 +177,7 @@ _COPIED = tuple(name for name in Run.__dataclass_fields__ if name not in ("statu
 def pending_run(
     organization_id: UUID, pipeline_id: UUID, triggered_by: TriggeredBy, now: datetime, **columns: Any
 ) -> dict[str, Any]:
-    """Return the row of a new run that waits for its launch."""
+    """Return the row of a new run that is due for its launch."""
     return {
         "id": uuid4(),
         "organization_id": organization_id,
@@ -193,7 +194,7 @@ def pending_run(
 
 
 def active_run_id(connection: Connection, pipeline_id: UUID) -> UUID | None:
-    """Return the pipeline's pending or running run."""
+    """Return the id of the pipeline's pending or running run."""
     found: UUID | None = connection.execute(
         select(runs.c.id).where(runs.c.pipeline_id == pipeline_id, runs.c.status.in_(ACTIVE))
     ).scalar()
@@ -201,10 +202,10 @@ def active_run_id(connection: Connection, pipeline_id: UUID) -> UUID | None:
 
 
 def cancel_active(connection: Connection, which: ColumnElement[bool], now: datetime) -> int:
-    """Cancel those of the runs that have not ended, and return how many that were.
+    """Cancel those of the runs that have not ended; return how many were cancelled.
 
-    A compare-and-set: a result that a worker wrote first stays. The worker notices within a heartbeat, and
-    `stop_at` has the control loop stop it in Dagster; a kill right after this transaction loses neither.
+    This is a compare-and-set: a result that a worker wrote first is kept. The worker notices the cancel at
+    its next heartbeat, and `stop_at` makes the control loop stop it in Dagster. Both survive a crash.
     """
     cancelled = update(runs).where(which, runs.c.status.in_(ACTIVE))
     return connection.execute(

@@ -1,6 +1,6 @@
-"""The tables. Migrations make them; `tests/integration/store` holds the two together.
+"""The tables. Migrations create them; a test in `tests/integration/store` compares the two.
 
-Every row belongs to an organization. Times are UTC. States are text, checked by the database.
+Every row belongs to an organization. Times are in UTC. States are text, and the database checks them.
 """
 
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 
 VERSION = "0005"
-"""The newest migration: a process that finds another one in the database does not start."""
+"""The newest migration. A process does not start with a database at another one."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -120,8 +120,8 @@ catalogue = Table(
     "catalogue",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
-    # Counts the changes of pipelines. Its one row is updated in each such transaction, so that sequences
-    # become visible in order, and a reader that asks for what came after one misses nothing.
+    # Counts the changes of pipelines. Each such transaction updates the one row of this table, so numbers
+    # become visible in order, and a reader of later changes misses none.
     Column("sequence", BigInteger, nullable=False),
 )
 
@@ -139,11 +139,13 @@ pipelines = Table(
     Column("timezone", String(100), nullable=False),
     Column("enabled", Boolean(create_constraint=False), nullable=False),
     Column("domain_id", Uuid),
-    Column("policy", Text, nullable=False, server_default="{}"),  # JSON of what differs from the defaults
+    Column(
+        "policy", Text, nullable=False, server_default="{}"
+    ),  # JSON of the values that differ from the defaults
     Column("revision", Integer, nullable=False),
     Column("sequence", BigInteger, nullable=False, index=True),
-    Column("config", LargeBinary),  # sealed; null once deleted
-    Column("config_revision", Integer, nullable=False),  # the revision that the seal is bound to
+    Column("config", LargeBinary),  # sealed; null after deletion
+    Column("config_revision", Integer, nullable=False),  # the revision to which the sealed config is bound
     Column("config_key_id", String(16), index=True),
     # The table that the pipeline fills, as a hash under the organization's key; null: none, or not known.
     Column("target", String(64)),
@@ -152,8 +154,8 @@ pipelines = Table(
     Column("target_held", Boolean(create_constraint=False), nullable=False, server_default=true()),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime),
-    Column("deleted_at", UtcDateTime),  # a tombstone: its runs are being purged
-    Column("purged_at", UtcDateTime),  # nothing is left but this row, which tells code servers to forget it
+    Column("deleted_at", UtcDateTime),  # a tombstone, whose runs are being purged
+    Column("purged_at", UtcDateTime),  # only this row is left, so that code servers notice the deletion
     ForeignKeyConstraint(["organization_id", "domain_id"], ["domains.organization_id", "domains.id"]),
     UniqueConstraint("organization_id", "id"),
 )
@@ -200,15 +202,15 @@ runs = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
-    # Launching: this row is its own outbox.
+    # The launch. The row is its own outbox.
     Column("dagster_run_id", String(100), index=True),
     Column("launches", Integer, nullable=False),
-    Column("launch_at", UtcDateTime),  # when a dispatcher may try (again); null once a worker has claimed
-    Column("stop_at", UtcDateTime),  # when Dagster must be told (again) to stop; null: nothing to stop
-    # The worker's claim: only the holder of the newest fence writes, and only while its lease holds.
+    Column("launch_at", UtcDateTime),  # when a dispatcher may launch it; null after a worker's claim
+    Column("stop_at", UtcDateTime),  # when Dagster must be told to stop it; null: no need
+    # The worker's claim. Only the worker with the newest fence may write.
     Column("fence", Integer, nullable=False),
     Column("lease_until", UtcDateTime),  # null unless running
-    # What came of it.
+    # The progress and the result.
     Column("phase", String(20)),
     Column("rows", BigInteger),
     Column("bytes", BigInteger),
@@ -240,7 +242,7 @@ runs = Table(
 
 _ACTIVE = text("status IN ('pending', 'running')")
 Index("runs_one_active", runs.c.pipeline_id, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
-# The due work of the control loops: each column is null in all rows but the few that are due one day.
+# The control loops' work. Each column is null except in the few rows that are due at some time.
 for _column in (runs.c.launch_at, runs.c.stop_at, runs.c.lease_until):
     _due = text(f"{_column.name} IS NOT NULL")
     Index(f"runs_due_{_column.name}", _column, sqlite_where=_due, postgresql_where=_due)
@@ -251,8 +253,8 @@ run_counts = Table(
     Column("organization_id", Uuid, primary_key=True),
     Column("pipeline_id", Uuid, primary_key=True),
     Column("status", String(10), primary_key=True),
-    # Written by triggers on `runs` alone, in the transaction that changes those: see migration 0004. A
-    # migration that makes `runs` anew has to make them anew. No index has it: PostgreSQL updates it in place.
+    # Written only by triggers on `runs`, in the same transaction; see migration 0004. A migration that
+    # recreates `runs` must recreate the triggers. Not in an index, so PostgreSQL can update it in place.
     Column("runs", BigInteger, nullable=False),
     ForeignKeyConstraint(
         ["organization_id", "pipeline_id"],
@@ -291,9 +293,9 @@ states = Table(
     metadata,
     Column("pipeline_id", Uuid, primary_key=True),
     Column("organization_id", Uuid, nullable=False),
-    Column("cursor", Text),  # JSON; null: from the start
+    Column("cursor", Text),  # JSON; null: read from the start
     Column("load_id", Uuid),  # the run that loaded up to the cursor; null: a client set it
-    # A client's word, which the next run follows instead of what the destination says: "set" or "reset".
+    # What a client wants of the next run, which overrides the destination's state: "set" or "reset".
     Column("demand", String(10)),
     Column("identity", String(200)),  # what the cursor belongs to; null: not known
     Column("updated_at", UtcDateTime, nullable=False),
@@ -315,7 +317,7 @@ idempotency_keys = Table(
     Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False),
     Column("key", String(255), nullable=False),
     Column("request", String(64), nullable=False),  # SHA-256 in hex of token, method, path and body
-    Column("answer", LargeBinary),  # sealed: the answer to a new token holds its secret; null: under way
+    Column("answer", LargeBinary),  # sealed, because it may hold a new token; null: in progress
     Column("answer_key_id", String(16), index=True),
     Column("created_at", UtcDateTime, nullable=False, index=True),
     UniqueConstraint("organization_id", "key"),

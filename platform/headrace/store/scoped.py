@@ -1,4 +1,4 @@
-"""The one place where queries are scoped to an organization."""
+"""Queries that are limited to one organization, and helpers for rows and pages."""
 
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from headrace.store.schema import pipelines
 
 
 class PipelineNotFound(NotFound):
-    """No pipeline with that id in the organization."""
+    """The organization has no pipeline with this id."""
 
     code = "pipeline.not_found"
     title = "Pipeline not found"
@@ -21,7 +21,7 @@ class PipelineNotFound(NotFound):
 
 
 class Scoped:
-    """A store that sees the rows of one organization only: another's answers as if it did not exist."""
+    """A store that sees only the rows of one organization. Rows of others do not exist for it."""
 
     def __init__(self, database: Database, organization_id: UUID) -> None:
         self._database = database
@@ -37,7 +37,7 @@ class Scoped:
         return delete(table).where(table.c.organization_id == self._organization_id)
 
     def _pipeline(self, connection: Connection, pipeline_id: UUID, *, lock: bool = False) -> Row[Any]:
-        """Return the row of a pipeline that is not deleted, locked against a delete or change if asked."""
+        """Return the row of a pipeline; `lock` prevents changes until the end of the transaction."""
         query = self._select(pipelines).where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_(None))
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
         if row is None:
@@ -48,7 +48,7 @@ class Scoped:
 def page_of(
     connection: Connection, query: Select[Any], page: Page, count: Select[Any] | None = None
 ) -> tuple[list[Row[Any]], int]:
-    """Return the page's rows and the number of rows on all pages; `count` selects it, if all are too many."""
+    """Return the page's rows and the total number of rows, which `count` may select more cheaply."""
     rows = list(connection.execute(query.limit(page.limit).offset(page.offset)).all())
     if len(rows) < page.limit and (rows or not page.offset):
         return rows, page.offset + len(rows)
@@ -58,7 +58,7 @@ def page_of(
 
 
 def replace_row(connection: Connection, table: Table, values: dict[str, Any]) -> None:
-    """Insert a row, or put it in the place of the one with its primary key."""
+    """Insert a row, or replace the row with the same primary key."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     key = [column.name for column in table.primary_key]
     changed = {name: value for name, value in values.items() if name not in key}
@@ -67,7 +67,7 @@ def replace_row(connection: Connection, table: Table, values: dict[str, Any]) ->
 
 
 def insert_unless_taken(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
-    """Insert a row; return False, having changed nothing, where a unique key refuses it."""
+    """Insert a row; return False and change nothing if a unique key refuses it."""
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
     return connection.execute(insert.returning(table.c.id)).first() is not None

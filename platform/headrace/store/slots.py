@@ -1,4 +1,4 @@
-"""Slots of schedules: each is taken once, whatever daemons do, and what became of it is kept."""
+"""Slots of schedules. Each slot is taken once, by whichever daemon, and its outcome is stored."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -19,25 +19,26 @@ from headrace.store.schema import pipelines, runs, slots
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 
 LATE = timedelta(minutes=5)
-"""A slot that is seen later than this was missed: no daemon was there."""
+"""A slot taken later than this was missed, because no daemon was running."""
 MADE_UP = 1000
-"""How many missed slots `all` makes up for at most, the newest ones."""
+"""How many missed slots, the newest, `missed: all` runs at most."""
 _TOLD = 100
-"""How many missed slots the ledger tells of that are not made up for."""
+"""How many missed slots without a run are stored."""
 _TOGETHER = 100
-"""How many slots are taken in one transaction: others that write wait for it."""
+"""How many slots one transaction takes, because other writers wait for it."""
 
 
 class SlotStore:
-    """The slots of all pipelines, as Dagster's daemon and the control loops take them."""
+    """The slots of all pipelines, for Dagster's daemon and the control loops."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def take(self, pipeline_id: UUID, scheduled_at: datetime) -> str:
-        """Take a slot, whose run a dispatcher then launches; say what became of it.
+        """Take a slot and store its run, which a dispatcher launches; return a sentence on the outcome.
 
-        The unique slot decides between two daemons, the unique active run between a schedule and a client.
+        If two daemons take the same slot, its unique key decides. If a client starts a run at the same time,
+        the unique active run decides.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -55,16 +56,16 @@ class SlotStore:
             return _take(connection, pipeline, scheduled_at, now)
 
     def take_together(self, scheduled_at: datetime, is_due: Callable[[str, str], bool]) -> int:
-        """Take the slots at one time of all pipelines that are due then; return how many were taken.
+        """Take the slots of all pipelines that are due at a time; return how many were taken.
 
-        `is_due` is asked with a schedule and its time zone. A pipeline that somebody else is changing is left
-        to its own tick, and a kill in between leaves the rest to theirs.
+        `is_due` gets a schedule and its time zone. Pipelines that another transaction is changing are
+        skipped: their own ticks take their slots, also after a crash.
         """
         scheduled = select(pipelines.c.id, pipelines.c.schedule, pipelines.c.timezone).where(
             pipelines.c.enabled,
             pipelines.c.schedule.is_not(None),
             pipelines.c.deleted_at.is_(None),
-            # Not one that was made, changed or enabled since: whether it is due Dagster's daemon decides.
+            # Not if it was created, changed or enabled since: then Dagster's daemon decides.
             func.coalesce(pipelines.c.updated_at, pipelines.c.created_at) <= scheduled_at,
         )
         with self._database.read() as connection:
@@ -85,7 +86,7 @@ class SlotStore:
                 .order_by(pipelines.c.id)
                 .with_for_update(skip_locked=True)
             )
-            # Locked first and asked again: a slot may have been taken while the lock was waited for.
+            # Check again after locking: a slot may have been taken while this waited for the lock.
             found = connection.execute(free).all()
             taken = set(
                 connection.execute(
@@ -102,7 +103,7 @@ class SlotStore:
             return len(left)
 
     def admit_waiting(self) -> int:
-        """Make runs of the waiting slots whose pipelines have none any more; return how many."""
+        """Store runs for waiting slots whose pipelines have no active run any more; return how many."""
         admitted = 0
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -122,10 +123,10 @@ class SlotStore:
 
 
 class ScheduleLedger(Scoped):
-    """What became of the slots of one organization's schedules."""
+    """The past slots of one organization's schedules."""
 
     def list(self, pipeline_id: UUID, page: Page) -> tuple[Sequence[Slot], int]:
-        """Return a page of past slots, newest first, and how many there are. Raises PipelineNotFound."""
+        """Return a page of past slots, newest first, and their total number. Raises PipelineNotFound."""
         query = (
             select(slots, runs.c.status.label("run_status"))
             .outerjoin(runs, runs.c.id == slots.c.run_id)
@@ -139,22 +140,24 @@ class ScheduleLedger(Scoped):
 
 
 def _take(connection: Connection, pipeline: Row[Any], scheduled_at: datetime, now: datetime) -> str:
-    """Take a slot that is free, and before it those that nobody took since the last one."""
-    for missed in _unseen(connection, pipeline, scheduled_at):
+    """Take a free slot, and before it the slots missed since the last one."""
+    for missed in _missed_since_last(connection, pipeline, scheduled_at):
         _take_one(connection, pipeline, missed, now, following=scheduled_at)
     return _take_one(connection, pipeline, scheduled_at, now)
 
 
-def _unseen(connection: Connection, pipeline: Row[Any], scheduled_at: datetime) -> Sequence[datetime]:
-    """Return the slots since the last one that was taken: of several, Dagster's daemon has the newest."""
+def _missed_since_last(
+    connection: Connection, pipeline: Row[Any], scheduled_at: datetime
+) -> Sequence[datetime]:
+    """Return the slots since the last one taken, because Dagster's daemon only reports the newest."""
     if pipeline.schedule is None:
         return ()
     makes_up = policy_of(pipeline.policy).missed is Missed.ALL
     earlier = (slots.c.pipeline_id == pipeline.id) & (slots.c.scheduled_at < scheduled_at)
     last: datetime | None = connection.execute(select(func.max(slots.c.scheduled_at)).where(earlier)).scalar()
     if last is None and not makes_up:
-        return ()  # a schedule's first slots, which no daemon had heard of
-    # What was made, changed or enabled since had other slots before.
+        return ()  # the schedule is new, so no daemon could have missed a slot
+    # Ignore slots from before the last edit: they belong to the old schedule.
     since = max(filter(None, (last, pipeline.updated_at or pipeline.created_at)))
     most = MADE_UP if makes_up else _TOLD
     return slots_between(pipeline.schedule, pipeline.timezone, since, scheduled_at, most)
@@ -167,7 +170,7 @@ def _take_one(
     now: datetime,
     following: datetime | None = None,
 ) -> str:
-    """Take one slot; `following` is the one by which it was seen that nobody had taken this one."""
+    """Take one slot. For a missed slot, `following` is the later slot that revealed it."""
     policy = policy_of(pipeline.policy)
     missed = _missed(pipeline, policy, scheduled_at, now, following)
     if missed is not None:
@@ -190,19 +193,19 @@ def _take_one(
 def _missed(
     pipeline: Row[Any], policy: Policy, scheduled_at: datetime, now: datetime, following: datetime | None
 ) -> str | None:
-    """Return why a slot that was missed is left out; None for one that was not, or that is made up for."""
+    """Return why a missed slot gets no run; None if it was not missed or gets one."""
     if policy.missed is Missed.ALL or pipeline.schedule is None:
         return None
     if following is None and now - scheduled_at <= LATE:
         return None
     if policy.missed is Missed.NONE:
-        return "The slot was missed, and the pipeline does not catch up."
+        return "The slot was missed, and the pipeline skips missed slots."
     following = following or next_slots(pipeline.schedule, pipeline.timezone, scheduled_at, 1)[0]
-    return "The slot was missed, and a later one as well." if following <= now else None
+    return "The slot was missed, and so was a later one." if following <= now else None
 
 
 def _jitter(pipeline_id: UUID, policy: Policy) -> timedelta:
-    """Return the pipeline's share of its jitter: always the same, so that its runs stay evenly apart."""
+    """Return the pipeline's delay. It is always the same, so the runs stay evenly spaced."""
     share = int.from_bytes(hashlib.sha256(pipeline_id.bytes).digest()[:4]) / 2**32
     return timedelta(seconds=policy.jitter_seconds * share)
 

@@ -1,7 +1,7 @@
-"""Stored sync state: the platform's copy of how far each pipeline has read.
+"""Stored sync states: the platform's copy of how far each pipeline has read.
 
-The destination's own record, written in the transaction of the data, comes first; the copy serves
-destinations that keep none, and clients. What a client demands is followed once, by the next run that
+A destination's own record takes precedence, because it is written in the same transaction as the data. The
+copy is for destinations without a record, and for clients. What a client demands applies to the next run that
 succeeds.
 """
 
@@ -21,13 +21,13 @@ class StateStore(Scoped):
     """The states of one organization's pipelines."""
 
     def get(self, pipeline_id: UUID) -> State:
-        """Return the pipeline's state, empty where it has read nothing. Raises PipelineNotFound."""
+        """Return the pipeline's state, empty if it has read nothing. Raises PipelineNotFound."""
         with self._database.read() as connection:
             self._pipeline(connection, pipeline_id)
             return state_of(connection, pipeline_id)
 
     def demand(self, pipeline_id: UUID, demand: StateDemand, cursor: Any) -> State:
-        """Have the next run start after `cursor`, or from the start. Raises PipelineNotFound."""
+        """Make the next run start after `cursor`, or from the start. Raises PipelineNotFound."""
         with self._database.write() as connection:
             self._pipeline(connection, pipeline_id, lock=True)
             row = {
@@ -44,19 +44,19 @@ class StateStore(Scoped):
 
 
 class RunStates:
-    """What a worker reads; what it writes goes with the run's result (`LeaseStore.end`)."""
+    """The states that workers read. They write them with the run's result, in `LeaseStore.end`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def get(self, pipeline_id: UUID) -> State:
-        """Return the pipeline's state, empty where it has read nothing."""
+        """Return the pipeline's state, empty if it has read nothing."""
         with self._database.read() as connection:
             return state_of(connection, pipeline_id)
 
 
 def state_of(connection: Connection, pipeline_id: UUID) -> State:
-    """Return the state that is stored for a pipeline; an empty one where none is."""
+    """Return the stored state of a pipeline, empty if there is none."""
     row = connection.execute(select(states).where(states.c.pipeline_id == pipeline_id)).one_or_none()
     return State() if row is None else _state_of(row)
 

@@ -1,4 +1,4 @@
-"""Figures of an organization, counted in the database."""
+"""Figures of an organization, computed by the database."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,25 +15,25 @@ RECENT = timedelta(hours=24)
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What an organization has and does."""
+    """Figures of one organization."""
 
     pipelines: int
     pipelines_enabled: int
     domains: int
     active_runs: int
     pending_runs: int
-    longest_wait_seconds: float  # of the runs that might start, were there room and a Dagster; 0: none waits
-    waiting_slots: int  # of schedules, for a run of their pipeline to end
-    runs_last_24_hours: dict[RunStatus, int]  # by status, of the runs created in that time
+    longest_wait_seconds: float  # of the runs that are due for their launch; 0: none is
+    waiting_slots: int  # slots that wait for a run of their pipeline to end
+    runs_last_24_hours: dict[RunStatus, int]  # runs created in that time, by status
     rows_last_24_hours: int
     bytes_last_24_hours: int
 
 
 class StatsStore(Scoped):
-    """Counts over one organization's rows."""
+    """Counts of one organization's rows."""
 
     def figures(self) -> Figures:
-        """Return the figures of this moment."""
+        """Return the current figures."""
         alive = pipelines.c.deleted_at.is_(None)
         with self._database.read() as connection:
             now = self._database.now(connection)

@@ -1,4 +1,4 @@
-"""Stored organizations and API tokens. A token's secret is kept only as its SHA-256."""
+"""Stored organizations and API tokens. Of a token's secret, only the SHA-256 is stored."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -14,11 +14,11 @@ from headrace.store.schema import organizations, tokens
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 
 USE_RESOLUTION = timedelta(minutes=1)
-"""How coarsely a token's last use is recorded: a write for each request would cost more than it tells."""
+"""Resolution of a token's last use. A write for each request would be too expensive."""
 
 
 class TokenNotFound(NotFound):
-    """No token with that id in the organization."""
+    """The organization has no token with this id."""
 
     code = "token.not_found"
     title = "Token not found"
@@ -26,7 +26,7 @@ class TokenNotFound(NotFound):
 
 
 class LastOwner(Conflict):
-    """The organization's last owner token cannot be revoked: nobody could make another."""
+    """The organization's last owner token cannot be revoked, because nobody could create another."""
 
     code = "token.last_owner"
     title = "Last owner token"
@@ -55,14 +55,14 @@ class TokenStore(Scoped):
             return _token_of(connection.execute(self._select(tokens).where(tokens.c.id == row["id"])).one())
 
     def list(self, page: Page) -> tuple[Sequence[Token], int]:
-        """Return a page of tokens, newest first, and how many there are."""
+        """Return a page of tokens, newest first, and their total number."""
         query = self._select(tokens).order_by(tokens.c.created_at.desc(), tokens.c.id.desc())
         with self._database.read() as connection:
             rows, total = page_of(connection, query, page)
             return [_token_of(row) for row in rows], total
 
     def revoke(self, token_id: UUID) -> None:
-        """Remove a token: it opens nothing from now on. Raises TokenNotFound, LastOwner."""
+        """Delete a token, which is then invalid. Raises TokenNotFound, LastOwner."""
         with self._database.write() as connection:
             owners = self._select(tokens, tokens.c.id).where(tokens.c.role == Role.OWNER).with_for_update()
             if list(connection.execute(owners).scalars()) == [token_id]:
@@ -72,13 +72,13 @@ class TokenStore(Scoped):
 
 
 class Installation:
-    """What exists before anybody has signed in: the first organization, and who a token is."""
+    """The first organization, and the authentication of tokens."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def organization(self) -> UUID:
-        """Return the first organization, making it on a fresh installation."""
+        """Return the first organization, and create it in a new installation."""
         with self._database.write() as connection:
             oldest = select(organizations.c.id).order_by(organizations.c.created_at).limit(1)
             found: UUID | None = connection.execute(oldest).scalar()
@@ -89,7 +89,7 @@ class Installation:
             return found
 
     def ensure_owner(self, organization_id: UUID, hash_: str) -> None:
-        """Store the installation's own owner token unless it is there."""
+        """Store the installation's own owner token unless it is stored."""
         with self._database.write() as connection:
             row = {
                 "id": uuid4(),
@@ -103,7 +103,7 @@ class Installation:
             insert_unless_taken(connection, tokens, row)
 
     def authenticate(self, hash_: str) -> Principal | None:
-        """Return who bears the token with this hash; None where there is none, or it has expired."""
+        """Return the principal of the token with this hash; None if the token is unknown or expired."""
         with self._database.read() as connection:
             now = self._database.now(connection)
             row = connection.execute(select(tokens).where(tokens.c.hash == hash_)).one_or_none()

@@ -1,7 +1,7 @@
-"""What the control loops take up: runs to launch, to stop, to repair, pipelines to purge.
+"""The work of the control loops: runs to launch, stop and repair, and pipelines to purge.
 
-Due work is leased by moving its due time on, in the transaction that reads it: two loops never get the same
-row at once, and a loop that dies leaves it to be found again.
+A loop leases work by postponing its due time in the transaction that reads it. So two loops never get the
+same row at once, and work of a loop that dies is found again.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from headrace.store.schema import pipelines, runs
 LAUNCH_LEASE = timedelta(seconds=30)
 LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
 RELAUNCH_DELAY = timedelta(seconds=2)
-RELAUNCH_GROWTH = 5  # the second wait outlasts the start of a code server on a busy machine
+RELAUNCH_GROWTH = 5  # so the second delay is longer than the start of a code server on a busy machine
 STOP_LEASE = timedelta(seconds=15)
 
 
@@ -33,13 +33,13 @@ class PendingLaunch:
     run_id: UUID
     pipeline_id: UUID
     attempt: int
-    launches: int  # of this attempt, before this one: where there were any, Dagster may know the run already
+    launches: int  # earlier launches of this attempt; if there are any, Dagster may already have the run
     is_scheduled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeletedPipeline:
-    """A tombstone with what remains to be removed."""
+    """A deleted pipeline, with what must be deleted outside the database."""
 
     pipeline_id: UUID
     run_ids: tuple[UUID, ...]
@@ -47,14 +47,14 @@ class DeletedPipeline:
 
 
 class UpkeepStore:
-    """Work of the control loops, across organizations."""
+    """The work of the control loops in all organizations."""
 
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
         self._limits = limits
 
     def lease_launches(self, limit: int) -> Sequence[PendingLaunch]:
-        """Take the pending runs that are due for launching and for which there is room, in a fair order."""
+        """Lease the pending runs that are due and fit the limits, in a fair order."""
         with self._database.write() as connection:
             now = self._database.now(connection)
             chosen = choose(connection, self._limits, now, limit)
@@ -80,9 +80,9 @@ class UpkeepStore:
             ]
 
     def seconds_to_launch(self) -> float | None:
-        """Return in how many seconds the next pending run is due for its launch; None where none is pending.
+        """Return the seconds until the next pending run is due for its launch; None if none is pending.
 
-        Zero or less: it is due, and there was no room for it if it could not be leased.
+        Zero or less means that it is due; if it could not be leased, it did not fit the limits.
         """
         with self._database.read() as connection:
             query = select(func.min(runs.c.launch_at)).where(runs.c.status == RunStatus.PENDING)
@@ -90,7 +90,7 @@ class UpkeepStore:
             return None if due is None else (due - self._database.now(connection)).total_seconds()
 
     def launched(self, run_id: UUID, dagster_run_id: str) -> None:
-        """Record what Dagster made of a run, unless its worker was quicker and did."""
+        """Store the id of a launched run in Dagster, unless its worker has already stored it."""
         with self._database.write() as connection:
             connection.execute(
                 update(runs)
@@ -99,7 +99,7 @@ class UpkeepStore:
             )
 
     def launch_failed(self, run_id: UUID, launches: int) -> None:
-        """Try a launch again later: after half a second at first, then twice as long each time."""
+        """Retry a launch later: after half a second at first, doubled for each further retry."""
         delay = min(timedelta(seconds=0.5 * 2 ** min(launches, 10)), LAUNCH_RETRY_LONGEST)
         with self._database.write() as connection:
             due = self._database.now(connection) + delay
@@ -129,16 +129,16 @@ class UpkeepStore:
             )
 
     def unfinished(self) -> Sequence[Run]:
-        """Return the pending and running runs that Dagster knows."""
+        """Return the pending and running runs that exist in Dagster."""
         with self._database.read() as connection:
             query = select(*COLUMNS).where(runs.c.status.in_(ACTIVE), runs.c.dagster_run_id.is_not(None))
             return [run_of(row) for row in connection.execute(query)]
 
     def dagster_ended(self, run: Run, status: RunStatus, error_code: str, error: str) -> bool:
-        """End a run that has ended in Dagster and whose worker wrote no result.
+        """End a run that has ended in Dagster without a result of its worker.
 
-        False if it had ended, or if another of Dagster's runs (an earlier launch, in doubt) has claimed it
-        since `run` was read.
+        Return False if it had already ended, or if another Dagster run, from an earlier launch, has claimed
+        it since `run` was read.
         """
         with self._database.write() as connection:
             now = self._database.now(connection)
@@ -150,7 +150,7 @@ class UpkeepStore:
             return bool(cancel_active(connection, theirs, now))
 
     def reap(self) -> Sequence[Run]:
-        """Fail the attempts whose worker let its lease run out; return the runs as they were."""
+        """Fail the attempts whose worker's lease has expired; return the runs from before."""
         with self._database.write() as connection:
             return [run_of(row) for row in reap(connection, self._database.now(connection))]
 
@@ -166,7 +166,7 @@ class UpkeepStore:
             return leased
 
     def stopped(self, run_id: UUID) -> None:
-        """Record that nothing of the run goes on in Dagster."""
+        """Record that the run has stopped in Dagster."""
         with self._database.write() as connection:
             connection.execute(update(runs).where(runs.c.id == run_id).values(stop_at=None))
 
@@ -192,7 +192,7 @@ class UpkeepStore:
             return found
 
     def purged(self, pipeline_id: UUID) -> None:
-        """Remove the rows of a deleted pipeline's runs; its nameless tombstone stays for a week."""
+        """Delete the rows of a deleted pipeline's runs. Its tombstone, without a name, stays for a week."""
         with self._database.write() as connection:
             connection.execute(delete(runs).where(runs.c.pipeline_id == pipeline_id))
             connection.execute(

@@ -203,7 +203,7 @@ def test_ctrl_c_stops_the_following_and_not_the_run(home: Path, service: Any) ->
         said = process.stderr.read()
 
     assert process.returncode == 130
-    assert said.splitlines()[-1] == f"No longer following run {RUN_ID}, which goes on."
+    assert said.splitlines()[-1] == f"Stopped following run {RUN_ID}, which continues."
     assert not [request for request in service.requests if request.path.endswith("/cancel")]
 
 

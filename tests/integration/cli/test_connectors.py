@@ -81,7 +81,7 @@ def test_a_broken_promise_is_named_and_fails_the_command(headrace: Headrace, tmp
     assert outcome.returncode == 1
     [line] = [line for line in outcome.stdout.splitlines() if "failed" in line]
     assert line.startswith("nothing new is read twice")
-    assert "breaks 1 of 13 promises" in outcome.stderr
+    assert "fails 1 of 13 checks" in outcome.stderr
 
 
 def test_an_installed_connector_is_tested_with_a_config(tmp_path: Path) -> None:

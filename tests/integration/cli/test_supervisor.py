@@ -77,8 +77,8 @@ def test_a_child_that_dies_is_started_again_and_that_is_said(tmp_path: Path) -> 
 
     said = supervise([dying], until=lambda: dying.log.exists() and dying.log.read_text().count("life") >= 3)
 
-    assert said[0].startswith("api exited with code 3; starting it again in 0.05 s")
-    assert said[1].startswith("api exited with code 3; starting it again in 0.1 s")
+    assert said[0].startswith("api exited with code 3; restarting it in 0.05 s")
+    assert said[1].startswith("api exited with code 3; restarting it in 0.1 s")
 
 
 def test_a_child_that_was_killed_is_said_to_have_been(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Alembic migrations, and the two questions that are asked of them: migrate, and which version is this."""
+"""Migrations of the schema by Alembic."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from headrace.store.locks import AdvisoryLock
 
 
 def migrate(database: Database) -> None:
-    """Bring the schema to the newest version. Processes that do so at once wait for each other."""
+    """Migrate the schema to the newest version. Concurrent processes wait for each other."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with database.write() as connection:
