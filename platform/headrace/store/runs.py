@@ -61,7 +61,7 @@ class RunStore(Scoped):
     """The runs of one organization."""
 
     def create(self, pipeline_id: UUID) -> Run:
-        """Store a pending run, triggered by hand. Raises PipelineNotFound, RunAlreadyActive, TableTaken."""
+        """Store a pending run that a client starts. Raises PipelineNotFound, RunAlreadyActive, TableTaken."""
         with self._database.write() as connection:
             pipeline = self._pipeline(connection, pipeline_id, lock=True)
             if not pipeline.target_held:

@@ -1,4 +1,4 @@
-"""The three processes on a fresh home: what is stored is what Dagster shows and runs."""
+"""The three processes on a new home folder: Dagster shows and runs the stored pipelines."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ from headrace.store.schema import runs
 pytestmark = pytest.mark.slow
 
 SEEN_SECONDS = 20.0
-"""The hosts ask for the server's id each second; the rest is for a busy machine."""
+"""Webserver and daemon poll the server's id every second; the rest is for a busy machine."""
 
 JOBS = """{ repositoriesOrError { ... on RepositoryConnection { nodes {
   jobs { name description automationCondition { label } tags { key value } }
@@ -35,14 +35,14 @@ RELOAD = """mutation ($name: String!) {
 
 @pytest.fixture(scope="module")
 def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterSide]:
-    """Dagster's side of a fresh installation."""
+    """Dagster's processes of a new installation."""
     with run_dagster(tmp_path_factory.mktemp("dagster") / "home") as running:
         yield running
 
 
 @pytest.fixture(scope="module", autouse=True)
 def minutely(side: DagsterSide) -> Pipeline:
-    """A pipeline whose slot comes while the other tests go on: a new schedule waits for up to two minutes."""
+    """A pipeline whose slot is due while the other tests run; a new schedule waits up to two minutes."""
     return stored(side, schedule="* * * * *")
 
 
@@ -102,7 +102,7 @@ def test_a_disabled_pipelines_schedule_stops_and_its_job_stays(
     assert shown(side, "jobs", job_name(pipeline.id))
 
 
-def test_a_deleted_pipeline_goes(side: DagsterSide, pipelines: PipelineStore) -> None:
+def test_a_deleted_pipelines_job_disappears(side: DagsterSide, pipelines: PipelineStore) -> None:
     pipeline = stored(side)
     seen_job(side, pipeline.id)
 
@@ -186,7 +186,7 @@ def test_the_uis_page_loads_the_labels(side: DagsterSide) -> None:
     assert len(page.content) == int(page.headers["Content-Length"])
 
 
-def test_what_dagster_keeps_is_for_its_owner_alone(side: DagsterSide) -> None:
+def test_only_the_owner_can_read_dagsters_files(side: DagsterSide) -> None:
     root = side.platform.settings.root
 
     open_to_others = [

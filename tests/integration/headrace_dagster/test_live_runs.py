@@ -46,7 +46,7 @@ ASSETS = """query ($prefix: [String!]!) { assetsOrError(prefix: $prefix) { ... o
 
 @pytest.fixture(scope="module")
 def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterSide]:
-    """Dagster's side of a fresh installation."""
+    """Dagster's processes of a new installation."""
     with run_dagster(tmp_path_factory.mktemp("dagster") / "home") as running:
         yield running
 
@@ -78,7 +78,7 @@ def launch(side: DagsterSide, pipeline: Pipeline, run: Run | None = None) -> str
 
 
 def ended(side: DagsterSide, dagster_run_id: str) -> dict[str, Any]:
-    """Wait for the run's end in Dagster; return what Dagster tells of it."""
+    """Wait for the run's end in Dagster; return what Dagster shows of it."""
 
     def look() -> dict[str, Any] | None:
         run: dict[str, Any] = side.graphql(RUN, id=dagster_run_id)["runOrError"]
@@ -223,7 +223,7 @@ def test_stopping_the_code_server_ends_its_runs_and_itself(tmp_path: Path) -> No
         assert (stopped.status, stopped.error_code) == (RunStatus.FAILED, "run.interrupted")
 
 
-def test_a_run_that_has_outlived_its_time_leaves_nothing(side: DagsterSide) -> None:
+def test_an_expired_run_leaves_nothing_in_dagster(side: DagsterSide) -> None:
     pipeline = create(side, records=2)
     made = [runs(side).trigger(pipeline.id)]
     ids = [launch(side, pipeline, made[0])]

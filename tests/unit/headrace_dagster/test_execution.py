@@ -60,7 +60,7 @@ class Call:
 
 
 class Engine:
-    """Takes note of its calls and then does what the test says."""
+    """Records its calls and then does what the test says."""
 
     def __init__(
         self, act: Callable[[logging.Logger], None] = lambda _log: None, reached: Sequence[Progress] = ()
@@ -88,7 +88,7 @@ class Engine:
 def run(
     engine: Engine, card: JobCard | None = None, tags: dict[str, str] | None = None, preview_rows: int = 0
 ) -> tuple[Any, str]:
-    """Run a pipeline's job; return the result and all that Dagster has recorded of it, as text."""
+    """Run a pipeline's job; return the result and everything that Dagster recorded of it, as text."""
     job = define(
         card or a_card(),
         graph=extract_load_graph(engine, preview_rows),
@@ -177,14 +177,14 @@ def test_success_is_recorded_as_a_materialization() -> None:
     ]
 
 
-def test_no_value_reaches_dagster_unless_it_is_asked_for() -> None:
+def test_no_value_reaches_dagster_without_a_preview() -> None:
     _, recorded = run(Engine())
 
     assert "preview" not in recorded
     assert "basilisk" not in recorded
 
 
-def test_as_many_rows_as_are_asked_for_are_shown() -> None:
+def test_a_preview_has_as_many_rows_as_the_setting_says() -> None:
     result, recorded = run(Engine(), preview_rows=2)
 
     (event,) = [
@@ -215,7 +215,7 @@ def test_the_engines_log_lines_are_recorded_by_dagster() -> None:
     assert "Read 42 rows" in recorded
 
 
-def test_a_foreseen_error_fails_the_run_with_its_code_and_hint() -> None:
+def test_an_expected_error_fails_the_run_with_its_code_and_hint() -> None:
     result, recorded = run(Engine(raising(WrongPassword("The source refused the password."))))
 
     failure = result.failure_data_for_node("extract_load").user_failure_data
@@ -225,7 +225,7 @@ def test_a_foreseen_error_fails_the_run_with_its_code_and_hint() -> None:
     assert SECRET not in recorded
 
 
-def test_a_failed_run_leads_with_its_code_and_no_stack_of_dagsters() -> None:
+def test_a_failed_run_starts_with_its_code_and_has_no_stack() -> None:
     result, _ = run(Engine(raising(WrongPassword("The source refused the password."))))
 
     error = result.failure_data_for_node("extract_load").error
@@ -234,7 +234,7 @@ def test_a_failed_run_leads_with_its_code_and_no_stack_of_dagsters() -> None:
     assert ended.job_failure_data.first_step_failure_event.event_specific_data.error == error
 
 
-def test_an_unforeseen_error_leaves_its_kind_and_place_but_no_text() -> None:
+def test_an_unexpected_error_records_its_type_and_place_but_no_text() -> None:
     result, recorded = run(Engine(raising(ValueError(f"bad value {SECRET}"))))
 
     failure = result.failure_data_for_node("extract_load").user_failure_data

@@ -139,7 +139,7 @@ def test_graphql_takes_json_only(client: TestClient, content_type: str) -> None:
         ("GET", "/logs/x"),
     ],
 )
-def test_what_nobody_needs_is_closed(client: TestClient, method: str, path: str) -> None:
+def test_paths_that_headrace_does_not_need_are_closed(client: TestClient, method: str, path: str) -> None:
     answer = client.request(method, path, headers=bearer(**{"Content-Type": "application/json"}))
 
     assert answer.status_code == 405

@@ -76,7 +76,7 @@ def test_a_long_home_puts_the_socket_into_the_temporary_folder(
     assert socket == code_socket(settings) != code_socket(other)
 
 
-def test_a_missing_file_is_told_of(
+def test_a_missing_file_is_reported(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(home, "_PACKAGE", tmp_path / "a" / "b")

@@ -13,7 +13,7 @@ def client(jobs: FakeJobs) -> TestClient:
     return TestClient(Starlette(routes=labels.routes(jobs)))
 
 
-def test_names_are_told_by_the_pipelines_ids() -> None:
+def test_names_are_served_by_pipeline_id() -> None:
     card = a_card(name="Orders <b>")
 
     answer = client(FakeJobs(card)).get(labels.NAMES_PATH)
@@ -21,7 +21,7 @@ def test_names_are_told_by_the_pipelines_ids() -> None:
     assert answer.json() == {card.pipeline_id.hex: "Orders <b>"}
 
 
-def test_unchanged_names_are_not_told_again() -> None:
+def test_unchanged_names_are_not_sent_again() -> None:
     jobs = FakeJobs(a_card())
     browser = client(jobs)
     etag = browser.get(labels.NAMES_PATH).headers["ETag"]
@@ -34,7 +34,7 @@ def test_unchanged_names_are_not_told_again() -> None:
     assert changed.status_code == 200
 
 
-def test_the_script_is_served_as_one() -> None:
+def test_the_script_is_served_as_javascript() -> None:
     answer = client(FakeJobs()).get(labels.SCRIPT_PATH)
 
     assert answer.headers["Content-Type"].startswith("text/javascript")

@@ -78,7 +78,7 @@ def test_a_job_is_tagged_with_its_connectors_as_kinds() -> None:
         ("daily", []),
     ],
 )
-def test_owners_are_tags_that_say_so(tag: str, owners: list[str]) -> None:
+def test_owners_come_from_owner_tags(tag: str, owners: list[str]) -> None:
     assert owners_of(a_card(tags=("weekly", tag))) == owners
 
 

@@ -26,7 +26,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_progress_is_told_ever_further_apart_up_to_five_minutes(clock: Clock) -> None:
+def test_progress_is_reported_at_growing_intervals_of_up_to_five_minutes(clock: Clock) -> None:
     told: list[float] = []
     observations = Observations(lambda _: told.append(clock.seconds), ["a"])
 
@@ -39,7 +39,7 @@ def test_progress_is_told_ever_further_apart_up_to_five_minutes(clock: Clock) ->
     assert len(told) == 124
 
 
-def test_a_storage_that_is_away_ends_no_run(clock: Clock) -> None:
+def test_an_unavailable_storage_does_not_end_a_run(clock: Clock) -> None:
     def tell(_: AssetObservation) -> None:
         raise OSError("no storage")
 
