@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-from headrace.cli.resources import Usage, tree_usage
+from headrace.cli.platform.resources import Usage, tree_usage
 
 MOST_SECONDS = 15
 MOST_BYTES = 700_000_000

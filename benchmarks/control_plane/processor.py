@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from headrace.cli.resources import tree_usage
+from headrace.cli.platform.resources import tree_usage
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

@@ -6,7 +6,7 @@ from benchmarks.control_plane.figures import Figure, single
 from benchmarks.control_plane.platform import BenchPlatform
 from benchmarks.control_plane.processor import processor_seconds
 
-from headrace.cli.resources import tree_usage
+from headrace.cli.platform.resources import tree_usage
 
 _AT_REST = ("headrace_dagster.code_server", "headrace_dagster.daemon")
 

@@ -11,8 +11,7 @@ from dagster import DagsterInstance
 from sqlalchemy import create_engine, make_url, text
 
 from headrace.settings import Settings
-from headrace.store import locks
-from headrace.store.locks import AdvisoryLock
+from headrace.store.database import AdvisoryLock, hold_lock
 from headrace_dagster.installation import settings
 from headrace_dagster.private.custom_storage import CustomStorage, Storage
 from headrace_dagster.private.sqlite_storage import EmbeddedStorage
@@ -77,7 +76,7 @@ def _make_schema(settings: Settings) -> None:
     try:
         with engine.begin() as connection:
             # Processes that start together on a new database would both try, and one would fail.
-            locks.hold(connection, AdvisoryLock.DAGSTER_SCHEMA)
+            hold_lock(connection, AdvisoryLock.DAGSTER_SCHEMA)
             connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}"))
     finally:
         engine.dispose()

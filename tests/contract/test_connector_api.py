@@ -30,7 +30,7 @@ from headrace.connectors.toolkit import json_lines
 
 ROOT = Path(__file__).parents[2]
 DOORS = ("headrace.connectors", "headrace.connectors.toolkit", "headrace.conformance")
-TEMPLATES = sorted((ROOT / "platform/headrace/cli/connector_templates").glob("*.txt"))
+TEMPLATES = sorted((ROOT / "platform/headrace/cli/commands/connector_templates").glob("*.txt"))
 PAGES = [ROOT / "docs/adding-a-connector.md", ROOT / "docs/connectors/python.md"]
 
 

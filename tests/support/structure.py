@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = {"headrace": "platform", "headrace_api": "api", "headrace_dagster": "dagster_defs"}
 LONGEST_MODULE, MOST_MODULES = 300, 22
 LONG_FUNCTION, MEDIAN_FUNCTION = 20, 7  # lines: at most this at the 90th percentile, and in the median
-REASONS: dict[str, str] = {}
+REASONS: dict[str, str] = {"headrace.store.schema": "the declarations of the tables, and no code"}
 """Modules that are longer than the bound, each with its reason."""
 
 

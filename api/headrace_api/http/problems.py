@@ -16,7 +16,7 @@ from starlette.responses import Response
 from headrace.errors import Conflict, HeadraceError, Invalid, NotFound, Unavailable
 from headrace.service.platform import Unauthenticated
 from headrace.service.runs import OutputGone
-from headrace.store.pipelines import RevisionMismatch
+from headrace.store.scoped import RevisionMismatch
 from headrace_api.http.responses import without_body
 
 MEDIA_TYPE = "application/problem+json"

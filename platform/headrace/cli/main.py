@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from headrace.cli import connectors, doctor, domains, keys, pipelines, runs, state
 from headrace.cli.client import Problem
+from headrace.cli.commands import connectors, doctor, domains, keys, pipelines, runs, state
+from headrace.cli.commands.ui import ui
 from headrace.cli.connection import owner_token
 from headrace.cli.console import ERR
 from headrace.cli.options import Home
-from headrace.cli.ui import ui
-from headrace.cli.up import up
+from headrace.cli.platform.up import up
 from headrace.errors import Conflict, HeadraceError, Invalid, NotFound, StartupError, Unavailable
 from headrace.settings import load_settings
 

@@ -6,8 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from headrace.encryption.envelope import Envelope
-from headrace.store.pipelines import SealedConfig
-from headrace.store.sealed import CONFIG
+from headrace.store.sealed import CONFIG, SealedConfig
 
 
 def seal_config(

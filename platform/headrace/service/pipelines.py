@@ -14,13 +14,9 @@ from headrace.schedule import check_timezone, normalize_schedule
 from headrace.service.configs import open_config, seal_config
 from headrace.service.platform import Platform
 from headrace.service.targets import Targets
-from headrace.store.pipelines import (
-    PipelineColumns,
-    PipelineStore,
-    RevisionMismatch,
-    SealedConfig,
-    require_revision,
-)
+from headrace.store.pipelines import PipelineColumns, PipelineStore
+from headrace.store.scoped import RevisionMismatch, require_revision
+from headrace.store.sealed import SealedConfig
 from headrace.store.targets import Target
 
 NAME_LENGTH = 200

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import BigInteger, Connection, Engine, create_engine, event, literal, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import func
@@ -44,6 +45,14 @@ class DatabaseFailed(HeadraceError):
     code = "database.failed"
     title = "Database error"
     hint = "See the log of the service."
+
+
+class AdvisoryLock(IntEnum):
+    """PostgreSQL's advisory locks of Headrace. Other users of the database should not take these numbers."""
+
+    MIGRATIONS = 4242200721
+    LAUNCHES = 4242200722
+    DAGSTER_SCHEMA = 4242200723
 
 
 class Database:
@@ -129,6 +138,12 @@ def _writing(engine: Engine) -> Iterator[Connection]:
     with engine.connect() as connection:
         connection.execution_options(headrace_writes=True)
         yield connection
+
+
+def hold_lock(connection: Connection, lock: AdvisoryLock) -> None:
+    """Wait for the lock and hold it until the transaction ends. SQLite's writers take turns anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(literal(lock.value, BigInteger))))
 
 
 @contextmanager

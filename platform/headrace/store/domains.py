@@ -9,9 +9,8 @@ from sqlalchemy import Connection, update
 from headrace.errors import Conflict, NotFound
 from headrace.records import Domain, Page
 from headrace.store.database import ConstraintViolated
-from headrace.store.pipelines import next_sequence, require_revision
 from headrace.store.schema import domains, pipelines
-from headrace.store.scoped import Scoped, insert_unless_taken, page_of
+from headrace.store.scoped import Scoped, insert_unless_taken, next_sequence, page_of, require_revision
 
 
 class DomainNotFound(NotFound):

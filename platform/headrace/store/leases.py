@@ -17,11 +17,11 @@ from headrace.receipts import Receipt
 from headrace.records import Policy, Run, RunPhase, RunStatus, State, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.failures import fail
-from headrace.store.pipelines import SealedConfig, sealed_config
 from headrace.store.policies import policy_of
 from headrace.store.runs import ACTIVE, COLUMNS, active_run_id, pending_run, run_of
 from headrace.store.schema import pipelines, runs, states
 from headrace.store.scoped import insert_unless_taken, replace_row
+from headrace.store.sealed import SealedConfig, sealed_config
 from headrace.store.states import state_of
 from headrace.store.targets import TableTaken, owner_before, table_taken
 

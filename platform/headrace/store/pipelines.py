@@ -1,18 +1,18 @@
 """Stored pipelines. This layer sees configs only sealed; the services open them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, func, insert, select
 
-from headrace.errors import Conflict, FieldError, Invalid
+from headrace.errors import FieldError, Invalid
 from headrace.records import Page, Pipeline, Policy, RunStatus
 from headrace.store.policies import policy_of, policy_text
 from headrace.store.runs import cancel_active
-from headrace.store.schema import catalogue, domains, pipeline_tags, pipelines, runs
-from headrace.store.scoped import Scoped, page_of
+from headrace.store.schema import domains, pipeline_tags, pipelines, runs
+from headrace.store.scoped import Scoped, next_sequence, page_of, require_revision
+from headrace.store.sealed import SealedConfig, sealed_config
 from headrace.store.targets import Target, hold_table, require_free
 
 
@@ -22,23 +22,6 @@ class UnknownDomain(Invalid):
     code = "pipeline.domain_unknown"
     title = "Unknown domain"
     hint = "List the domains with GET /api/domains, or set domain_id to null."
-
-
-class RevisionMismatch(Conflict):
-    """If-Match does not name the newest revision."""
-
-    code = "precondition.failed"
-    title = "Changed in the meantime"
-    hint = "Read the resource again, and repeat the change."
-
-
-@dataclass(frozen=True, kw_only=True)
-class SealedConfig:
-    """A pipeline's config as stored."""
-
-    sealed: bytes
-    key_id: str
-    revision: int  # the pipeline's revision to which the sealed value is bound
 
 
 class PipelineColumns(TypedDict, total=False):
@@ -248,18 +231,6 @@ class PipelineStore(Scoped):
             raise UnknownDomain("There is no such domain.", errors=[fault])
 
 
-def next_sequence(connection: Connection) -> int:
-    """Count a change of a pipeline, and return its number."""
-    connection.execute(update(catalogue).values(sequence=catalogue.c.sequence + 1))
-    sequence: int = connection.execute(select(catalogue.c.sequence)).scalar_one()
-    return sequence
-
-
-def sealed_config(row: Row[Any]) -> SealedConfig:
-    """Return the sealed config in a row of `pipelines`."""
-    return SealedConfig(sealed=row.config, key_id=row.config_key_id, revision=row.config_revision)
-
-
 def tags_of(connection: Connection, pipeline_ids: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
     """Return the tags of each pipeline that has any, in order."""
     query = (
@@ -271,12 +242,6 @@ def tags_of(connection: Connection, pipeline_ids: Sequence[UUID]) -> dict[UUID, 
     for pipeline_id, tag in connection.execute(query):
         found[pipeline_id] = (*found.get(pipeline_id, ()), tag)
     return found
-
-
-def require_revision(revision: int, if_revision: int | None) -> None:
-    """Raise RevisionMismatch if `if_revision` is given and differs from the revision."""
-    if if_revision is not None and revision != if_revision:
-        raise RevisionMismatch("If-Match does not name the newest revision.")
 
 
 def _stored(columns: PipelineColumns) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, select
 
 from headrace.records import RunStatus
-from headrace.store import locks
-from headrace.store.locks import AdvisoryLock
+from headrace.store.database import AdvisoryLock, hold_lock
 from headrace.store.schema import pipelines, runs
 
 CANDIDATES = 500
@@ -38,7 +37,7 @@ def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> 
     On PostgreSQL, dispatchers take turns until their transactions end, so two of them cannot exceed a limit
     together. No rows are locked: the update of a chosen run must check that it still waits.
     """
-    locks.hold(connection, AdvisoryLock.LAUNCHES)
+    hold_lock(connection, AdvisoryLock.LAUNCHES)
     going = connection.execute(_going(now)).all()
     by_source = Counter(row.source for row in going)
     by_domain = Counter(row.domain_id for row in going)

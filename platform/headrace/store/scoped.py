@@ -1,4 +1,4 @@
-"""Queries that are limited to one organization, and helpers for rows and pages."""
+"""Queries that are limited to one organization, and what stores share: pages, revisions, changes."""
 
 from typing import Any
 from uuid import UUID
@@ -6,10 +6,10 @@ from uuid import UUID
 from sqlalchemy import Connection, Delete, Row, Select, Table, Update, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from headrace.errors import NotFound
+from headrace.errors import Conflict, NotFound
 from headrace.records import Page
 from headrace.store.database import Database
-from headrace.store.schema import pipelines
+from headrace.store.schema import catalogue, pipelines
 
 
 class PipelineNotFound(NotFound):
@@ -18,6 +18,14 @@ class PipelineNotFound(NotFound):
     code = "pipeline.not_found"
     title = "Pipeline not found"
     hint = "List the pipelines with GET /api/pipelines."
+
+
+class RevisionMismatch(Conflict):
+    """If-Match does not name the newest revision."""
+
+    code = "precondition.failed"
+    title = "Changed in the meantime"
+    hint = "Read the resource again, and repeat the change."
 
 
 class Scoped:
@@ -71,3 +79,16 @@ def insert_unless_taken(connection: Connection, table: Table, values: dict[str, 
     dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
     insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
     return connection.execute(insert.returning(table.c.id)).first() is not None
+
+
+def next_sequence(connection: Connection) -> int:
+    """Count a change of a pipeline, and return its number."""
+    connection.execute(update(catalogue).values(sequence=catalogue.c.sequence + 1))
+    sequence: int = connection.execute(select(catalogue.c.sequence)).scalar_one()
+    return sequence
+
+
+def require_revision(revision: int, if_revision: int | None) -> None:
+    """Raise RevisionMismatch if `if_revision` is given and differs from the revision."""
+    if if_revision is not None and revision != if_revision:
+        raise RevisionMismatch("If-Match does not name the newest revision.")

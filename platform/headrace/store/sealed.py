@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, func, literal, select, update
+from sqlalchemy import ColumnElement, Row, Table, func, literal, select, update
 
 from headrace.encryption.envelope import Binding
 from headrace.store.database import Database
@@ -37,6 +37,20 @@ CONFIG = Place(table=pipelines, column="config", key_id="config_key_id", revisio
 ANSWER = Place(table=idempotency_keys, column="answer", key_id="answer_key_id", revision=None)
 HASH_KEY = Place(table=hash_keys, column="key", key_id="key_key_id", revision=None)
 PLACES = (CONFIG, ANSWER, HASH_KEY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SealedConfig:
+    """A pipeline's config as stored."""
+
+    sealed: bytes
+    key_id: str
+    revision: int  # the pipeline's revision to which the sealed value is bound
+
+
+def sealed_config(row: Row[Any]) -> SealedConfig:
+    """Return the sealed config in a row of `pipelines`."""
+    return SealedConfig(sealed=row.config, key_id=row.config_key_id, revision=row.config_revision)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from headrace.cli.connection import Addresses
-from headrace.cli.installation import occupy
+from headrace.cli.platform.installation import occupy
 from headrace.settings import load_settings
 
 URL = "postgresql+psycopg://me:pa55@db.invalid/records"

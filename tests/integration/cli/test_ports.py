@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from headrace.cli.ports import BadAddress, PortTaken, claim, reachable
+from headrace.cli.platform.ports import BadAddress, PortTaken, claim, reachable
 
 
 def test_a_taken_port_is_refused_by_its_number_and_its_option() -> None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from headrace.cli.resources import tree_usage
+from headrace.cli.platform.resources import tree_usage
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.cli.supervisor import Child, ChildRefused, Supervisor, Timing
+from headrace.cli.platform.supervisor import Child, ChildRefused, Supervisor, Timing
 
 QUICK = Timing(first_delay=0.05, longest_delay=0.2, steady_after=5.0, stage=0.3, kill_after=0.8)
 
@@ -155,7 +155,7 @@ def test_a_worker_that_outlives_its_server_still_ends_with_the_platform(tmp_path
 def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     program = (
         "import asyncio, sys, pathlib\n"
-        "from headrace.cli.supervisor import Child, Supervisor\n"
+        "from headrace.cli.platform.supervisor import Child, Supervisor\n"
         "child = Child(name='c', argv=(sys.executable, '-c', sys.argv[1]), environment={},"
         " log=pathlib.Path(sys.argv[2]))\n"
         "asyncio.run(Supervisor([child], announce=print).run(asyncio.Event()))\n"

@@ -14,9 +14,9 @@ from headrace.service.jobs import Jobs
 from headrace.service.pipelines import InvalidPipeline, PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.store.domains import DomainInUse, DomainNameTaken
-from headrace.store.pipelines import RevisionMismatch, UnknownDomain
+from headrace.store.pipelines import UnknownDomain
 from headrace.store.schema import pipelines
-from headrace.store.scoped import PipelineNotFound
+from headrace.store.scoped import PipelineNotFound, RevisionMismatch
 
 SECRET = "pat-na1-5ecret"
 MASK = "**********"

@@ -13,7 +13,8 @@ from headrace.encryption import keyring_file
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.settings import Settings
-from headrace.store.pipelines import PipelineStore, RevisionMismatch
+from headrace.store.pipelines import PipelineStore
+from headrace.store.scoped import RevisionMismatch
 
 MASK = "**********"
 

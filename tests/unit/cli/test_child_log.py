@@ -2,7 +2,7 @@ import os
 import stat
 from pathlib import Path
 
-from headrace.cli.child_log import ChildLog
+from headrace.cli.platform.child_log import ChildLog
 
 
 def test_what_a_child_prints_is_kept_in_a_private_file(tmp_path: Path) -> None:

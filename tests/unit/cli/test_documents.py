@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.cli.pipelines import UnreadableFile, read_document
+from headrace.cli.commands.pipelines import UnreadableFile, read_document
 
 
 def test_a_pipeline_is_read_from_yaml(tmp_path: Path) -> None:

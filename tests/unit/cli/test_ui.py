@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from headrace.cli import ui as command
+from headrace.cli.commands import ui as command
 from headrace.cli.connection import Addresses
 from headrace.service.web_session import Purpose, SessionSeal
 from headrace.settings import Settings

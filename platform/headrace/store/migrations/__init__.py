@@ -5,9 +5,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 
-from headrace.store import locks
-from headrace.store.database import Database
-from headrace.store.locks import AdvisoryLock
+from headrace.store.database import AdvisoryLock, Database, hold_lock
 
 
 def migrate(database: Database) -> None:
@@ -15,6 +13,6 @@ def migrate(database: Database) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with database.write() as connection:
-        locks.hold(connection, AdvisoryLock.MIGRATIONS)
+        hold_lock(connection, AdvisoryLock.MIGRATIONS)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from headrace.cli import home_lock
 from headrace.cli.connection import Addresses
-from headrace.cli.ports import claim, reachable
-from headrace.cli.supervisor import Child
+from headrace.cli.platform.ports import claim, reachable
+from headrace.cli.platform.supervisor import Child
 from headrace.settings import Settings, load_settings, store_secret
 
 # In the order in which they are stopped: first those that start new work, last the one that does it.

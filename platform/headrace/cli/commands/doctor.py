@@ -17,8 +17,8 @@ from headrace.cli.client import Client, Problem, Unreachable
 from headrace.cli.connection import Addresses
 from headrace.cli.console import OUT, print_json, print_table, size_text
 from headrace.cli.options import AsJson, Home
-from headrace.cli.ports import claim
-from headrace.cli.resources import tree_usage
+from headrace.cli.platform.ports import claim
+from headrace.cli.platform.resources import tree_usage
 from headrace.errors import HeadraceError, StartupError
 from headrace.private_files import check_private_folder
 from headrace.settings import Settings, load_settings

@@ -11,9 +11,9 @@ import typer
 
 from headrace.cli.client import Client, Problem, Unreachable
 from headrace.cli.console import ERR, OUT, duration_text, print_facts
-from headrace.cli.installation import Installation, occupy
 from headrace.cli.options import Home
-from headrace.cli.supervisor import Supervisor
+from headrace.cli.platform.installation import Installation, occupy
+from headrace.cli.platform.supervisor import Supervisor
 from headrace.errors import StartupError, Unavailable
 
 _POLL_SECONDS = 0.1
@@ -195,7 +195,7 @@ async def _run_sample(installation: Installation) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "headrace.cli.sample",
+        "headrace.cli.platform.sample",
         env=dict(installation.environment),
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
+from headrace.cli.commands.pipelines import pipeline_id
 from headrace.cli.connection import connect
 from headrace.cli.console import ERR, OUT, print_facts, print_json, print_table, size_text
 from headrace.cli.options import AsJson, Follow, Home, Limit, TokenFile, Url
-from headrace.cli.pipelines import pipeline_id
 from headrace.errors import Conflict
 from headrace.records import RunStatus
 

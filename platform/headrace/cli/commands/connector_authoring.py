@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headrace.cli.commands.pipelines import read_document
 from headrace.cli.console import ERR, OUT, print_json, print_table
 from headrace.cli.options import AsJson, Home, Kind
-from headrace.cli.pipelines import read_document
 from headrace.errors import Conflict, Invalid, NotFound
 from headrace.settings import load_settings
 
@@ -115,7 +115,7 @@ def hold_to_promises(
 
 
 def _filled(template: str, name: str, kind: Kind) -> str:
-    text = files("headrace.cli").joinpath("connector_templates", template).read_text()
+    text = files("headrace.cli.commands").joinpath("connector_templates", template).read_text()
     words = name.split("_")
     class_name = "".join(map(str.capitalize, words)) + kind.value.capitalize()
     values = {"@NAME@": name, "@CLASS@": class_name, "@TITLE@": " ".join(words).capitalize()}

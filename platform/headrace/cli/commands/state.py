@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from headrace.cli.client import Client
+from headrace.cli.commands.pipelines import Which, pipeline_id
 from headrace.cli.connection import connect
 from headrace.cli.console import print_facts, print_json
 from headrace.cli.options import AsJson, Home, TokenFile, Url
-from headrace.cli.pipelines import Which, pipeline_id
 
 app = typer.Typer(help="State: how far an incremental pipeline has read.", no_args_is_help=True)
 

@@ -1,4 +1,4 @@
-"""`python -m headrace.cli.sample`: runs a sample pipeline with real data, and prints its result.
+"""`python -m headrace.cli.platform.sample`: runs a sample pipeline with real data, and prints its result.
 
 `headrace up --sample` starts it as a separate process when the platform is ready.
 """

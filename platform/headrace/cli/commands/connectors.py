@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from headrace.cli import connector_authoring
 from headrace.cli.client import Client
+from headrace.cli.commands import connector_authoring
+from headrace.cli.commands.pipelines import read_document
 from headrace.cli.connection import connect
 from headrace.cli.console import OUT, print_json, print_table
 from headrace.cli.options import AsJson, Home, Kind, TokenFile, Url
-from headrace.cli.pipelines import read_document
 from headrace.errors import NotFound
 
 _CARD_COLUMNS = {"kind": "KIND", "name": "NAME", "title": "TITLE", "summary": "SUMMARY"}

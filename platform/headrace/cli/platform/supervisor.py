@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from headrace.cli.child_log import ChildLog
+from headrace.cli.platform.child_log import ChildLog
 from headrace.errors import StartupError
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
