@@ -92,7 +92,7 @@ def test_a_disabled_pipelines_schedule_stops_and_its_job_stays(
     pipeline = stored(side, schedule="30 2 * * *")
     seen_job(side, pipeline.id)
 
-    pipelines.update(pipeline.id, lambda _pipeline, _config: {"enabled": False})
+    pipelines.update(pipeline.id, {"enabled": False})
 
     def is_stopped() -> bool:
         schedule = shown(side, "schedules", schedule_name(pipeline.id))
