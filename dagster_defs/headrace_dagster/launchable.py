@@ -1,4 +1,4 @@
-"""A page beside Dagster's UI that says whether a run could be launched now: for the REST service's readiness."""
+"""A page beside Dagster's UI that says whether runs can be launched, for the REST service's readiness."""
 
 from collections.abc import Callable
 

@@ -67,10 +67,10 @@ from headrace_dagster.private import preload
 from headrace_dagster.private.catalog import external_asset
 from headrace_dagster.private.code_location import LiveLocation, RemotePipelines
 from headrace_dagster.private.grpc_server import LiveServer
-from headrace_dagster.private.stop_signal import StopSignal
 from headrace_dagster.private.remote_repository import StoredRepository
 from headrace_dagster.private.snapshots import Snapshots
 from headrace_dagster.private.sqlite_storage import EmbeddedStorage
+from headrace_dagster.private.stop_signal import StopSignal
 from headrace_dagster.repository import LiveRepository
 from headrace_dagster.storage import PlatformStorage
 

@@ -20,7 +20,7 @@ _KILL_AFTER_SECONDS = 8.0
 _LAUNCH_POLL_SECONDS = 0.02
 """How often a launch checks whether its process is up; Dagster's 0.1 s would delay the dispatcher."""
 _STUCK_SECONDS = 60.0
-"""How long the lock of all launches may be held before this process ends and is started anew."""
+"""How long the lock of all launches may be held before this process ends, to be restarted."""
 _WATCH_SECONDS = 5.0
 
 
@@ -63,27 +63,27 @@ class LiveServer(DagsterApiServer):
     def _check_for_orphaned_runs(self) -> None:
         """Fail the Dagster runs whose process has died; called every second.
 
-        Unlike Dagster's own, this holds the lock of all launches only to read and to clear: the database,
-        which it tells, may be slow or away. A run that could not be told of is tried again.
+        Dagster's own method holds the lock of all launches while it writes to the database, which may be slow
+        or unavailable. This one holds it only to read and to clear. A failed write is retried a second later.
         """
         with self._execution_lock:
             dead = {id_: held for id_, held in self._executions.items() if not held[0].is_alive()}
-        told = [id_ for id_, (process, ref) in dead.items() if _tell_of_death(id_, process.exitcode, ref)]
+        recorded = [id_ for id_, (process, ref) in dead.items() if _record_death(id_, process.exitcode, ref)]
         with self._execution_lock:
-            for id_ in told:
+            for id_ in recorded:
                 if id_ in self._executions:
                     self._clear_run(id_)
             if self._shutdown_once_executions_finish_event.is_set() and not self._executions:
                 self._server_termination_event.set()
 
     def _end_when_stuck(self) -> None:
-        # A fork server that hangs would otherwise hold up every launch. The supervisor starts this process
-        # again, and its workers go on.
+        # A fork server that hangs would block every launch. The supervisor restarts this process, and its
+        # workers continue.
         while self._execution_lock.acquire(timeout=_STUCK_SECONDS):
             self._execution_lock.release()
             if self._server_termination_event.wait(_WATCH_SECONDS):
                 return
-        _log.critical("No run could be launched for %g s: the code server ends.", _STUCK_SECONDS)
+        _log.critical("No run could be launched for %g s; ending the code server.", _STUCK_SECONDS)
         os._exit(os.EX_SOFTWARE)
 
     def _kill_runs(self) -> None:
@@ -107,8 +107,8 @@ def _fork_server() -> Any:
     return context
 
 
-def _tell_of_death(dagster_run_id: str, exit_code: int | None, ref: Any) -> bool:
-    """Fail a Dagster run whose process has ended without saying so; return False if that must be repeated."""
+def _record_death(dagster_run_id: str, exit_code: int | None, ref: Any) -> bool:
+    """Fail a Dagster run whose process has died; return False if this must be retried."""
     try:
         with DagsterInstance.from_ref(ref) as instance:
             run = instance.get_run_by_id(dagster_run_id)
@@ -116,7 +116,7 @@ def _tell_of_death(dagster_run_id: str, exit_code: int | None, ref: Any) -> bool
                 instance.report_engine_event(_death(exit_code), run, cls=LiveServer)
                 instance.report_run_failed(run)
     except Exception as error:
-        _log.warning("Dagster was not told of the end of a run: %s.", type(error).__name__)
+        _log.warning("Cannot record the end of a run in Dagster: %s.", type(error).__name__)
         return False
     return True
 
@@ -125,7 +125,7 @@ def _death(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return f"The run's process ended with exit code {exit_code}."
     name = signal.Signals(-exit_code).name if -exit_code in set(signal.Signals) else str(-exit_code)
-    hint = " The system ends a process so that needs too much memory." if name == "SIGKILL" else ""
+    hint = " The system does this to a process that needs too much memory." if name == "SIGKILL" else ""
     return f"The run's process was ended by {name}.{hint}"
 
 

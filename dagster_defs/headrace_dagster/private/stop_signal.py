@@ -1,22 +1,25 @@
-"""How the code server tells a worker to stop, without ever waiting for it.
+"""The signal by which the code server stops a worker, without waiting for the worker.
 
-`multiprocessing.Event.set` waits until each process that waits for the event has woken up. A worker that was
-killed never does, so Dagster's code server would wait for ever, with the lock that every launch needs.
+`multiprocessing.Event.set` waits until every process that waits for the event has woken up. A killed worker
+never does, so Dagster's code server would wait for ever while it holds the lock that every launch needs.
 """
 
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
+from typing import Any
 
 
 class StopSignal(Event):
-    """An event that is set once. Setting it only posts a semaphore."""
+    """An event that is set once, by releasing a semaphore."""
+
+    _flag: Any  # the semaphore of multiprocessing's Event
 
     def is_set(self) -> bool:
         """Return whether the signal was given."""
         return self.wait(0)
 
     def set(self) -> None:
-        """Give the signal. Returns at once, whatever has become of those who wait."""
+        """Give the signal. Returns at once, even if a waiting process has died."""
         self._flag.release()
 
     def clear(self) -> None:
@@ -27,7 +30,7 @@ class StopSignal(Event):
         """Return True once the signal was given, False after `timeout` seconds."""
         if not self._flag.acquire(True, timeout):
             return False
-        self._flag.release()  # for the next who asks
+        self._flag.release()  # for the next caller
         return True
 
 

@@ -12,7 +12,7 @@ from headrace.store.schema import idempotency_keys
 from headrace.store.scoped import Scoped, insert_unless_taken
 
 UNDER_WAY_LIFE = timedelta(seconds=60)
-"""How long an unanswered request holds its key. A service that was killed before its commit changed nothing."""
+"""How long an unanswered request holds its key; a service killed before its commit changed nothing."""
 
 
 class KeyReused(Invalid):
