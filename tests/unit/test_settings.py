@@ -1,12 +1,10 @@
 import os
-import stat
 import traceback
 from pathlib import Path
 
 import pytest
 
-from headrace.private_files import NotPrivate
-from headrace.settings import InvalidSettings, Settings, load_settings, secrets_folder, store_secret
+from headrace.settings import InvalidSettings, Settings, load_settings
 
 URL = "postgresql://user:hunter2@db/headrace"
 
@@ -61,42 +59,6 @@ def test_the_home_stays_where_it_was_after_a_change_of_folder(
     monkeypatch.chdir("/")
 
     assert settings.home == settings.root == tmp_path / "home"
-
-
-def test_a_stored_secret_is_read_back_from_a_private_file(tmp_path: Path):
-    store_secret(tmp_path, "database_url", URL)
-
-    file = secrets_folder(tmp_path) / "headrace_database_url"
-    assert load_settings(tmp_path).sqlalchemy_url == URL
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-
-
-def test_storing_a_secret_again_replaces_it(tmp_path: Path):
-    store_secret(tmp_path, "database_url", "postgresql://old")
-    store_secret(tmp_path, "database_url", URL)
-
-    assert load_settings(tmp_path).sqlalchemy_url == URL
-
-
-def test_the_environment_wins_over_a_stored_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    store_secret(tmp_path, "database_url", "postgresql://old")
-    monkeypatch.setenv("HEADRACE_DATABASE_URL", URL)
-
-    assert load_settings(tmp_path).sqlalchemy_url == URL
-
-
-@pytest.mark.parametrize("open_to_others", ["file", "folder"])
-def test_secrets_that_others_may_read_are_refused(tmp_path: Path, open_to_others: str):
-    store_secret(tmp_path, "database_url", URL)
-    folder = secrets_folder(tmp_path)
-    if open_to_others == "file":
-        (folder / "headrace_database_url").chmod(0o644)
-    else:
-        folder.chmod(0o755)
-
-    with pytest.raises(NotPrivate):
-        load_settings(tmp_path)
 
 
 def test_a_wrong_value_is_named_and_never_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

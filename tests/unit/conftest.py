@@ -1,0 +1,55 @@
+"""Unit tests use no files, sockets or other processes. A test that does fails: it belongs elsewhere."""
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+_NOT_YET = ("tests/unit/api/", "tests/unit/connectors/", "tests/unit/headrace_dagster/")
+# What Python and Hypothesis write for themselves, whatever a test does.
+_THEIR_OWN = ("__pycache__", ".hypothesis", "hypothesis", "/dev/null")
+_FORBIDDEN = {
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "socket.connect",
+    "socket.bind",
+    "subprocess.Popen",
+    "os.fork",
+}
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+_watched: list[str] = []  # the test that runs now, if it is one that may not
+_used: list[str] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook (PEP 578): it cannot be removed, and costs nothing while no unit test runs."""
+    if not _watched or (event not in _FORBIDDEN and event not in ("open", "sqlite3.connect")):
+        return
+    target = str(arguments[0]) if arguments else ""
+    if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING):
+        return
+    if event == "sqlite3.connect" and target == ":memory:":
+        return
+    if not any(part in target for part in _THEIR_OWN):
+        _used.append(f"{event} {target}")
+
+
+sys.addaudithook(_note)
+
+
+@pytest.fixture(autouse=True)
+def _neither_disk_nor_network(request: pytest.FixtureRequest) -> Iterator[None]:
+    if request.node.nodeid.startswith(_NOT_YET):
+        yield
+        return
+    if "tmp_path" in request.fixturenames:  # a name for a folder, which the test then leaves alone
+        request.getfixturevalue("tmp_path")
+    _used.clear()
+    _watched.append(request.node.nodeid)
+    yield
+    _watched.clear()
+    assert not _used, f"A unit test uses disk or network ({_used[0]}): move it to tests/integration."
