@@ -1,5 +1,9 @@
-"""The OpenAPI document against the served API: what is made from it is answered as it says."""
+"""The OpenAPI document against the served API: what it lets clients send, the service answers as it says.
 
+`HEADRACE_TEST_EXAMPLES=200` tries more requests of each operation.
+"""
+
+import os
 import re
 import threading
 import time
@@ -19,6 +23,8 @@ from headrace_api.app import ENDPOINTS
 from headrace_api.documentation.openapi import openapi
 
 pytestmark = pytest.mark.slow
+
+EXAMPLES = int(os.environ.get("HEADRACE_TEST_EXAMPLES", "20"))
 
 schema = schemathesis.openapi.from_dict(openapi(list(ENDPOINTS)))
 
@@ -55,7 +61,7 @@ def test_the_document_is_served_as_it_is_made(client: httpx.Client):
 
 
 @schema.parametrize()
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_an_operation_answers_as_the_document_says(
     case: schemathesis.Case, stored: dict[str, str], client: httpx.Client
 ):
