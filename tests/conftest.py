@@ -11,7 +11,7 @@ from typing import Any
 import hypothesis
 import pytest
 from mariadb_server import MISSING, MariaDBServer, is_installed, run_mariadb
-from parallel import ByPlatform, number_of_processes
+from parallel import ByPlatform, number_of_processes, place_of
 from postgres_server import PostgresServer, run_postgres
 from s3_server import S3Server, run_s3
 
@@ -21,7 +21,7 @@ from headrace.store.migrations import migrate
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 1024**3
 
-# Of a machine that runs several tests at once a deadline measures the others.
+# No deadlines: several tests run at once, so a deadline would measure the others.
 hypothesis.settings.register_profile(
     "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
 )
@@ -29,14 +29,14 @@ hypothesis.settings.load_profile("shared")
 
 
 def pytest_configure() -> None:
-    """Keep what tests write in memory where there is room: a disk makes files ten times more slowly.
+    """Put temporary files into memory if there is room, where creating one is ten times faster than on disk.
 
-    And have this process hear interrupts.
+    Also make this process react to interrupts.
     """
     chosen = "TMPDIR" in os.environ
     if not chosen and os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM:
         os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
-    # Children of a shell's background job ignore interrupts, and some tests interrupt theirs.
+    # Children of a background job ignore SIGINT, and some tests send it to their children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -48,6 +48,12 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlatform:
     """Share the tests out by the servers that they need."""
     return ByPlatform(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests into the order in which they are to run."""
+    items.sort(key=lambda item: place_of(item.nodeid))
 
 
 @pytest.fixture(scope="session")

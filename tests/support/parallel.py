@@ -1,4 +1,4 @@
-"""How the tests are shared out among processes when pytest runs with `--numprocesses auto`."""
+"""How `pytest --numprocesses auto` distributes the tests among processes, and in which order they run."""
 
 import os
 import re
@@ -6,7 +6,17 @@ from pathlib import Path
 
 from xdist.scheduler import LoadScopeScheduling
 
-_FEWEST, _MOST = 2, 4
+_MOST = 4
+# The long groups first, or one process would work alone at the end. Acceptance tests mostly wait and the others
+# mostly compute: mixing them keeps the processors busy and starts few platforms at the same time.
+_ORDER = (
+    r"^tests/acceptance/test_control_plane\.py",
+    r"^tests/acceptance/.*\[sqlite\b",
+    r"^tests/(contract|integration/connectors)/",
+    r"^tests/acceptance/.*\[postgres\b",
+    r"^tests/acceptance/",
+    r"",
+)
 _PLATFORMS = {
     "tests/acceptance/test_control_plane.py": r"",  # its two platforms wait for the same minutes
     "tests/acceptance/": r"\[(sqlite|postgres)\b",
@@ -16,9 +26,9 @@ _PLATFORMS = {
 
 
 class ByPlatform(LoadScopeScheduling):
-    """Has one process run all tests of a group, in their order, so that none starts a group's servers anew.
+    """Runs all tests of a group in one process, in their order, so that a group's servers start once.
 
-    Groups begin in the order of their first tests: those of `tests/acceptance`, which take longest, at once.
+    Groups start in the order of their first tests.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -37,7 +47,12 @@ def group_of(nodeid: str) -> str:
     return f"{Path(file).parent}{shared[0]}" if shared else file
 
 
+def place_of(nodeid: str) -> int:
+    """Return when a test's turn comes, the lowest first."""
+    return next(place for place, pattern in enumerate(_ORDER) if re.search(pattern, nodeid))
+
+
 def number_of_processes() -> int:
-    """As many as there are processors; two at least, as tests wait; four at most, for memory."""
+    """Return one more than there are processors, because many tests wait; at most four, to save memory."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(max(available, _FEWEST), _MOST)
+    return min(available + 1, _MOST)
