@@ -7,8 +7,8 @@ from pathlib import Path
 from xdist.scheduler import LoadScopeScheduling
 
 _MOST = 4
-# The long groups first, or one process would work alone at the end. Acceptance tests mostly wait and the others
-# mostly compute: mixing them keeps the processors busy and starts few platforms at the same time.
+# The long groups come first, or one process would work alone at the end. Acceptance tests mostly wait and the
+# others mostly compute: mixing them keeps the processors busy and starts few platforms at the same time.
 _ORDER = (
     r"^tests/acceptance/test_control_plane\.py",
     r"^tests/acceptance/.*\[sqlite\b",
