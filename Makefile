@@ -63,7 +63,7 @@ hooks: $(INSTALLED) ## Have git check each commit: format, style, types and impo
 docs: $(DOCS_INSTALLED) ## Build the documentation as a site, in build/docs; fails on a broken link
 	@rm -rf build/docs-source && mkdir -p build/docs-source
 	@cp -R README.md ARCHITECTURE.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs examples build/docs-source
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "Built build/docs/index.html"
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 build: $(INSTALLED) ## Build the wheel, in dist/
 	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist && ls dist/*.whl

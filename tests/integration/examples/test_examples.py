@@ -219,7 +219,7 @@ def test_python_source(example: Read, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_each_example_has_a_test_and_a_line_on_the_front_page(name: str) -> None:
     assert f"test_{name}" in globals()
-    assert f"]({name})" in (EXAMPLES / "README.md").read_text()
+    assert f"]({name}/README.md)" in (EXAMPLES / "README.md").read_text()
 
 
 @pytest.mark.parametrize("name", FOLDERS)
