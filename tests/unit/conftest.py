@@ -3,22 +3,16 @@
 import os
 import sys
 from collections.abc import Iterator
+from threading import get_ident, main_thread
 from typing import Any
 
 import pytest
 
 _NOT_YET = ("tests/unit/api/", "tests/unit/connectors/", "tests/unit/headrace_dagster/")
 # What Python and Hypothesis write for themselves, whatever a test does.
-_THEIR_OWN = ("__pycache__", ".hypothesis", "hypothesis", "/dev/null")
-_FORBIDDEN = {
-    "os.mkdir",
-    "os.rename",
-    "os.remove",
-    "socket.connect",
-    "socket.bind",
-    "subprocess.Popen",
-    "os.fork",
-}
+_THEIR_OWN = ("__pycache__", "hypothesis", "/dev/null", ":memory:")
+# Without os.remove: finalizers of what other tests have left may remove files at any time.
+_FORBIDDEN = {"os.mkdir", "socket.connect", "socket.bind", "sqlite3.connect", "subprocess.Popen", "os.fork"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 _watched: list[str] = []  # the test that runs now, if it is one that may not
@@ -26,13 +20,13 @@ _used: list[str] = []
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    """An audit hook (PEP 578): it cannot be removed, and costs nothing while no unit test runs."""
-    if not _watched or (event not in _FORBIDDEN and event not in ("open", "sqlite3.connect")):
+    """An audit hook (PEP 578). It cannot be removed, and costs little while no unit test runs."""
+    if not _watched or (event not in _FORBIDDEN and event != "open"):
+        return
+    if get_ident() != main_thread().ident:  # a thread that an earlier test has left
         return
     target = str(arguments[0]) if arguments else ""
     if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING):
-        return
-    if event == "sqlite3.connect" and target == ":memory:":
         return
     if not any(part in target for part in _THEIR_OWN):
         _used.append(f"{event} {target}")
