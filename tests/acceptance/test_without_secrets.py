@@ -4,6 +4,7 @@ import base64
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psutil
 import psycopg
@@ -40,8 +41,9 @@ query ($run: ID!) {
 def runs(platform: LivePlatform, warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     """Runs of pipelines with secrets, by name: one that succeeds, and some whose errors could quote them."""
     plants = {"name": "dummy", "stream": "plants"}
+    table = f"copied_{uuid4().hex}"  # the platforms of both databases load into one warehouse
     pipelines = {
-        "succeeds": platform.create("Succeeds", warehouse.source(), warehouse.destination(table="copied")),
+        "succeeds": platform.create("Succeeds", warehouse.source(), warehouse.destination(table=table)),
         "wrong password": platform.create("Wrong password", warehouse.source(password=WRONG)),
         "wrong url": platform.create("Wrong URL", plants, warehouse.destination(password=WRONG)),
         "unreachable": platform.create("Unreachable", warehouse.source(port=1)),
@@ -110,7 +112,7 @@ def test_no_process_has_a_secret_in_its_environment_or_arguments(
     if platform.database_url is not None:
         own["the database's password"] = password_of(platform.database_url)
     slow = {"name": "dummy", "stream": "plants", "records": 100_000, "sleep": 0.2}
-    run_id = platform.run(platform.create("Looked at", slow, warehouse.destination()))
+    run_id = platform.run(platform.create("Looked at", slow, warehouse.destination(table="looked_at")))
     worker = platform.worker_of(run_id)
 
     processes = [psutil.Process(platform.process.pid), *platform.family()]
