@@ -23,7 +23,7 @@ def commands(settings: Settings) -> list[Process]:
     """
     env = prepare(settings)
     return [
-        Process(name=name, argv=(sys.executable, "-m", f"headrace_dagster.{module}"), env=env)
+        Process(name=name, argv=(sys.executable, "-P", "-m", f"headrace_dagster.{module}"), env=env)
         for name, module in (
             ("dagster-code", "code_server"),
             ("dagster-webserver", "webserver"),

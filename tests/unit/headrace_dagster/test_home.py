@@ -99,7 +99,7 @@ def test_the_processes_carry_no_secret_in_their_arguments_or_environment(setting
 
     assert [process.name for process in processes] == ["dagster-code", "dagster-webserver", "dagster-daemon"]
     for process in processes:
-        assert process.argv[1:2] == ("-m",)
+        assert process.argv[1:3] == ("-P", "-m")
         assert set(process.env) == {
             "HEADRACE_HOME",
             "HEADRACE_CODE_SOCKET",

@@ -75,7 +75,7 @@ class Installation:
         return [
             Child(
                 name=name,
-                argv=(sys.executable, "-m", module),
+                argv=(sys.executable, "-P", "-m", module),  # -P: never import from the folder of the start
                 environment=self.environment,
                 log=self.logs / f"{name}.log",
             )

@@ -129,6 +129,7 @@ async def _prepare(installation: Installation) -> str:
     """Prepare the home folder, and return a ticket for the Dagster UI."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "headrace.cli.prepare",
         env=dict(installation.environment),
@@ -194,6 +195,7 @@ async def _run_sample(installation: Installation) -> None:
     # A separate process, so its memory is freed at the end and a stop can end it at any time.
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "headrace.cli.platform.sample",
         env=dict(installation.environment),
