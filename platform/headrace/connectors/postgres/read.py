@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
-from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.sql.batches import first_batches
+from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.postgres.catalog import Column, Table, columns, find_tables
 from headrace.connectors.postgres.connection import execute, fetch, stream
@@ -21,6 +22,11 @@ _ORDERED = frozenset(
     {"int2", "int4", "int8", "oid", "numeric", "text", "varchar", "bpchar", "uuid", "date", "timestamp",
      "timestamptz"}
 )  # fmt: skip
+_TEXTS = frozenset({"text", "varchar", "bpchar"})
+_SPECIAL = {
+    "date": "'infinity', '-infinity'", "timestamp": "'infinity', '-infinity'",
+    "timestamptz": "'infinity', '-infinity'", "numeric": "'NaN', 'Infinity', '-Infinity'",
+}  # fmt: skip
 _SOURCE = "headrace_source"
 
 
@@ -40,50 +46,57 @@ def read_table(
 ) -> Iterator[pa.RecordBatch | Checkpoint]:
     """Yield the table's batches after the cursor, in its order where the run is incremental.
 
-    All comes from one snapshot. An empty table yields one batch without rows. Rows whose cursor is null are
-    read by the first run alone; a transaction that commits late, with a cursor below one that was already
-    read, is missed, as with every cursor that is not a log position.
+    All comes from one snapshot. An empty table yields one batch without rows.
     """
     execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     execute(connection, "SET LOCAL TimeZone = 'UTC'")
     execute(connection, "SET LOCAL IntervalStyle = 'iso_8601'")
     table = find_table(connection, request.stream)
     found = columns(connection, table.schema, table.name)
-    condition, order = _position(found, request)
     relation = f"{quoted(table.schema, table.name)} AS {_SOURCE}"
+    column = _cursor_column(found, request) if request.sync_mode is SyncMode.INCREMENTAL else None
+    wanted = Reach() if column is None else reach(column, request, _counter(connection, relation))
+    condition = f" WHERE {wanted.condition}" if wanted.condition else ""
+    order = f" ORDER BY {wanted.order} NULLS FIRST" if wanted.order else ""
     nested = _nested_arrays(connection, found, relation + condition)
     readers = [projected(column, nested=column.name in nested, unbounded=unbounded) for column in found]
     batches = _batches(connection, readers, relation + condition + order, request.log)
-    if request.sync_mode is SyncMode.INCREMENTAL:
-        yield from with_checkpoint(batches, _cursor_column(found, request).name, request)
-    else:
-        yield from first_batches(batches, request.max_iterations)
+    batches = first_batches(batches, request.max_iterations)
+    yield from batches if column is None else filtered(batches, column, request, wanted)
 
 
-def _position(found: list[Column], request: ReadRequest) -> tuple[str, str]:
-    """Return the WHERE and ORDER BY of the request; the cursor is a constant, so that rows still stream."""
-    if request.sync_mode is not SyncMode.INCREMENTAL:
-        return "", ""
-    column = _cursor_column(found, request)
-    # Qualified: alone it would name the column of the result, which may be the text of this one.
-    order = f" ORDER BY {_SOURCE}.{quoted(column.name)} NULLS FIRST"
-    if request.cursor is None:
-        return "", order
-    if isinstance(request.cursor, bool) or not isinstance(request.cursor, int | float | str):
-        raise Unreadable(f"The stored cursor of {request.stream} is not a value of column {column.name!r}.")
-    constant = literal(str(request.cursor).replace("\0", ""))
-    return f" WHERE {quoted(column.name)} > {constant}::{column.declared}", order
+def _counter(connection: Connection, relation: str) -> Callable[[str], int]:
+    def count(condition: str) -> int:
+        ((rows,),) = fetch(connection, f"SELECT count(*) FROM {relation} WHERE {condition}")  # noqa: S608
+        return int(rows)
+
+    return count
 
 
-def _cursor_column(found: list[Column], request: ReadRequest) -> Column:
-    if request.cursor_field is None:
-        raise Unreadable("An incremental run needs cursor_field: the column that grows with every change.")
-    column = next((column for column in found if column.name == request.cursor_field), None)
-    if column is None:
-        raise Unreadable(f"{request.stream} has no column {request.cursor_field!r} to use as its cursor.")
+def _cursor_column(found: list[Column], request: ReadRequest) -> CursorColumn:
+    column: Column = column_named({column.name: column for column in found}, request)
     if column.type not in _ORDERED:
         raise Unreadable(f"Column {column.name!r} is {column.declared}, which cannot serve as a cursor.")
-    return column
+    is_text = column.type in _TEXTS
+    # Qualified: alone it would name the column of the result, which may be the text of this one.
+    name = f"{_SOURCE}.{quoted(column.name)}"
+    placeless = [f"{name} IS NULL"] if column.nullable else []
+    if column.type in _SPECIAL:
+        placeless.append(f"{name} IN ({_SPECIAL[column.type]})")
+
+    def constant(cursor: Cursor) -> str:
+        if isinstance(cursor, bool) or not isinstance(cursor, int | float | str):
+            detail = f"The stored cursor of {request.stream} is not a value of column {column.name!r}."
+            raise Unreadable(detail)
+        return f"{literal(str(cursor).replace(chr(0), ''))}::{'text' if is_text else column.declared}"
+
+    return CursorColumn(
+        name=column.name,
+        value=f'{name}::text COLLATE "C"' if is_text else name,
+        is_text=is_text,
+        placeless=" OR ".join(placeless) or None,
+        constant=constant,
+    )
 
 
 def _nested_arrays(connection: Connection, found: list[Column], source: str) -> frozenset[str]:
