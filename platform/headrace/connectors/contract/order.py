@@ -44,6 +44,8 @@ def place(value: Any, kind: Kind) -> Any:
         return _instant(value)
     if kind == "uuid":
         return _uuid(value)
+    if isinstance(value, bool | dict | list | bytes):
+        raise NoPlace
     return value if isinstance(value, str) else str(value)
 
 

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headrace.connectors import Checkpoint, Cursor, Unreadable
-from headrace.connectors.contract.order import KINDS, Kind, NoPlace, place
+from headrace.connectors.contract.order import KINDS, NoPlace, kind_of, place
 from headrace.connectors.rest.config import Incremental
 
 _MILLISECONDS = 1000
-_KINDS: tuple[Kind, ...] = ("number", "time", "uuid", "text")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +71,14 @@ class Window:
         return None if value is None else Checkpoint(cursor=value)
 
     def _is_old(self, value: Any) -> bool:
-        kinds = [KINDS[self.cursor_type]] if self.cursor_type else _KINDS
-        for kind in kinds:
-            try:
-                found, cursor = place(value, kind), place(self.after, kind)
-            except NoPlace:
-                continue
-            if found is None or cursor is None:
-                return False
-            return bool(found < cursor) if self.inclusive else bool(found <= cursor)
-        return False
+        try:
+            kind = KINDS[self.cursor_type] if self.cursor_type else kind_of(self.after)
+            found, cursor = place(value, kind), place(self.after, kind)
+        except NoPlace:
+            return False
+        if found is None or cursor is None:
+            return False
+        return bool(found < cursor) if self.inclusive else bool(found <= cursor)
 
 
 def formatted(value: Cursor, form: str) -> str | int | float:
