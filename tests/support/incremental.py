@@ -17,7 +17,12 @@ class Read:
         self.warnings: list[RunWarning] = []
         options = {name: changes.pop(name) for name in ("declared", "lookback", "merges") if name in changes}
         boundary = Boundary(
-            field, cursor, inclusive=source.inclusive_reads, warn=self.warnings.append, **options
+            field,
+            cursor,
+            inclusive=source.inclusive_reads,
+            partial="max_iterations" in changes,
+            warn=self.warnings.append,
+            **options,
         )
         wanted = ReadRequest(
             stream=stream,

@@ -97,6 +97,7 @@ class Boundary:
         lookback: float | None = None,
         merges: bool = False,
         inclusive: bool = False,
+        partial: bool = False,
         warn: Warn = log_warning,
         log: logging.Logger | None = None,
     ) -> None:
@@ -106,6 +107,7 @@ class Boundary:
         self._merges = merges
         self._lookback = lookback
         self._reads_ties = inclusive
+        self._partial = partial  # a trial: rows near the cursor may not have been read
         self._warn = warn
         self._log = log or logging.getLogger("headrace.connector")
         self._type = declared or self._known.type
@@ -133,6 +135,8 @@ class Boundary:
             cursor_type=self._type,
             known_ties=self._known.ties,
             known_nulls=self._known.null_rows,
+            lookback=self._lookback,
+            merges=self._merges,
             position=self._known.position,
             told_apart=self._leave_nothing_out,
         )
@@ -200,7 +204,7 @@ class Boundary:
             )
         elif self._known.is_bare and not self._merges:
             detail = (
-                "The cursor was set by a client or an older release, so the rows that share its value are not "
+                "The cursor is a bare value, from a client, an older release or a source's checkpoint, so the rows that share its value are not "
                 "known: this run reads what is greater."
             )
             self._warn(RunWarning(code="cursor.ties_unknown", detail=detail))
@@ -208,7 +212,7 @@ class Boundary:
     def _back(self) -> float:
         """How far below the cursor to read: never below what the hashes cover, where rows are appended."""
         back = self._lookback or 0
-        return back if self._merges else min(back, self._known.window)
+        return back if self._merges or self._known.position else min(back, self._known.window)
 
     def _no_lookback(self) -> NoCursor:
         return NoCursor(f"A lookback needs numbers or times to count in, and {self._field!r} holds neither.")
@@ -365,12 +369,11 @@ class Boundary:
         window = {"window": self._window(main)} if self._lookback else {}
         if near.is_counted or (unmoved and known.ties is not None):
             rows = near.rows or known.ties or 0
-            if near.is_counted and not (self._told_apart or self._merges) and rows != known.ties:
+            exact = self._told_apart or self._merges or (self._checkpoint and self._checkpoint.position)
+            if near.is_counted and not exact and rows != known.ties:
                 self._warn_of_number(rows)
             return {"seen": "", "ties": rows}
-        hashes = near.hashes()
-        if unmoved:
-            hashes = known.seen + hashes if self._told_apart else known.seen | hashes
+        hashes = self._remembered(known.seen, near.hashes()) if unmoved else near.hashes()
         return {"seen": "", **_hashed("seen", hashes)} | window
 
     def _window(self, main: Follower) -> float:
@@ -394,9 +397,17 @@ class Boundary:
     def _null_state(self) -> dict[str, Any]:
         known = self._known
         if known.null_rows is not None or self._nulls.is_counted:
-            return {"null_rows": max(self._nulls.rows, known.null_rows or 0)}
-        hashes = self._nulls.hashes()
-        return _hashed("nulls", known.nulls + hashes if self._told_apart else known.nulls | hashes)
+            return {"null_rows": self._nulls.rows or known.null_rows or 0}
+        return _hashed("nulls", self._remembered(known.nulls, self._nulls.hashes()))
+
+    def _remembered(self, before: "Counter[bytes]", read: "Counter[bytes]") -> "Counter[bytes]":
+        """Return what to know of rows that this run may have read again: what it read, if it read all of them.
+
+        A row that has changed is forgotten then, so that it is delivered if it ever changes back.
+        """
+        if self._told_apart:
+            return before + read
+        return read if self._reads_ties and not self._partial else before | read
 
 
 def _kinds(sample: list[Any]) -> list[Kind]:

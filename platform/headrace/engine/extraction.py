@@ -120,6 +120,7 @@ def _boundary(
         lookback=config.lookback,
         merges=stream is not None and merges(config, stream),
         inclusive=config.source.inclusive_reads,
+        partial=config.max_iterations is not None,
         warn=reporter.warn,
         log=reporter.log,
     )

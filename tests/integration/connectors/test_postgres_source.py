@@ -181,10 +181,10 @@ def test_any_identifier_is_read_as_it_is_written(postgres_url: str, name: str) -
     run_sql(postgres_url, f"INSERT INTO {sql}.{sql} VALUES (7)")
 
     stream = PostgresSource(url=postgres_url).describe(f"{name}.{name}")
-    table, _ = incremental(postgres_url, f"{name}.{name}", name)
+    found = Read(PostgresSource(url=postgres_url), f"{name}.{name}", name)
 
     assert stream.primary_key == (name,)
-    assert table.to_pylist() == [{name: 7}]
+    assert found.rows == [{name: 7}]
 
 
 def test_a_name_that_two_tables_share_is_refused_and_a_schema_goes_before_public(postgres_url: str) -> None:

@@ -34,6 +34,8 @@ class ReadRequest:
     """How many rows at the cursor were delivered, where they are too many to be known one by one: a source
     that can count leaves them out while the stream holds just so many."""
     known_nulls: int | None = None  # the same of rows without a place in the order
+    lookback: float | None = None  # how far below the last cursor `cursor` lies, by the pipeline's config
+    merges: bool = False  # rows are merged on a key, so that one may be given twice
     position: dict[str, Any] | None = None  # what the last run's `Checkpoint` said beside the cursor
     told_apart: Callable[[], None] = lambda: None
     """A source calls it before its first batch where it gives no row that was delivered before, as told from

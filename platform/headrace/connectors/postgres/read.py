@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.kit.sql.batches import first_batches
-from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
+from headrace.connectors.kit.sql.boundary import CursorColumn, column_named, filtered
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.postgres.catalog import Column, Table, columns, find_tables
 from headrace.connectors.postgres.connection import execute, fetch, stream
+from headrace.connectors.postgres.incremental import Plan, planned, table_facts
 from headrace.connectors.postgres.projection import Projected, projected
 
 if TYPE_CHECKING:
@@ -46,8 +47,13 @@ def read_table(
 ) -> Iterator[pa.RecordBatch | Checkpoint]:
     """Yield the table's batches after the cursor, in its order where the run is incremental.
 
-    All comes from one snapshot. An empty table yields one batch without rows.
+    All comes from one snapshot. An empty table yields one batch without rows. An incremental read ends with
+    the snapshot's position, by which the next one finds rows that were committed late.
     """
+    told = None
+    if request.sync_mode is SyncMode.INCREMENTAL:
+        told = table_facts(connection, find_table(connection, request.stream), request)
+        connection.rollback()  # the snapshot comes after what was told
     execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     execute(connection, "SET LOCAL TimeZone = 'UTC'")
     execute(connection, "SET LOCAL IntervalStyle = 'iso_8601'")
@@ -55,22 +61,27 @@ def read_table(
     found = columns(connection, table.schema, table.name)
     relation = f"{quoted(table.schema, table.name)} AS {_SOURCE}"
     column = _cursor_column(found, request) if request.sync_mode is SyncMode.INCREMENTAL else None
-    wanted = Reach() if column is None else reach(column, request, _counter(connection, relation))
-    condition = f" WHERE {wanted.condition}" if wanted.condition else ""
-    order = f" ORDER BY {wanted.order} NULLS FIRST" if wanted.order else ""
-    nested = _nested_arrays(connection, found, relation + condition)
+    plan = Plan() if column is None else planned(connection, relation, column, request, told)
+    batches = first_batches(
+        _planned_batches(connection, found, relation, plan, request, unbounded), request.max_iterations
+    )
+    yield from batches if column is None else filtered(batches, column, request, plan.reach)
+    yield from plan.checkpoints(request)
+
+
+def _planned_batches(
+    connection: Connection, found: list[Column], relation: str, plan: Plan, request: ReadRequest, unbounded: str
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    condition = f" WHERE {plan.reach.condition}" if plan.reach.condition else ""
+    order = f" ORDER BY {plan.reach.order} NULLS FIRST" if plan.reach.order else ""
+    nested = frozenset[str]() if plan.nothing else _nested_arrays(connection, found, relation + condition)
     readers = [projected(column, nested=column.name in nested, unbounded=unbounded) for column in found]
-    batches = _batches(connection, readers, relation + condition + order, request.log)
-    batches = first_batches(batches, request.max_iterations)
-    yield from batches if column is None else filtered(batches, column, request, wanted)
-
-
-def _counter(connection: Connection, relation: str) -> Callable[[str], int]:
-    def count(condition: str) -> int:
-        ((rows,),) = fetch(connection, f"SELECT count(*) FROM {relation} WHERE {condition}")  # noqa: S608
-        return int(rows)
-
-    return count
+    if plan.nothing:
+        yield pa.RecordBatch.from_pylist([], schema=pa.schema([reader.field for reader in readers]))
+        return
+    yield from _batches(connection, readers, relation + condition + order, plan, request.log)
 
 
 def _cursor_column(found: list[Column], request: ReadRequest) -> CursorColumn:
@@ -110,9 +121,9 @@ def _nested_arrays(connection: Connection, found: list[Column], source: str) -> 
 
 
 def _batches(
-    connection: Connection, readers: list[Projected], source: str, log: logging.Logger
+    connection: Connection, readers: list[Projected], source: str, plan: Plan, log: logging.Logger
 ) -> Iterator[pa.RecordBatch]:
-    """Yield typed batches; the last column of what is read says whether a row holds a special value."""
+    """Yield typed batches; the column after them says whether a row holds a special value, then its writer."""
     import pyarrow as pa
 
     schema = pa.schema([reader.field for reader in readers])
@@ -120,12 +131,15 @@ def _batches(
     expressions = [
         *(reader.expression for reader in readers),
         f"({' OR '.join(specials) or 'false'}) IS TRUE",
+        *([plan.transaction] if plan.transaction else []),
     ]
     rows = special_rows = 0
     query = f"SELECT {', '.join(expressions)} FROM {source}"  # noqa: S608 - quoted names
     for batch in stream(connection, query, Unreadable):
         rows += batch.num_rows
         special_rows += batch.column(len(readers)).true_count
+        if plan.transaction:
+            plan.transactions.update(batch.column(len(readers) + 1).drop_null().unique().to_pylist())
         if batch.num_rows:
             yield _typed(batch, schema)
     if not rows:
