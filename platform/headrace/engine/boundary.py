@@ -20,7 +20,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, Unreadable
-from headrace.connectors.contract.order import KINDS, SECOND, Kind, NoPlace, below, cursor_type, earlier, place
+from headrace.connectors.contract.order import (
+    KINDS,
+    SECOND,
+    Kind,
+    NoPlace,
+    below,
+    cursor_type,
+    earlier,
+    place,
+)
 from headrace.connectors.contract.order import kinds_of_texts as kinds_of
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.kit.arrow.order import Misplaced, between, kind_of_type, places, plain
@@ -221,7 +230,9 @@ class Boundary:
         try:
             start = place(self._known.value, kind)
         except NoPlace:
-            message = f"The stored cursor of {self._field!r} has no place in the order of {self._type or kind}."
+            message = (
+                f"The stored cursor of {self._field!r} has no place in the order of {self._type or kind}."
+            )
             raise NoCursor(message) from None
         if self._lookback and kind not in ("number", "time"):
             raise self._no_lookback()
@@ -273,7 +284,9 @@ class Boundary:
 
     def _misplaced(self, error: Misplaced, kind: Kind) -> NoCursor:
         if error.index is None:
-            return NoCursor(f"The values of {self._field!r} cannot be put in the order of {self._type or kind}.")
+            return NoCursor(
+                f"The values of {self._field!r} cannot be put in the order of {self._type or kind}."
+            )
         return CursorMisplaced(
             f"Record {self._rows + error.index + 1:,} of this read has a value in {self._field!r} that has no "
             f"place in the order of {self._type or kind}."
@@ -327,9 +340,8 @@ class Boundary:
 
     def _tell_of_nulls(self) -> None:
         if self._new_nulls:
-            detail = (
-                f"Rows without a value in {self._field!r}, or with infinity or NaN, are delivered "
-                + ("by every run that reads them." if self._merges and self._nulls.is_counted else "once.")
+            detail = f"Rows without a value in {self._field!r}, or with infinity or NaN, are delivered " + (
+                "by every run that reads them." if self._merges and self._nulls.is_counted else "once."
             )
             self._warn(RunWarning(code="cursor.null", detail=detail, count=self._new_nulls))
 

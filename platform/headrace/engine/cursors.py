@@ -62,7 +62,9 @@ class Follower:
     With a lookback it keeps the rows of the window that ends at the highest value.
     """
 
-    def __init__(self, kind: Kind, lookback: float | None = None, start: Any = None, value: Cursor | None = None) -> None:
+    def __init__(
+        self, kind: Kind, lookback: float | None = None, start: Any = None, value: Cursor | None = None
+    ) -> None:
         self.kind = kind
         self.highest = start
         self.value = value  # as JSON, in the form that the source gave it

@@ -34,7 +34,9 @@ class PipelineConfig:
     sync_mode: SyncMode
     cursor_field: str | None  # None: the stream's own, or none
     cursor_type: CursorType | None = None  # the order of its values; None: found in them
-    lookback: float | None = None  # how far below the cursor to read again: seconds of times, units of numbers
+    lookback: float | None = (
+        None  # how far below the cursor to read again: seconds of times, units of numbers
+    )
     max_iterations: int | None
     destination: Destination
     destination_name: str

@@ -102,7 +102,10 @@ def _moment(step: int | None, top: int, lookback: int) -> int | None:
 @pytest.mark.parametrize(("table", "declared", "form"), TABLES)
 @pytest.mark.parametrize("lookback", [0, 3])
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
 )
 @given(runs=st.lists(WRITES, min_size=2, max_size=5))
 def test_every_row_is_appended_once(
@@ -137,7 +140,10 @@ def test_every_row_is_appended_once(
 
 @pytest.mark.parametrize(("table", "declared", "form"), TABLES)
 @settings(
-    max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    max_examples=EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
 )
 @given(runs=st.lists(WRITES, min_size=2, max_size=5))
 def test_every_row_is_merged_with_its_newest_values(

@@ -20,7 +20,9 @@ Record = dict[str, Any]
 class Run:
     """A run over pages of a source that gives all rows each time, or those from the cursor on."""
 
-    def __init__(self, *pages: list[Record], cursor: Any = None, field: str | None = "at", **options: Any) -> None:
+    def __init__(
+        self, *pages: list[Record], cursor: Any = None, field: str | None = "at", **options: Any
+    ) -> None:
         self.warnings: list[RunWarning] = []
         boundary = Boundary(field, cursor, warn=self.warnings.append, **{"inclusive": True} | options)
         self.request = boundary.request(ReadRequest(stream="things"))
@@ -68,7 +70,9 @@ def test_the_highest_cursor_is_the_highest_value_whatever_its_text(values, highe
             found = Run(*pages)
 
             assert (found.cursor["value"], found.cursor["type"]) == (highest, type_)
-            assert str(found.cursor["value"]) not in map(str, [row["at"] for row in Run(*pages, cursor=found.cursor).rows])
+            assert str(found.cursor["value"]) not in map(
+                str, [row["at"] for row in Run(*pages, cursor=found.cursor).rows]
+            )
 
 
 def test_text_that_turns_out_to_be_no_number_is_ordered_as_text_from_its_first_row_on():
@@ -111,7 +115,10 @@ def test_rows_without_a_cursor_are_delivered_once_and_counted():
     second = Run([*at(None, "2024-01-01", None), {"id": 4, "at": None}], cursor=first.cursor)
 
     assert (first.ids, second.ids) == ([1, 2, 3], [4])
-    assert [(w.code, w.count) for w in first.warnings + second.warnings] == [("cursor.null", 2), ("cursor.null", 1)]
+    assert [(w.code, w.count) for w in first.warnings + second.warnings] == [
+        ("cursor.null", 2),
+        ("cursor.null", 1),
+    ]
     assert first.cursor["value"] == "2024-01-01"
 
 
@@ -124,7 +131,9 @@ def test_a_stream_of_nulls_alone_is_delivered_once():
 def test_a_lookback_delivers_what_comes_late_within_its_window_and_nothing_twice():
     first = Run(at("2024-01-01T10:00:00Z", "2024-01-01T11:00:00Z"), lookback=3600)
     late = {"id": 3, "at": "2024-01-01T10:30:00Z"}
-    second = Run([*at("2024-01-01T10:00:00Z", "2024-01-01T11:00:00Z"), late], cursor=first.cursor, lookback=3600)
+    second = Run(
+        [*at("2024-01-01T10:00:00Z", "2024-01-01T11:00:00Z"), late], cursor=first.cursor, lookback=3600
+    )
 
     assert second.request.cursor == "2024-01-01T10:00:00Z"
     assert second.ids == [3]
@@ -236,7 +245,10 @@ def test_a_window_in_which_all_rows_tie_is_given_up_for_their_number(monkeypatch
     monkeypatch.setattr(cursors, "MOST_HASHES", 4)
     first = Run(at(4, *[5] * 9), at(*[5] * 9), lookback=10)
 
-    assert (first.cursor["ties"], Run(at(*[5] * 9), cursor=first.cursor, lookback=10).request.cursor) == (18, 5)
+    assert (first.cursor["ties"], Run(at(*[5] * 9), cursor=first.cursor, lookback=10).request.cursor) == (
+        18,
+        5,
+    )
 
 
 def test_a_checkpoint_of_the_same_place_keeps_the_sources_own_form():

@@ -185,7 +185,9 @@ def _parsed(text: str) -> datetime | None:
 def _written(moment: datetime, *, like: str) -> str:
     like = like.strip()
     if _RFC_1123.fullmatch(like):
-        return format_datetime(moment.astimezone(UTC), usegmt=True) if moment.tzinfo else format_datetime(moment)
+        return (
+            format_datetime(moment.astimezone(UTC), usegmt=True) if moment.tzinfo else format_datetime(moment)
+        )
     if len(like) == len("2024-01-01"):
         text = moment.date().isoformat()
         return text.replace("-", "/") if "/" in like else text

@@ -29,7 +29,9 @@ class ReadRequest:
     """Read the rows at the cursor, too: the engine leaves out those that were delivered before. A source that
     does so says `inclusive_reads`. Rows without a place in the cursor's order (null, NaN, infinity) are read
     by every run: the engine knows them again as well."""
-    cursor_type: str | None = None  # the order that is declared for the cursor, or was found by an earlier run
+    cursor_type: str | None = (
+        None  # the order that is declared for the cursor, or was found by an earlier run
+    )
     known_ties: int | None = None
     """How many rows at the cursor were delivered, where they are too many to be known one by one: a source
     that can count leaves them out while the stream holds just so many."""

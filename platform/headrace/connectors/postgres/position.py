@@ -111,7 +111,9 @@ class Position:
                 changes=stored["changes"],
                 snapshot=stored["snapshot"],
                 oldest=int(stored["oldest"]),
-                delivered=frozenset(int(stored["oldest"]) + number for number in _numbers(stored["delivered"])),
+                delivered=frozenset(
+                    int(stored["oldest"]) + number for number in _numbers(stored["delivered"])
+                ),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise NoPosition("the stored position is damaged") from None

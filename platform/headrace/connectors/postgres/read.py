@@ -70,7 +70,12 @@ def read_table(
 
 
 def _planned_batches(
-    connection: Connection, found: list[Column], relation: str, plan: Plan, request: ReadRequest, unbounded: str
+    connection: Connection,
+    found: list[Column],
+    relation: str,
+    plan: Plan,
+    request: ReadRequest,
+    unbounded: str,
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 

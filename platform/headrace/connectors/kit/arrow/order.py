@@ -128,7 +128,9 @@ def _compared(keys: pa.Array, operator: str, bound: Any) -> pa.Array:
     except (pa.ArrowInvalid, OverflowError):  # the bound has more digits than the column
         pass
     values = [value_of(key) for key in keys]
-    return pa.array([key if key is None else (key >= bound) is is_low or key == bound for key in values], pa.bool_())
+    return pa.array(
+        [key if key is None else (key >= bound) is is_low or key == bound for key in values], pa.bool_()
+    )
 
 
 def _fitting(bound: Any, kind: pa.DataType) -> Any:
