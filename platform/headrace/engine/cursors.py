@@ -142,7 +142,7 @@ class Follower:
 
 
 def as_json(value: pa.Scalar) -> Cursor:
-    """Write a cursor down: numbers and text as they are, times in ISO 8601, decimals as text. Raises NoCursor."""
+    """Write a cursor as JSON: times in ISO 8601, decimals as text. Raises NoCursor."""
     kind = value.type
     try:
         if pa.types.is_timestamp(kind) and kind.unit == "ns":

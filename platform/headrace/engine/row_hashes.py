@@ -27,12 +27,12 @@ def row_hashes(rows: pa.RecordBatch) -> list[bytes]:
     ]
     hashes = []
     for index in range(rows.num_rows):
-        hash = blake2b(digest_size=SIZE)
+        row = blake2b(digest_size=SIZE)
         for label, texts in columns:
             text = texts[index]
             if text is not None:
-                hash.update(label + len(text).to_bytes(8, "little") + text)
-        hashes.append(hash.digest())
+                row.update(label + len(text).to_bytes(8, "little") + text)
+        hashes.append(row.digest())
     return hashes
 
 

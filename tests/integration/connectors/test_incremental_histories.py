@@ -1,4 +1,4 @@
-"""Random histories of a table, read incrementally between its changes: every row once, with its newest values.
+"""Random histories of a table, read incrementally between its changes: every row once, at its newest.
 
 The oracle knows nothing of the engine: it keeps what was written to the source and compares multisets.
 """
@@ -80,17 +80,19 @@ def postgres_table(declared: str, tmp_path: Path, url: str) -> Iterator[tuple[Ex
 
 
 TABLES = [
-    (sqlite_table, "INTEGER", "integer"), (sqlite_table, "TEXT", "times in text"), (sqlite_table, "REAL", "double"),
-    (sqlite_table, "TEXT", "numbers in text"), (sqlite_table, "", "text"), (sqlite_table, "NUMERIC", "decimal"),
+    (sqlite_table, "INTEGER", "integer"), (sqlite_table, "TEXT", "times in text"),
+    (sqlite_table, "REAL", "double"), (sqlite_table, "TEXT", "numbers in text"), (sqlite_table, "", "text"),
+    (sqlite_table, "NUMERIC", "decimal"),
     (duckdb_table, "BIGINT", "integer"), (duckdb_table, "TIMESTAMP_NS", "timestamp_ns"),
-    (duckdb_table, "DOUBLE", "double"), (duckdb_table, "DATE", "date"), (duckdb_table, "VARCHAR", "times in text"),
-    (duckdb_table, "DECIMAL(9, 2)", "decimal"), (duckdb_table, "HUGEINT", "integer"),
-    (postgres_table, "bigint", "integer"), (postgres_table, "date", "date"), (postgres_table, "numeric", "decimal"),
+    (duckdb_table, "DOUBLE", "double"), (duckdb_table, "DATE", "date"),
+    (duckdb_table, "VARCHAR", "times in text"), (duckdb_table, "DECIMAL(9, 2)", "decimal"), (duckdb_table, "HUGEINT", "integer"),
+    (postgres_table, "bigint", "integer"), (postgres_table, "date", "date"),
+    (postgres_table, "numeric", "decimal"),
     (postgres_table, "timestamptz", "timestamptz"), (postgres_table, "text", "times in text"),
     (postgres_table, "text", "numbers in text"), (postgres_table, "text", "text"),
 ]  # fmt: skip
 
-# Of each row that is written: how far its cursor is from the highest one yet (None: it has none), and its form.
+# Of each row that is written: how far its cursor is from the highest (None: it has none), and its form.
 WRITES = st.lists(st.tuples(st.none() | st.integers(-3, 2), st.integers(0, 9)), max_size=6)
 
 

@@ -19,7 +19,6 @@ from headrace.connectors import (
     ReadRequest,
     Rejected,
     SchemaConflict,
-    SyncMode,
     Unreachable,
     Unreadable,
 )

@@ -11,7 +11,8 @@ import pytest
 from headrace.connectors import Checkpoint, ReadRequest, RunWarning
 from headrace.engine import cursors
 from headrace.engine.arrowize import arrowize
-from headrace.engine.boundary import Boundary, CursorMisplaced, TiesChanged
+from headrace.engine.boundary import Boundary, TiesChanged
+from headrace.engine.cursor_order import CursorMisplaced
 from headrace.engine.cursors import NoCursor
 
 Record = dict[str, Any]
@@ -48,12 +49,15 @@ def at(*values: Any) -> list[Record]:
         ([1.5, 2.5], 2.5, "decimal"),
         (["2024-01-01T00:00:00.5Z", "2024-01-01T00:00:00Z"], "2024-01-01T00:00:00.5Z", "timestamp"),
         (["2024-01-01T01:00:00+02:00", "2024-01-01T00:00:00Z"], "2024-01-01T00:00:00Z", "timestamp"),
-        (["2024-01-01T00:00:00.000000001Z", "2024-01-01T00:00:00Z"], "2024-01-01T00:00:00.000000001Z", "timestamp"),
+        (["2024-01-01T00:00:00.000000001Z", "2024-01-01T00:00:00Z"], "2024-01-01T00:00:00.000000001Z",
+         "timestamp"),
         (["2024-01-02", "2024-01-01T23:59:59Z", "2024-01-01 10:00:00"], "2024-01-02", "date"),
-        (["Fri, 05 Jan 2024 10:00:00 GMT", "Mon, 08 Jan 2024 09:00:00 GMT"], "Mon, 08 Jan 2024 09:00:00 GMT", "timestamp"),
+        (["Fri, 05 Jan 2024 10:00:00 GMT", "Mon, 08 Jan 2024 09:00:00 GMT"],
+         "Mon, 08 Jan 2024 09:00:00 GMT", "timestamp"),
         (["2024/1/9", "2024/1/10"], "2024/1/10", "timestamp"),
         (["9999-12-31T00:00:00Z", "1500-01-01T00:00:00Z"], "9999-12-31T00:00:00Z", "timestamp"),
-        (["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "b0eebc999c0b4ef8bb6d6bb9bd380a11"], "b0eebc999c0b4ef8bb6d6bb9bd380a11", "uuid"),
+        (["A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11", "b0eebc999c0b4ef8bb6d6bb9bd380a11"],
+         "b0eebc999c0b4ef8bb6d6bb9bd380a11", "uuid"),
         (["b", "a", "ü"], "ü", "text"),
         ([Decimal("9.50"), Decimal("10.00")], "10.00", "decimal"),
         ([date(2024, 1, 1), date(2024, 1, 2)], "2024-01-02", "date"),
@@ -148,7 +152,7 @@ def test_a_lookback_delivers_what_comes_late_within_its_window_and_nothing_twice
         ("2024-01-02T00:00:00.123456789Z", 1, "2024-01-01T23:59:59.123456Z"),
         ("2024-01-02 00:00:00+02:00", 1, "2024-01-01 23:59:59+02:00"),
         ("Tue, 02 Jan 2024 00:00:00 GMT", 60, "Mon, 01 Jan 2024 23:59:00 GMT"),
-        (datetime(2024, 1, 2), 1, "2024-01-01T23:59:59"),
+        (datetime(2024, 1, 2, tzinfo=UTC), 1, "2024-01-01T23:59:59+00:00"),
     ],
 )  # fmt: skip
 def test_the_source_is_asked_from_the_start_of_the_window_in_the_cursors_own_form(value, lookback, start):

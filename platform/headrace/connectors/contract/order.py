@@ -151,7 +151,7 @@ def _instant(value: Any) -> int:
     elif isinstance(value, datetime):
         moment = value
     elif isinstance(value, date):
-        moment = datetime(value.year, value.month, value.day)
+        moment = datetime(value.year, value.month, value.day, tzinfo=UTC)
     else:
         raise NoPlace
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH

@@ -1,4 +1,4 @@
-"""What an incremental run reads of a PostgreSQL table: by transactions where they tell, else by the cursor."""
+"""What an incremental run reads of a table: by transactions where they tell, else by the cursor."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Plan:
 
 
 def table_facts(connection: Connection, table: Table, request: ReadRequest) -> Facts | None:
-    """Return what a position needs to know before the snapshot; None, said in the log, where there is none."""
+    """Return what a position needs before the snapshot; None, said in the log, where there is no position."""
     if request.max_iterations is not None:
         return None  # a trial delivers a part of what it sees
     try:
@@ -65,9 +65,8 @@ def table_facts(connection: Connection, table: Table, request: ReadRequest) -> F
             _warn(request, str(reason))
         elif request.cursor is not None and not request.lookback:
             request.log.info(
-                "%s: %s, so that a row is found by its cursor alone. A transaction that commits after a run, "
-                "with a lower cursor than the run has seen, is missed: set `lookback` to the longest that one "
-                "takes.",
+                "%s: %s. Rows are found by their cursor alone: a transaction that commits after a run, with a "
+                "lower cursor than the run has seen, is missed. Set `lookback` to the time that one takes.",
                 request.stream,
                 reason,
             )

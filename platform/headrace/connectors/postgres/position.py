@@ -3,18 +3,18 @@
 A transaction's number (`xmin` of a row) is taken when it starts to write, and its rows become visible when it
 commits, in any order. A run therefore stores, with the snapshot that it has read:
 
-- the oldest transaction that was still open (`pg_snapshot_xmin`): what is older was delivered or will never be
-  visible, and
-- the younger transactions whose rows it has seen, of this table alone. Savepoints have numbers of their own,
-  which a snapshot does not list; so the numbers are taken from the rows.
+- the oldest transaction that was still open (`pg_snapshot_xmin`): what is older was delivered, or will never
+  be visible;
+- the younger transactions whose rows it has read from this table. A savepoint has a number of its own, which
+  the snapshot does not list, so the numbers are taken from the rows.
 
 The next run delivers the rows of every other transaction from the oldest open one on, whatever their cursor.
-Such a position holds for one history of one cluster: it carries the system's identifier and the timeline, which
-a promoted standby changes. On a standby there is none, since snapshots there do not list what is open.
+A position holds for one history of one cluster: it carries the system's identifier and the timeline, which
+changes when a standby is promoted. A standby has no position: its snapshots do not list what is open.
 
-Where nothing was written since, the table is not read. That is so while the snapshot is the same, or while the
-counters of the table's inserted and updated rows are (`pg_stat_get_tuples_inserted`) and no session can hold
-changes that are not counted yet: a session counts them after its commit, once it has been idle for ten seconds.
+The table is not read if nothing was written since. That is so if the snapshot is the same; or if the counters
+of the table's inserted and updated rows are the same (`pg_stat_get_tuples_inserted`) and no session can hold
+changes that are not counted yet. A session counts its changes within ten idle seconds after the commit.
 """
 
 from __future__ import annotations
@@ -55,8 +55,9 @@ WITH RECURSIVE tree(oid) AS (
     WHERE n.nspname = $1 AND c.relname = $2
     UNION SELECT i.inhrelid FROM pg_inherits i JOIN tree ON tree.oid = i.inhparent
 )
-SELECT c.oid::int8, c.relkind::text, coalesce(a.amname::text, ''), coalesce(pg_relation_filenode(c.oid), 0)::int8,
-    coalesce(pg_stat_get_tuples_inserted(c.oid), 0)::int8 + coalesce(pg_stat_get_tuples_updated(c.oid), 0)::int8
+SELECT c.oid::int8, c.relkind::text, coalesce(a.amname::text, ''),
+    coalesce(pg_relation_filenode(c.oid), 0)::int8,
+    coalesce(pg_stat_get_tuples_inserted(c.oid) + pg_stat_get_tuples_updated(c.oid), 0)::int8
 FROM tree JOIN pg_class c USING (oid) LEFT JOIN pg_am a ON a.oid = c.relam ORDER BY 1
 """
 _SNAPSHOT = """
@@ -127,7 +128,7 @@ class Position:
         return facts.is_counted and self.changes is not None and self.changes == now.changes
 
     def with_delivered(self, numbers: Iterable[int | None], before: Position | None) -> Position:
-        """Add the transactions of delivered rows, given as rows hold them, and those of an earlier position."""
+        """Add the transactions of delivered rows, numbered as in rows, and those of an earlier position."""
         known = set(before.delivered) if before else set()
         known |= {self.oldest + (number - self.oldest) % _WRAP for number in numbers if number is not None}
         return replace(self, delivered=frozenset(number for number in known if number >= self.oldest))

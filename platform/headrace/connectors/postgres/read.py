@@ -128,7 +128,7 @@ def _nested_arrays(connection: Connection, found: list[Column], source: str) -> 
 def _batches(
     connection: Connection, readers: list[Projected], source: str, plan: Plan, log: logging.Logger
 ) -> Iterator[pa.RecordBatch]:
-    """Yield typed batches; the column after them says whether a row holds a special value, then its writer."""
+    """Yield typed batches. Two more columns are read: is a value special, and which transaction wrote it."""
     import pyarrow as pa
 
     schema = pa.schema([reader.field for reader in readers])

@@ -103,7 +103,7 @@ def value_of(key: pa.Scalar) -> Any:
 
 
 def between(keys: pa.Array, low: Any, high: Any = None) -> pa.Array:
-    """Return where keys are `low` or higher, and not above `high` if it is given; null where they are null."""
+    """Return where keys are `low` or higher, and at most `high` if it is given; null where they are null."""
     import pyarrow.compute as pc
 
     found = _compared(keys, ">=", low)

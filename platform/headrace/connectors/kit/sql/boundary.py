@@ -1,4 +1,4 @@
-"""What an incremental run asks of a table, in any SQL: a condition, an order, and what is left to filter here."""
+"""What an incremental run asks of a table, in any SQL: a condition, an order, and what is filtered here."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def reach(column: CursorColumn, request: ReadRequest, count: Callable[[str], int
     """Return what to read: rows from the cursor on, and rows without a place in the cursor's order.
 
     `count` returns how many rows meet a condition. Text that holds numbers or times has no order in SQL: such
-    rows are read from the start, or from the day before the cursor where they begin with a year, and filtered.
+    rows are read from the start, or from days before the cursor where they begin with a year, and filtered.
     """
     kind = KINDS[request.cursor_type] if request.cursor_type else None
     by_value = column.is_text and kind in ("number", "time")
