@@ -64,9 +64,25 @@ def read_table(connection: Connection, request: ReadRequest) -> Iterator[pa.Reco
     wanted = Reach() if column is None else reach(column, request, _counter(connection, table))
     condition = f" WHERE {wanted.condition}" if wanted.condition else ""
     order = f" ORDER BY {wanted.order}" if wanted.order else ""
+    _say_what_is_not_promised(table, request)
     batches = _batches(connection, readers, f"{quoted(table.name)}{condition}{order}", request)
     batches = first_batches(batches, request.max_iterations)
     yield from batches if column is None else filtered(batches, column, request, wanted)
+
+
+def _say_what_is_not_promised(table: Table, request: ReadRequest) -> None:
+    if not table.is_view and table.engine.lower() != "innodb":
+        request.log.warning(
+            "%s has the engine %s, which keeps no snapshot: rows that change while they are read may be "
+            "missed or read twice.",
+            request.stream,
+            table.engine,
+        )
+    if request.cursor is not None and not request.lookback:
+        request.log.info(
+            "A transaction that commits after a run, with a lower cursor than the run has seen, is missed. "
+            "Set `lookback` to the time that it takes."
+        )
 
 
 def _counter(connection: Connection, table: Table) -> Callable[[str], int]:

@@ -65,8 +65,8 @@ def table_facts(connection: Connection, table: Table, request: ReadRequest) -> F
             _warn(request, str(reason))
         elif request.cursor is not None and not request.lookback:
             request.log.info(
-                "%s: %s. Rows are found by their cursor alone: a transaction that commits after a run, with a "
-                "lower cursor than the run has seen, is missed. Set `lookback` to the time that one takes.",
+                "%s: %s. Rows are found by their cursor alone: a transaction that commits after a run, with "
+                "a lower cursor than the run has seen, is missed. Set `lookback` to the time that it takes.",
                 request.stream,
                 reason,
             )
