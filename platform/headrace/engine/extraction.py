@@ -10,13 +10,13 @@ import pyarrow as pa
 from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, Stream, cursor_text
 from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.engine.arrowize import arrowize
-from headrace.engine.cursors import HighestCursor
+from headrace.engine.boundary import Boundary
 from headrace.engine.job import EngineJob
 from headrace.engine.joining import joined
 from headrace.engine.json_arrow import JsonArrow
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.reporting import Reporter
-from headrace.engine.start import Start
+from headrace.engine.start import Start, merges
 from headrace.engine.transforms import transformation
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
@@ -69,14 +69,11 @@ def extract(
 ) -> Extracted:
     """Read from the start on into the output file; `stream` is None for a full refresh."""
     cursor = start.cursor
-    cursor_field = config.cursor_field or (stream.cursor_field if stream else None)
-    follows_field = stream is not None and not stream.checkpointed
-    highest = HighestCursor(cursor_field if follows_field else None, cursor)
+    boundary = _boundary(config, reporter, stream, cursor)
     request = ReadRequest(
         stream=config.stream,
         sync_mode=config.sync_mode,
-        cursor_field=cursor_field,
-        cursor=cursor,
+        cursor_field=_cursor_field(config, stream),
         max_iterations=config.max_iterations,
         log=reporter.log,
         check=reporter.check,
@@ -86,16 +83,16 @@ def extract(
     if cursor is not None:
         reporter.log.info("Reading what comes after the last cursor")
     with OutputWriter(job.output_path, reporter.new_schema) as writer:
-        _write(config, job, reporter, writer, request, highest)
+        reached = _write(config, job, reporter, writer, boundary.request(request), boundary)
         notes = {
             "bytes": str(writer.bytes),
-            "cursor": cursor_text(highest.value),
+            "cursor": cursor_text(reached),
             "start": json.dumps(asdict(start)),
             "receipt": job.tally.receipt().as_json(),
             "state": job.state.version,
         }
         output = writer.finish(notes)
-        job.tally.written(output.rows, output.schema, highest.value)
+        job.tally.written(output.rows, output.schema, reached)
     reach("written", job.pipeline_id)
     reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)
     reporter.log.info("Extracted %s rows into %s bytes of Parquet", f"{output.rows:,}", f"{output.size:,}")
@@ -103,8 +100,29 @@ def extract(
         output=output,
         start=start,
         bytes=writer.bytes,
-        cursor=highest.value,
+        cursor=reached,
         state_version=job.state.version,
+    )
+
+
+def _cursor_field(config: PipelineConfig, stream: Stream | None) -> str | None:
+    return config.cursor_field or (stream.cursor_field if stream else None)
+
+
+def _boundary(
+    config: PipelineConfig, reporter: Reporter, stream: Stream | None, cursor: Cursor | None
+) -> Boundary:
+    follows_field = stream is not None and not stream.checkpointed
+    return Boundary(
+        _cursor_field(config, stream) if follows_field else None,
+        cursor,
+        declared=config.cursor_type,
+        lookback=config.lookback,
+        merges=stream is not None and merges(config, stream),
+        inclusive=config.source.inclusive_reads,
+        partial=config.max_iterations is not None,
+        warn=reporter.warn,
+        log=reporter.log,
     )
 
 
@@ -114,37 +132,37 @@ def _write(
     reporter: Reporter,
     writer: OutputWriter,
     request: ReadRequest,
-    highest: HighestCursor,
-) -> None:
-    """Write the stream's batches, each after the pipeline's transforms."""
+    boundary: Boundary,
+) -> Cursor | None:
+    """Write the stream's new rows, each batch after the pipeline's transforms; return where they end."""
     steps = transformation(
         config.transforms, check=reporter.check, known=job.known_columns, named=job.tally.named
     )
     with steps as transformed:
-        for batch in _batches(config, request, highest):
+        for batch in _batches(config, request, boundary):
             reporter.check()
-            highest.see(batch)  # as the source gave it: a step may drop the field, or the row
-            job.tally.read(batch.num_rows, new=batch.num_rows)
+            new = boundary.take(batch)  # as the source gave it: a step may drop the field, or the row
+            job.tally.read(batch.num_rows, new=new.num_rows)
             rows = 0
-            for changed in transformed(batch):
+            for changed in transformed(new):
                 writer.add(changed)
                 rows += changed.num_rows
-            job.tally.transformed(batch.num_rows, rows)
+            job.tally.transformed(new.num_rows, rows)
             reach("extracting", job.pipeline_id)
             reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)
     reporter.check()
+    reached = boundary.cursor()
     reach("writing", job.pipeline_id)
+    return reached
 
 
-def _batches(
-    config: PipelineConfig, request: ReadRequest, highest: HighestCursor
-) -> Iterator[pa.RecordBatch]:
+def _batches(config: PipelineConfig, request: ReadRequest, boundary: Boundary) -> Iterator[pa.RecordBatch]:
     items = _limited(config.source.read(request), request.max_iterations)
     json_arrow = JsonArrow()
     # A step sees a number as its page has it: joined to a page with text there, it would be text.
     for item in items if config.transforms else joined(items):
         if isinstance(item, Checkpoint):
-            highest.value = item.cursor
+            boundary.checkpoint(item)
         elif isinstance(item, JsonRecords) and not config.transforms:
             yield json_arrow.batch(item)
         elif isinstance(item, list | JsonRecords):

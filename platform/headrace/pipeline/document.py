@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors import Connector, Destination, SchemaContract, Section, Source, SyncMode, registry
+from headrace.connectors.contract.order import CursorType
 from headrace.connectors.contract.references import refers
 from headrace.connectors.contract.secrets import leaves, secrets
 from headrace.pipeline.faults import Faults, InvalidConfig
@@ -32,6 +33,10 @@ class PipelineConfig:
     stream: str
     sync_mode: SyncMode
     cursor_field: str | None  # None: the stream's own, or none
+    cursor_type: CursorType | None = None  # the order of its values; None: found in them
+    lookback: float | None = (
+        None  # how far below the cursor to read again: seconds of times, units of numbers
+    )
     max_iterations: int | None
     destination: Destination
     destination_name: str
@@ -52,6 +57,8 @@ class SourceKeys(BaseModel):
     stream: str = Field(min_length=1, max_length=200)
     sync_mode: SyncMode = SyncMode.FULL_REFRESH
     cursor_field: str | None = Field(None, min_length=1, max_length=200)
+    cursor_type: CursorType | None = None
+    lookback: float | None = Field(None, ge=0, le=1e12, allow_inf_nan=False)
     max_iterations: int | None = Field(None, ge=1)
 
     @field_validator("sync_mode", mode="before")
@@ -118,6 +125,8 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
         stream=source_keys.stream,
         sync_mode=source_keys.sync_mode,
         cursor_field=source_keys.cursor_field,
+        cursor_type=source_keys.cursor_type,
+        lookback=source_keys.lookback,
         max_iterations=source_keys.max_iterations,
         destination=destination,
         destination_name=destination_keys.name,
@@ -193,6 +202,9 @@ def _check_sync(keys: SourceKeys, source: Source, destination: Destination | Non
     if keys.sync_mode is SyncMode.FULL_REFRESH:
         return None
     fixed = stream.cursor_field
+    for key in ("cursor_type", "lookback"):
+        if stream.checkpointed and getattr(keys, key) is not None:
+            faults.add(("source", key), f"{key}.unsupported", "The source keeps its own position.")
     if stream.checkpointed and keys.cursor_field is not None:
         faults.add(("source", "cursor_field"), "cursor_field.fixed", "The source keeps its own position.")
     elif fixed is None and keys.cursor_field is None and not stream.checkpointed:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from incremental import Read
 from mariadb_server import PASSWORD, MariaDBServer
 
 from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unauthorized, Unreachable, Unreadable
@@ -127,9 +128,9 @@ def test_any_identifier_is_read_as_it_is_written(mysql_config: Config, run_sql: 
     sql = "`" + name.replace("`", "``") + "`"
     run_sql(f"CREATE TABLE {sql} ({sql} INT)", f"INSERT INTO {sql} VALUES (1)")
 
-    table, cursors = read(mysql_config, name, sync_mode=SyncMode.INCREMENTAL, cursor_field=name)
+    found = Read(MySQLSource(**mysql_config), name, name)
 
-    assert (table.to_pylist(), cursors) == ([{name: 1}], [1])
+    assert (found.rows, found.value) == ([{name: 1}], 1)
 
 
 def test_streams_are_tables_and_views_with_their_keys(mysql_config: Config, run_sql: Any) -> None:
@@ -174,17 +175,15 @@ def test_an_incremental_run_goes_on_after_the_cursor_in_its_order(
 ) -> None:
     listed = ", ".join(f"('{value}')" for value in reversed(values))
     run_sql(f"CREATE TABLE items (v {declared} NULL)", f"INSERT INTO items VALUES (NULL), {listed}")
-    request = {"sync_mode": SyncMode.INCREMENTAL, "cursor_field": "v"}
+    source = MySQLSource(**mysql_config)
 
-    everything, (last,) = read(mysql_config, "items", **request)
-    rest, _ = read(mysql_config, "items", cursor=cursor, **request)
-    nothing, same = read(mysql_config, "items", cursor=last, **request)
+    everything = Read(source, "items", "v")
+    rest = Read(source, "items", "v", cursor)
+    nothing = Read(source, "items", "v", everything.cursor)
 
-    assert everything.num_rows == 4
-    assert [str(value) for value in rest.column("v").to_pylist()] == [
-        str(value) for value in everything.column("v").to_pylist()[3:]
-    ]
-    assert (nothing.num_rows, same) == (0, [last])
+    assert len(everything.rows) == 4
+    assert rest.column("v") == everything.column("v")[3:]
+    assert (nothing.rows, nothing.cursor) == ([], everything.cursor)
 
 
 @pytest.mark.parametrize(

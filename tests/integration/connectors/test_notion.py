@@ -21,6 +21,7 @@ def read(url: str, stream: str, *, cursor: str | None = None, **keys: Any) -> tu
         sync_mode=SyncMode.INCREMENTAL if "incremental" in keys or cursor else SyncMode.FULL_REFRESH,
         cursor_field="last_edited_time",
         cursor=cursor,
+        inclusive=cursor is not None,
     )
     keys.pop("incremental", None)
     found: list[str] = []

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pyarrow as pa
 import pytest
+from incremental import Read
 from postgres_server import PASSWORD
 
 from headrace.connectors import (
@@ -34,12 +35,6 @@ def read(url: str, stream: str, **changes: Any) -> tuple[pa.Table, list[Any]]:
     items = list(source.read(ReadRequest(stream=stream, **changes)))
     batches = [item for item in items if isinstance(item, pa.RecordBatch)]
     return pa.Table.from_batches(batches), [item.cursor for item in items if isinstance(item, Checkpoint)]
-
-
-def incremental(
-    url: str, stream: str, field: str, cursor: Any = None, **changes: Any
-) -> tuple[pa.Table, list[Any]]:
-    return read(url, stream, sync_mode=SyncMode.INCREMENTAL, cursor_field=field, cursor=cursor, **changes)
 
 
 CASES = [
@@ -186,10 +181,10 @@ def test_any_identifier_is_read_as_it_is_written(postgres_url: str, name: str) -
     run_sql(postgres_url, f"INSERT INTO {sql}.{sql} VALUES (7)")
 
     stream = PostgresSource(url=postgres_url).describe(f"{name}.{name}")
-    table, _ = incremental(postgres_url, f"{name}.{name}", name)
+    found = Read(PostgresSource(url=postgres_url), f"{name}.{name}", name)
 
     assert stream.primary_key == (name,)
-    assert table.to_pylist() == [{name: 7}]
+    assert found.rows == [{name: 7}]
 
 
 def test_a_name_that_two_tables_share_is_refused_and_a_schema_goes_before_public(postgres_url: str) -> None:
@@ -238,8 +233,8 @@ def test_a_run_reads_one_snapshot_whatever_is_written_meanwhile(postgres_url: st
     ("declared", "first", "second", "cursor"),
     [
         ("bigint", "1", "9223372036854775806", 9223372036854775806),
-        ("timestamptz", "2024-01-01 00:00:00.000001+02", "2024-06-01+00", "2024-06-01 00:00:00.000000Z"),
-        ("timestamp", "2024-01-01", "2024-01-01 00:00:00.000001", "2024-01-01 00:00:00.000001"),
+        ("timestamptz", "2024-01-01 00:00:00.000001+02", "2024-06-01+00", "2024-06-01T00:00:00+00:00"),
+        ("timestamp", "2024-01-01", "2024-01-01 00:00:00.000001", "2024-01-01T00:00:00.000001"),
         ("date", "2024-01-01", "2024-01-02", "2024-01-02"),
         ("numeric(20,3)", "9.5", "10.125", "10.125"),
         ("numeric", "9.5", "10.1250", "10.1250"),
@@ -256,14 +251,16 @@ def test_an_incremental_run_goes_on_after_the_last_cursor(
         connection.execute(f"INSERT INTO t VALUES (2, %s::text::{declared})", [second])
         connection.execute(f"INSERT INTO t VALUES (1, %s::text::{declared}), (0, NULL)", [first])
 
-    everything, [reached] = incremental(postgres_url, "t", "c")
-    nothing, [unmoved] = incremental(postgres_url, "t", "c", reached)
-    rest, _ = incremental(postgres_url, "t", "c", first)
+    source = PostgresSource(url=postgres_url)
 
-    assert everything["id"].to_pylist() == [0, 1, 2]
-    assert reached == unmoved == cursor
-    assert nothing.num_rows == 0
-    assert rest["id"].to_pylist() == [2]
+    everything = Read(source, "t", "c")
+    nothing = Read(source, "t", "c", everything.cursor)
+    rest = Read(source, "t", "c", first)
+
+    assert everything.column("id") == [0, 1, 2]
+    assert everything.value == nothing.value == cursor
+    assert nothing.rows == []
+    assert rest.column("id") == [2]
 
 
 def test_a_trial_of_an_incremental_run_never_loses_rows_that_share_a_cursor(postgres_url: str) -> None:
@@ -273,11 +270,13 @@ def test_a_trial_of_an_incremental_run_never_loses_rows_that_share_a_cursor(post
         " FROM generate_series(0, 29999) g",
     )
 
-    some, [cursor] = incremental(postgres_url, "t", "c", max_iterations=1)
-    rest, _ = incremental(postgres_url, "t", "c", cursor)
+    source = PostgresSource(url=postgres_url)
 
-    assert 0 < some.num_rows < 30000
-    assert sorted(some["id"].to_pylist() + rest["id"].to_pylist()) == list(range(30000))
+    some = Read(source, "t", "c", max_iterations=1)
+    rest = Read(source, "t", "c", some.cursor)
+
+    assert 0 < len(some.rows) < 30000
+    assert sorted(some.column("id") + rest.column("id")) == list(range(30000))
 
 
 @pytest.mark.parametrize(

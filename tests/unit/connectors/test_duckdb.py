@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 import pytest
+from incremental import Read
 from outputs import request_for
 
 from headrace.connectors import (
@@ -18,7 +19,6 @@ from headrace.connectors import (
     ReadRequest,
     Rejected,
     SchemaConflict,
-    SyncMode,
     Unreachable,
     Unreadable,
 )
@@ -278,10 +278,10 @@ def test_any_identifier_goes_there_and_back(path: Path, load: Any, name: str) ->
     load({name: [1]}, config={"schema": name, "table": name})
     load({name: [1]}, "merge", config={"schema": name, "table": name}, primary_key=(name,))
 
-    table, cursors = read(path, f"{name}.{name}", sync_mode=SyncMode.INCREMENTAL, cursor_field=name)
+    found = Read(DuckDBSource(path=str(path)), f"{name}.{name}", name)
 
-    assert table.to_pylist() == [{name: 1}]
-    assert cursors == [1]
+    assert found.rows == [{name: 1}]
+    assert found.value == 1
 
 
 def test_the_source_reads_what_arrow_cannot_hold_as_text_or_null(
@@ -307,13 +307,12 @@ def test_the_source_reads_what_arrow_cannot_hold_as_text_or_null(
 def test_the_source_goes_on_after_its_cursor_and_yields_an_empty_batch_for_nothing(path: Path) -> None:
     rows(path, "CREATE TABLE t (id INT PRIMARY KEY, changed TIMESTAMPTZ)")
     rows(path, "INSERT INTO t VALUES (2, '2024-01-02 00:00:00+00'), (1, '2024-01-01 00:00:00+00')")
-    changes = {"sync_mode": SyncMode.INCREMENTAL, "cursor_field": "changed"}
 
-    everything, [cursor] = read(path, "t", **changes)
-    nothing, _ = read(path, "t", cursor=cursor, **changes)
+    everything = Read(DuckDBSource(path=str(path)), "t", "changed")
+    nothing = Read(DuckDBSource(path=str(path)), "t", "changed", everything.cursor)
 
-    assert everything["id"].to_pylist() == [1, 2]
-    assert nothing.num_rows == 0
+    assert everything.column("id") == [1, 2]
+    assert nothing.rows == []
     assert nothing.schema.names == ["id", "changed"]
     assert DuckDBSource(path=str(path)).describe("t").primary_key == ("id",)
 

@@ -16,8 +16,8 @@ def records(*values: Any) -> list[dict[str, Any]]:
     return [{"at": value} for value in values]
 
 
-def window(after: Any, *, merges: bool = False, **spec: Any) -> Window:
-    return Window(spec=Incremental(**spec), cursor_field="at", after=after, merges=merges)
+def window(after: Any, *, inclusive: bool = False, **spec: Any) -> Window:
+    return Window(spec=Incremental(**spec), cursor_field="at", after=after, inclusive=inclusive)
 
 
 @pytest.mark.parametrize(
@@ -68,9 +68,13 @@ def test_times_are_compared_as_times_and_not_as_texts():
     assert found == records("2024-01-01T00:00:00.5Z")
 
 
-def test_a_record_as_old_as_the_cursor_is_read_again_only_where_it_is_merged():
+def test_a_record_as_old_as_the_cursor_is_read_again_where_the_run_asks_for_it():
     assert window(5).new(records(4, 5, 6)) == records(6)
-    assert window(5, merges=True).new(records(4, 5, 6)) == records(5, 6)
+    assert window(5, inclusive=True).new(records(4, 5, 6)) == records(5, 6)
+
+
+def test_numbers_in_quotes_are_compared_as_numbers():
+    assert window("9").new(records("8", "9", "10")) == records("10")
 
 
 def test_a_record_whose_age_cannot_be_told_is_never_left_out():

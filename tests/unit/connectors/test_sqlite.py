@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from incremental import Read
 from outputs import request_for
 
 from headrace.connectors import (
@@ -60,8 +61,8 @@ def read(path: Path, stream: str, **changes: Any) -> tuple[list[dict[str, Any]],
     return found, cursors
 
 
-def incremental(path: Path, cursor: Any = None, **changes: Any) -> tuple[list[dict[str, Any]], list[Any]]:
-    return read(path, "t", sync_mode=SyncMode.INCREMENTAL, cursor_field="c", cursor=cursor, **changes)
+def incremental(path: Path, cursor: Any = None, **changes: Any) -> Read:
+    return Read(SQLiteSource(path=str(path)), "t", "c", cursor, **changes)
 
 
 def test_values_keep_their_own_types_whatever_the_column_declares(path: Path) -> None:
@@ -97,13 +98,13 @@ def test_streams_are_tables_and_views_with_their_keys(path: Path) -> None:
 def test_the_source_goes_on_after_its_cursor(path: Path) -> None:
     rows(path, "CREATE TABLE t (id, c)", "INSERT INTO t VALUES (3, 'b''x'), (1, NULL), (2, 'a')")
 
-    everything, [cursor] = incremental(path)
-    nothing, [unmoved] = incremental(path, cursor)
-    rest, _ = incremental(path, "a")
+    everything = incremental(path)
+    nothing = incremental(path, everything.cursor)
+    rest = incremental(path, "a")
 
-    assert [row["id"] for row in everything] == [1, 2, 3]
-    assert (cursor, unmoved, nothing) == ("b'x", "b'x", [])
-    assert [row["id"] for row in rest] == [3]
+    assert everything.column("id") == [1, 2, 3]
+    assert (everything.value, nothing.cursor, nothing.rows) == ("b'x", everything.cursor, [])
+    assert rest.column("id") == [3]
 
 
 def test_a_trial_never_loses_rows_that_share_a_cursor(path: Path) -> None:
@@ -113,11 +114,11 @@ def test_a_trial_never_loses_rows_that_share_a_cursor(path: Path) -> None:
         " SELECT id, id / 3000 AS c FROM n",
     )
 
-    some, [cursor] = incremental(path, max_iterations=1)
-    rest, _ = incremental(path, cursor)
+    some = incremental(path, max_iterations=1)
+    rest = incremental(path, some.cursor)
 
-    assert 10_000 <= len(some) < 25_000
-    assert sorted(row["id"] for row in some + rest) == list(range(25_000))
+    assert 10_000 <= len(some.rows) < 25_000
+    assert sorted(some.column("id") + rest.column("id")) == list(range(25_000))
 
 
 @pytest.mark.parametrize("name", ['we"ird', "Größe", "with space", "select", "it's"])

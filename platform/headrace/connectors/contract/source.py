@@ -25,6 +25,23 @@ class ReadRequest:
     sync_mode: SyncMode = SyncMode.FULL_REFRESH
     cursor_field: str | None = None
     cursor: Cursor | None = None  # read what comes after it; None: from the start
+    inclusive: bool = False
+    """Read the rows at the cursor, too: the engine leaves out those that were delivered before. A source that
+    does so says `inclusive_reads`. Rows without a place in the cursor's order (null, NaN, infinity) are read
+    by every run: the engine knows them again as well."""
+    cursor_type: str | None = (
+        None  # the order that is declared for the cursor, or was found by an earlier run
+    )
+    known_ties: int | None = None
+    """How many rows at the cursor were delivered, where they are too many to be known one by one: a source
+    that can count leaves them out while the stream holds just so many."""
+    known_nulls: int | None = None  # the same of rows without a place in the order
+    lookback: float | None = None  # how far below the last cursor `cursor` lies, by the pipeline's config
+    merges: bool = False  # rows are merged on a key, so that one may be given twice
+    position: dict[str, Any] | None = None  # what the last run's `Checkpoint` said beside the cursor
+    told_apart: Callable[[], None] = lambda: None
+    """A source calls it before its first batch where it gives no row that was delivered before, as told from
+    its own `position`: the engine then leaves nothing out."""
     max_iterations: int | None = None  # pages or batches at most, for trials
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
     check: Callable[[], None] = lambda: None  # raises when the run must end: for sources that wait
@@ -36,6 +53,7 @@ class Checkpoint:
     """Says that everything up to `cursor` has been yielded: a run may end or resume here."""
 
     cursor: Cursor
+    position: dict[str, Any] | None = None  # JSON that the next run's request brings back
 
 
 class Source(Connector, ABC):
@@ -46,6 +64,10 @@ class Source(Connector, ABC):
 
     dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = (SyncMode.FULL_REFRESH,)
     """The sync modes of streams that are not known before connecting."""
+
+    inclusive_reads: ClassVar[bool] = False
+    """Whether `read` honours `request.inclusive`. Without it a row that comes later with the cursor's own
+    value is not read, and the run's log says so."""
 
     @classmethod
     def known_streams(cls) -> Sequence[Stream]:

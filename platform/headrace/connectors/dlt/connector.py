@@ -47,6 +47,7 @@ class DltSource(DltSourceConfig, Source):
     summary: ClassVar[str] = "Any source that is written with dlt."
     dynamic_streams: ClassVar[bool] = True
     dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
+    inclusive_reads: ClassVar[bool] = True
 
     def check(self) -> str:
         """Make the source, which may connect to its system."""

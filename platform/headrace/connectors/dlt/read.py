@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import dlt
 from dlt.extract.incremental.exceptions import IncrementalCursorInvalidCoercion
@@ -61,8 +61,9 @@ def _after(source: "DltSourceConfig", request: ReadRequest) -> Iterator[Any]:
     assert request.cursor_field is not None, "only such requests come here"
     for start in _readings(request.cursor):
         resource = _resource(source, request.stream)
-        # Open at its start, as dlt's own state, which knows what came at the cursor itself, is not kept.
-        window = dlt.sources.incremental(request.cursor_field, initial_value=start, range_start="open")
+        # dlt's own state, which knows what came at the cursor itself, is not kept: the engine knows it.
+        bound: Literal["open", "closed"] = "closed" if request.inclusive else "open"
+        window = dlt.sources.incremental(request.cursor_field, initial_value=start, range_start=bound)
         resource.apply_hints(incremental=window)
         try:
             return (yield from _items(resource))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.duckdb.catalog import columns
-from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
+from headrace.connectors.kit.sql.batches import first_batches
+from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
 from headrace.connectors.kit.sql.names import literal, quoted
 
 if TYPE_CHECKING:
@@ -20,7 +21,14 @@ _EXACT = frozenset(
     {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
      "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "BLOB", "UUID", "JSON"}
 )  # fmt: skip
-_FINITE = {"DATE": "DATE", "TIMESTAMP": "TIMESTAMP", "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ"}
+_TIMES = frozenset(
+    {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"}
+)
+_INFINITE = _TIMES | {"FLOAT", "DOUBLE"}
+_ORDERED = _INFINITE | {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
+    "UHUGEINT", "DECIMAL", "VARCHAR", "UUID", "ENUM",
+}  # fmt: skip
 _NESTED = ("STRUCT", "MAP")
 
 
@@ -61,16 +69,17 @@ def read_table(connection: DuckDBPyConnection, request: ReadRequest) -> Iterator
     """
     relation = find_relation(connection, request.stream)
     found = columns(connection, relation.schema, relation.name)
-    source = f"{quoted(relation.schema, relation.name)} AS headrace_source{_position(found, request)}"
-    infinite = [f"NOT isfinite({quoted(name)})" for name, declared in found.items() if declared in _FINITE]
+    source = f"{quoted(relation.schema, relation.name)} AS headrace_source"
+    column = _cursor_column(found, request) if request.sync_mode is SyncMode.INCREMENTAL else None
+    wanted = Reach() if column is None else reach(column, request, _counter(connection, source))
+    condition = f" WHERE {wanted.condition}" if wanted.condition else ""
+    order = f" ORDER BY {wanted.order} NULLS FIRST" if wanted.order else ""
+    infinite = [f"NOT isfinite({quoted(name)})" for name, declared in found.items() if declared in _TIMES]
     flag = f"coalesce({' OR '.join(infinite) or 'false'}, false)"
     values = ", ".join(f"{_value(name, declared)} AS {quoted(name)}" for name, declared in found.items())
-    query = f"SELECT {values}, {flag} FROM {source}"  # noqa: S608 - quoted names
-    batches = _batches(connection, query, request)
-    if request.sync_mode is SyncMode.INCREMENTAL and request.cursor_field is not None:
-        yield from with_checkpoint(batches, request.cursor_field, request)
-    else:
-        yield from first_batches(batches, request.max_iterations)
+    query = f"SELECT {values}, {flag} FROM {source}{condition}{order}"  # noqa: S608 - quoted names
+    batches = first_batches(_batches(connection, query, request), request.max_iterations)
+    yield from batches if column is None else filtered(batches, column, request, wanted)
 
 
 def _batches(connection: DuckDBPyConnection, query: str, request: ReadRequest) -> Iterator[pa.RecordBatch]:
@@ -99,25 +108,39 @@ def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:
         raise Unreadable(f"DuckDB: {str(error).partition(chr(10))[0]}") from None
 
 
-def _position(found: dict[str, str], request: ReadRequest) -> str:
-    if request.sync_mode is not SyncMode.INCREMENTAL:
-        return ""
-    name = request.cursor_field
-    if name not in found:
-        raise Unreadable(f"{request.stream} has no column {name!r} to use as its cursor.")
-    column, declared = f"headrace_source.{quoted(name)}", found[name]
-    order = f" ORDER BY {column} NULLS FIRST"
-    if request.cursor is None:
-        return order
-    return f" WHERE {column} > CAST({literal(str(request.cursor))} AS {declared}){order}"
+def _counter(connection: DuckDBPyConnection, source: str) -> Callable[[str], int]:
+    def count(condition: str) -> int:
+        return int(connection.execute(f"SELECT count(*) FROM {source} WHERE {condition}").fetchall()[0][0])  # noqa: S608
+
+    return count
+
+
+def _cursor_column(found: dict[str, str], request: ReadRequest) -> CursorColumn:
+    declared: str = column_named(found, request)
+    name, kind = f"headrace_source.{quoted(str(request.cursor_field))}", declared.partition("(")[0]
+    if kind not in _ORDERED:
+        raise Unreadable(f"Column {request.cursor_field!r} is {declared}, which cannot serve as a cursor.")
+    is_text = kind in ("VARCHAR", "ENUM")
+    placeless = f"{name} IS NULL OR NOT isfinite({name})" if kind in _INFINITE else f"{name} IS NULL"
+
+    def constant(cursor: Cursor) -> str:
+        return f"CAST({literal(str(cursor))} AS {'VARCHAR' if is_text else declared})"
+
+    return CursorColumn(
+        name=str(request.cursor_field),
+        value=f"CAST({name} AS VARCHAR) COLLATE C" if is_text else name,
+        is_text=is_text,
+        placeless=placeless,
+        constant=constant,
+    )
 
 
 def _value(name: str, declared: str) -> str:
     """Return the SQL that hands a column to Arrow exactly; as text what Arrow or Parquet has no place for."""
     column, kind = quoted(name), declared.partition("(")[0]
-    if kind in _EXACT or declared in ("TIMESTAMP_NS", "TIMESTAMP_MS", "TIME"):
+    if kind in _EXACT or declared == "TIME":
         return column
-    if declared in _FINITE:
+    if declared in _TIMES:
         return f"CASE WHEN isfinite({column}) THEN {column} END"
     if declared.endswith("]") and declared.partition("[")[0].partition("(")[0] in _EXACT:
         return f"{column}::{declared.partition('[')[0]}[]" if declared.count("[") == 1 else column

@@ -41,6 +41,7 @@ class MySQLSource(MySQLConnection, Source):
     summary: ClassVar[str] = "Tables and views of a MySQL or MariaDB database, whole or from a cursor on."
     dynamic_streams: ClassVar[bool] = True
     dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = _MODES
+    inclusive_reads: ClassVar[bool] = True
 
     def check(self) -> str:
         """Connect and count what can be read."""

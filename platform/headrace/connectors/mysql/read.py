@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pymysql.cursors import SSCursor
 
-from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
-from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.sql.batches import first_batches
+from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.mysql.catalog import Column, Table, columns, tables
-from headrace.connectors.mysql.connection import execute
+from headrace.connectors.mysql.connection import execute, fetch
 from headrace.connectors.mysql.projection import Projected, projected
 
 if TYPE_CHECKING:
@@ -52,35 +53,65 @@ def read_table(connection: Connection, request: ReadRequest) -> Iterator[pa.Reco
     """Yield the table's batches after the cursor, in its order where the run is incremental.
 
     All comes from one snapshot where the engine has them (InnoDB). An empty table yields one batch without
-    rows. Rows whose cursor is null are read by the first run alone; a transaction that commits late, with a
-    cursor below one that was already read, is missed, as with every cursor that is not a log position.
+    rows.
     """
     execute(connection, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     execute(connection, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
     table = find_table(connection, request.stream)
     found = columns(connection, table.name)
-    source = f"{quoted(table.name)}{_position(found, request)}"
-    batches = _batches(connection, [projected(column) for column in found], source, request)
-    if request.sync_mode is SyncMode.INCREMENTAL:
-        yield from with_checkpoint(batches, _cursor_column(found, request).name, request)
-    else:
-        yield from first_batches(batches, request.max_iterations)
+    readers = [projected(column) for column in found]
+    column = _cursor_column(found, readers, request) if request.sync_mode is SyncMode.INCREMENTAL else None
+    wanted = Reach() if column is None else reach(column, request, _counter(connection, table))
+    condition = f" WHERE {wanted.condition}" if wanted.condition else ""
+    order = f" ORDER BY {wanted.order}" if wanted.order else ""
+    _say_what_is_not_promised(table, request)
+    batches = _batches(connection, readers, f"{quoted(table.name)}{condition}{order}", request)
+    batches = first_batches(batches, request.max_iterations)
+    yield from batches if column is None else filtered(batches, column, request, wanted)
 
 
-def _position(found: list[Column], request: ReadRequest) -> str:
-    """Return the WHERE and ORDER BY of the request. Text is ordered by its bytes, whatever its collation."""
-    if request.sync_mode is not SyncMode.INCREMENTAL:
-        return ""
-    column = _cursor_column(found, request)
+def _say_what_is_not_promised(table: Table, request: ReadRequest) -> None:
+    if not table.is_view and table.engine.lower() != "innodb":
+        request.log.warning(
+            "%s has the engine %s, which keeps no snapshot: rows that change while they are read may be "
+            "missed or read twice.",
+            request.stream,
+            table.engine,
+        )
+    if request.cursor is not None and not request.lookback:
+        request.log.info(
+            "A transaction that commits after a run, with a lower cursor than the run has seen, is missed. "
+            "Set `lookback` to the time that it takes."
+        )
+
+
+def _counter(connection: Connection, table: Table) -> Callable[[str], int]:
+    def count(condition: str) -> int:
+        query = f"SELECT count(*) FROM {quoted(table.name)} WHERE {condition}"  # noqa: S608 - quoted names
+        return int(fetch(connection, query)[0][0])
+
+    return count
+
+
+def _cursor_column(found: list[Column], readers: list[Projected], request: ReadRequest) -> CursorColumn:
+    column: Column = column_named({column.name: column for column in found}, request)
+    if column.type not in _NUMBERS | _MOMENTS | _TEXTS:
+        raise Unreadable(f"Column {column.name!r} is {column.declared}, which cannot serve as a cursor.")
     name, is_text = quoted(column.name), column.type in _TEXTS
-    value = f"CAST(CONVERT({name} USING utf8mb4) AS BINARY)" if is_text else name
-    if request.cursor is None:
-        return f" ORDER BY {value}"
-    return f" WHERE {value} > {_constant(column, request)} ORDER BY {value}"
+    special = next(reader.special for reader in readers if reader.field.name == column.name)
+    placeless = [f"{name} IS NULL"] if column.nullable else []
+    if special:
+        placeless.append(special)
+    return CursorColumn(
+        name=column.name,
+        value=f"CAST(CONVERT({name} USING utf8mb4) AS BINARY)" if is_text else name,
+        is_text=is_text,
+        placeless=" OR ".join(placeless) or None,
+        constant=lambda cursor: _constant(column, cursor, request),
+    )
 
 
-def _constant(column: Column, request: ReadRequest) -> str:
-    cursor = request.cursor
+def _constant(column: Column, cursor: Cursor, request: ReadRequest) -> str:
     text = "" if isinstance(cursor, bool) or not isinstance(cursor, int | float | str) else str(cursor)
     if column.type in _NUMBERS and _NUMBER.fullmatch(text):
         return text  # bare: a quoted one would be compared as a double
@@ -89,17 +120,6 @@ def _constant(column: Column, request: ReadRequest) -> str:
     if column.type in _TEXTS and isinstance(cursor, str):
         return f"CAST(CONVERT({literal(text)} USING utf8mb4) AS BINARY)"
     raise Unreadable(f"The stored cursor of {request.stream!r} is not a value of column {column.name!r}.")
-
-
-def _cursor_column(found: list[Column], request: ReadRequest) -> Column:
-    if request.cursor_field is None:
-        raise Unreadable("An incremental run needs cursor_field: the column that grows with every change.")
-    column = next((column for column in found if column.name == request.cursor_field), None)
-    if column is None:
-        raise Unreadable(f"{request.stream!r} has no column {request.cursor_field!r} to use as its cursor.")
-    if column.type not in _NUMBERS | _MOMENTS | _TEXTS:
-        raise Unreadable(f"Column {column.name!r} is {column.declared}, which cannot serve as a cursor.")
-    return column
 
 
 def _batches(

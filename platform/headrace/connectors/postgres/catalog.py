@@ -32,7 +32,7 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod),
     base.typmod, a.attndims::int4,
     CASE WHEN t.typcategory = 'A' AND e.typnamespace = 'pg_catalog'::regnamespace
          THEN e.typname::text ELSE '' END,
-    a.attgenerated <> '' OR a.attidentity = 'a'
+    a.attgenerated <> '' OR a.attidentity = 'a', NOT a.attnotnull
 FROM pg_attribute a
 CROSS JOIN LATERAL (
     WITH RECURSIVE below(oid, typmod) AS (
@@ -79,6 +79,7 @@ class Column:
     dimensions: int  # as declared, which PostgreSQL does not enforce; 0: not an array
     element: str  # of an array: its elements' type like `type`
     computed: bool  # by the server alone: an insert cannot name it
+    nullable: bool = True
 
 
 def tables(connection: "Connection") -> list[Table]:
@@ -102,8 +103,9 @@ def columns(connection: "Connection", schema: str, table: str) -> list[Column]:
             dimensions=dimensions,
             element=element,
             computed=computed,
+            nullable=nullable,
         )
-        for name, declared, type_name, typmod, dimensions, element, computed in fetch(
+        for name, declared, type_name, typmod, dimensions, element, computed, nullable in fetch(
             connection, _COLUMNS, schema, table
         )
     ]

@@ -42,6 +42,7 @@ class PostgresSource(PostgresConnection, Source):
     summary: ClassVar[str] = "Tables and views of a PostgreSQL database, whole or from a cursor column on."
     dynamic_streams: ClassVar[bool] = True
     dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = _MODES
+    inclusive_reads: ClassVar[bool] = True
 
     unbounded_numeric: str = Field(
         "text",

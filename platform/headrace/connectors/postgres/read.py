@@ -6,11 +6,13 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
-from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.sql.batches import first_batches
+from headrace.connectors.kit.sql.boundary import CursorColumn, column_named, filtered
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.postgres.catalog import Column, Table, columns, find_tables
 from headrace.connectors.postgres.connection import execute, fetch, stream
+from headrace.connectors.postgres.incremental import Plan, planned, table_facts
 from headrace.connectors.postgres.projection import Projected, projected
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ _ORDERED = frozenset(
     {"int2", "int4", "int8", "oid", "numeric", "text", "varchar", "bpchar", "uuid", "date", "timestamp",
      "timestamptz"}
 )  # fmt: skip
+_TEXTS = frozenset({"text", "varchar", "bpchar"})
+_SPECIAL = {
+    "date": "'infinity', '-infinity'", "timestamp": "'infinity', '-infinity'",
+    "timestamptz": "'infinity', '-infinity'", "numeric": "'NaN', 'Infinity', '-Infinity'",
+}  # fmt: skip
 _SOURCE = "headrace_source"
 
 
@@ -40,50 +47,72 @@ def read_table(
 ) -> Iterator[pa.RecordBatch | Checkpoint]:
     """Yield the table's batches after the cursor, in its order where the run is incremental.
 
-    All comes from one snapshot. An empty table yields one batch without rows. Rows whose cursor is null are
-    read by the first run alone; a transaction that commits late, with a cursor below one that was already
-    read, is missed, as with every cursor that is not a log position.
+    All comes from one snapshot. An empty table yields one batch without rows. An incremental read ends with
+    the snapshot's position, by which the next one finds rows that were committed late.
     """
+    told = None
+    if request.sync_mode is SyncMode.INCREMENTAL:
+        told = table_facts(connection, find_table(connection, request.stream), request)
+        connection.rollback()  # the snapshot comes after what was told
     execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     execute(connection, "SET LOCAL TimeZone = 'UTC'")
     execute(connection, "SET LOCAL IntervalStyle = 'iso_8601'")
     table = find_table(connection, request.stream)
     found = columns(connection, table.schema, table.name)
-    condition, order = _position(found, request)
     relation = f"{quoted(table.schema, table.name)} AS {_SOURCE}"
-    nested = _nested_arrays(connection, found, relation + condition)
+    column = _cursor_column(found, request) if request.sync_mode is SyncMode.INCREMENTAL else None
+    plan = Plan() if column is None else planned(connection, relation, column, request, told)
+    batches = first_batches(
+        _planned_batches(connection, found, relation, plan, request, unbounded), request.max_iterations
+    )
+    yield from batches if column is None else filtered(batches, column, request, plan.reach)
+    yield from plan.checkpoints(request)
+
+
+def _planned_batches(
+    connection: Connection,
+    found: list[Column],
+    relation: str,
+    plan: Plan,
+    request: ReadRequest,
+    unbounded: str,
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    condition = f" WHERE {plan.reach.condition}" if plan.reach.condition else ""
+    order = f" ORDER BY {plan.reach.order} NULLS FIRST" if plan.reach.order else ""
+    nested = frozenset[str]() if plan.nothing else _nested_arrays(connection, found, relation + condition)
     readers = [projected(column, nested=column.name in nested, unbounded=unbounded) for column in found]
-    batches = _batches(connection, readers, relation + condition + order, request.log)
-    if request.sync_mode is SyncMode.INCREMENTAL:
-        yield from with_checkpoint(batches, _cursor_column(found, request).name, request)
-    else:
-        yield from first_batches(batches, request.max_iterations)
+    if plan.nothing:
+        yield pa.RecordBatch.from_pylist([], schema=pa.schema([reader.field for reader in readers]))
+        return
+    yield from _batches(connection, readers, relation + condition + order, plan, request.log)
 
 
-def _position(found: list[Column], request: ReadRequest) -> tuple[str, str]:
-    """Return the WHERE and ORDER BY of the request; the cursor is a constant, so that rows still stream."""
-    if request.sync_mode is not SyncMode.INCREMENTAL:
-        return "", ""
-    column = _cursor_column(found, request)
-    # Qualified: alone it would name the column of the result, which may be the text of this one.
-    order = f" ORDER BY {_SOURCE}.{quoted(column.name)} NULLS FIRST"
-    if request.cursor is None:
-        return "", order
-    if isinstance(request.cursor, bool) or not isinstance(request.cursor, int | float | str):
-        raise Unreadable(f"The stored cursor of {request.stream} is not a value of column {column.name!r}.")
-    constant = literal(str(request.cursor).replace("\0", ""))
-    return f" WHERE {quoted(column.name)} > {constant}::{column.declared}", order
-
-
-def _cursor_column(found: list[Column], request: ReadRequest) -> Column:
-    if request.cursor_field is None:
-        raise Unreadable("An incremental run needs cursor_field: the column that grows with every change.")
-    column = next((column for column in found if column.name == request.cursor_field), None)
-    if column is None:
-        raise Unreadable(f"{request.stream} has no column {request.cursor_field!r} to use as its cursor.")
+def _cursor_column(found: list[Column], request: ReadRequest) -> CursorColumn:
+    column: Column = column_named({column.name: column for column in found}, request)
     if column.type not in _ORDERED:
         raise Unreadable(f"Column {column.name!r} is {column.declared}, which cannot serve as a cursor.")
-    return column
+    is_text = column.type in _TEXTS
+    # Qualified: alone it would name the column of the result, which may be the text of this one.
+    name = f"{_SOURCE}.{quoted(column.name)}"
+    placeless = [f"{name} IS NULL"] if column.nullable else []
+    if column.type in _SPECIAL:
+        placeless.append(f"{name} IN ({_SPECIAL[column.type]})")
+
+    def constant(cursor: Cursor) -> str:
+        if isinstance(cursor, bool) or not isinstance(cursor, int | float | str):
+            detail = f"The stored cursor of {request.stream} is not a value of column {column.name!r}."
+            raise Unreadable(detail)
+        return f"{literal(str(cursor).replace(chr(0), ''))}::{'text' if is_text else column.declared}"
+
+    return CursorColumn(
+        name=column.name,
+        value=f'{name}::text COLLATE "C"' if is_text else name,
+        is_text=is_text,
+        placeless=" OR ".join(placeless) or None,
+        constant=constant,
+    )
 
 
 def _nested_arrays(connection: Connection, found: list[Column], source: str) -> frozenset[str]:
@@ -97,9 +126,9 @@ def _nested_arrays(connection: Connection, found: list[Column], source: str) -> 
 
 
 def _batches(
-    connection: Connection, readers: list[Projected], source: str, log: logging.Logger
+    connection: Connection, readers: list[Projected], source: str, plan: Plan, log: logging.Logger
 ) -> Iterator[pa.RecordBatch]:
-    """Yield typed batches; the last column of what is read says whether a row holds a special value."""
+    """Yield typed batches. Two more columns are read: is a value special, and which transaction wrote it."""
     import pyarrow as pa
 
     schema = pa.schema([reader.field for reader in readers])
@@ -107,12 +136,15 @@ def _batches(
     expressions = [
         *(reader.expression for reader in readers),
         f"({' OR '.join(specials) or 'false'}) IS TRUE",
+        *([plan.transaction] if plan.transaction else []),
     ]
     rows = special_rows = 0
     query = f"SELECT {', '.join(expressions)} FROM {source}"  # noqa: S608 - quoted names
     for batch in stream(connection, query, Unreadable):
         rows += batch.num_rows
         special_rows += batch.column(len(readers)).true_count
+        if plan.transaction:
+            plan.transactions.update(batch.column(len(readers) + 1).drop_null().unique().to_pylist())
         if batch.num_rows:
             yield _typed(batch, schema)
     if not rows:

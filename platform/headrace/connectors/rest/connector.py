@@ -15,6 +15,7 @@ class RestSource(Source, RestApi):
     summary: ClassVar[str] = "Lists of any REST API that answers with JSON."
     dynamic_streams: ClassVar[bool] = True
     dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
+    inclusive_reads: ClassVar[bool] = True
     address_fields: ClassVar[tuple[str, ...]] = RestApi.address_fields
 
     def declared(self, stream: str) -> Stream | None:

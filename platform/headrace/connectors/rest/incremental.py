@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headrace.connectors import Checkpoint, Cursor, Unreadable
+from headrace.connectors.contract.order import KINDS, NoPlace, kind_of, place
 from headrace.connectors.rest.config import Incremental
 
 _MILLISECONDS = 1000
@@ -15,14 +16,15 @@ _MILLISECONDS = 1000
 class Window:
     """The part of a stream after a cursor, or all of it.
 
-    A record that is as old as the cursor is read again where records are merged on a key: it may be another
-    one of the same moment. Without a key it would be stored twice, so it is left out.
+    Records that are as old as the cursor are read again where the run asks for them: it knows which ones
+    were delivered before.
     """
 
     spec: Incremental = field(default_factory=Incremental)
     cursor_field: str | None = None
     after: Cursor | None = None
-    merges: bool = False
+    inclusive: bool = False
+    cursor_type: str | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -69,26 +71,14 @@ class Window:
         return None if value is None else Checkpoint(cursor=value)
 
     def _is_old(self, value: Any) -> bool:
-        kind, place = sortable(value)
-        cursor_kind, cursor = sortable(self.after)
-        if kind is None or kind != cursor_kind:
+        try:
+            kind = KINDS[self.cursor_type] if self.cursor_type else kind_of(self.after)
+            found, cursor = place(value, kind), place(self.after, kind)
+        except NoPlace:
             return False
-        return bool(place < cursor) if self.merges else bool(place <= cursor)
-
-
-def sortable(value: Any) -> tuple[str | None, Any]:
-    """Return what to order a cursor value by, and its kind; values of two kinds have no order.
-
-    Times are parsed: as texts, "...:00.5Z" would come before "...:00Z".
-    """
-    if isinstance(value, bool) or value is None:
-        return None, None
-    if isinstance(value, int | float):
-        return "number", value
-    if not isinstance(value, str):
-        return None, None
-    moment = moment_of(value)
-    return ("text", value) if moment is None else ("time", moment)
+        if found is None or cursor is None:
+            return False
+        return bool(found < cursor) if self.inclusive else bool(found <= cursor)
 
 
 def formatted(value: Cursor, form: str) -> str | int | float:

@@ -220,7 +220,8 @@ def _window(resource: Resource, request: ReadRequest) -> Window:
         spec=resource.endpoint.incremental or Incremental(),
         cursor_field=request.cursor_field if is_incremental else None,
         after=request.cursor if is_incremental else None,
-        merges=bool(resource.primary_key),
+        inclusive=request.inclusive,
+        cursor_type=request.cursor_type,
     )
 
 

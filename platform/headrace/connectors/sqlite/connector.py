@@ -40,6 +40,7 @@ class SQLiteSource(SQLiteConnection, Source):
     summary: ClassVar[str] = "Tables and views of a SQLite file, whole or from a cursor column on."
     dynamic_streams: ClassVar[bool] = True
     dynamic_sync_modes: ClassVar[tuple[SyncMode, ...]] = _MODES
+    inclusive_reads: ClassVar[bool] = True
 
     def check(self) -> str:
         """Open the file and count what can be read."""

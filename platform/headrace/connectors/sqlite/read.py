@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, not_below, reach
 from headrace.connectors.kit.sql.names import quoted
 
 if TYPE_CHECKING:
@@ -60,64 +61,70 @@ def read_table(
 
     All comes from one snapshot. An empty table yields one batch without rows, typed by the affinities.
     """
+    connection.execute("BEGIN")  # several statements, one snapshot
     found = columns(connection, request.stream)
     if not found:
         raise Unreadable(f"There is no table or view {request.stream!r}.")
-    incremental = request.sync_mode is SyncMode.INCREMENTAL
-    place = _cursor_place(found, request) if incremental else None
-    condition, parameters = _position(request) if incremental else ("", [])
+    column = _cursor_column(connection, found, request) if request.sync_mode is SyncMode.INCREMENTAL else None
+    wanted = Reach() if column is None else reach(column, request, _counter(connection, request))
+    condition = f" WHERE {wanted.condition}" if wanted.condition else ""
+    order = f" ORDER BY {wanted.order}" if wanted.order else ""
     listed = ", ".join(quoted(column.name) for column in found)
-    rows = connection.execute(f"SELECT {listed} FROM {quoted(request.stream)}{condition}", parameters)  # noqa: S608
-    last: Any = request.cursor
+    rows = connection.execute(f"SELECT {listed} FROM {quoted(request.stream)}{condition}{order}")  # noqa: S608
     number = 0
-    while page := rows.fetchmany(_ROWS):
+    while number != request.max_iterations and (page := rows.fetchmany(_ROWS)):
         number += 1
-        ends = number == request.max_iterations
-        if ends and place is not None:
-            page += _ties(rows, page[-1][place], place)
-        yield [dict(zip((column.name for column in found), row, strict=True)) for row in page]
-        last = page[-1][place] if place is not None and page[-1][place] is not None else last
-        if ends:
-            break
+        records = [dict(zip((column.name for column in found), row, strict=True)) for row in page]
+        yield not_below(records, request, wanted)
     if not number:
         yield _empty(found)
-    if place is not None and last is not None:
-        yield _checkpoint(last, request)
 
 
-def _position(request: ReadRequest) -> tuple[str, list[Any]]:
-    assert request.cursor_field is not None
-    column = quoted(request.cursor_field)
-    if request.cursor is None:
-        return f" ORDER BY {column}", []
-    if isinstance(request.cursor, bool) or not isinstance(request.cursor, int | float | str):
-        raise Unreadable(f"The stored cursor of {request.stream!r} is not a number or a text.")
-    return f" WHERE {column} > ? ORDER BY {column}", [request.cursor]
+def _counter(connection: sqlite3.Connection, request: ReadRequest) -> Callable[[str], int]:
+    def count(condition: str) -> int:
+        query = f"SELECT count(*) FROM {quoted(request.stream)} WHERE {condition}"  # noqa: S608 - quoted names
+        return int(connection.execute(query).fetchone()[0])
+
+    return count
 
 
-def _cursor_place(found: list[Column], request: ReadRequest) -> int:
-    names = [column.name for column in found]
-    if request.cursor_field is None:
-        raise Unreadable("An incremental run needs cursor_field: the column that grows with every change.")
-    if request.cursor_field not in names:
-        raise Unreadable(f"{request.stream!r} has no column {request.cursor_field!r} to use as its cursor.")
-    return names.index(request.cursor_field)
+def _cursor_column(connection: sqlite3.Connection, found: list[Column], request: ReadRequest) -> CursorColumn:
+    column: Column = column_named({column.name: column for column in found}, request)
+    name = quoted(column.name)
+    kinds = _storage(connection, request.stream, name)
+    if "blob" in kinds:
+        raise Unreadable(f"Column {column.name!r} holds bytes, which cannot serve as a cursor.")
+    if len(kinds) > 1 and request.cursor_type in (None, "text", "uuid"):
+        raise Unreadable(
+            f"Column {column.name!r} holds numbers and texts, which SQLite keeps apart: set cursor_type to "
+            "'integer', 'decimal' or 'timestamp', or sync by another column."
+        )
+
+    def constant(cursor: Cursor) -> str:
+        if isinstance(cursor, bool) or not isinstance(cursor, int | float | str):
+            raise Unreadable(f"The stored cursor of {request.stream!r} is not a number or a text.")
+        return f"CAST(x'{cursor.encode().hex()}' AS TEXT)" if isinstance(cursor, str) else repr(cursor)
+
+    return CursorColumn(
+        name=column.name,
+        value=f"{name} COLLATE BINARY",
+        is_text="text" in kinds,
+        placeless=f"{name} IS NULL OR {name} = -9e999",  # the other infinity is above every cursor
+        constant=constant,
+    )
 
 
-def _ties(rows: sqlite3.Cursor, last: Any, place: int) -> list[Any]:
-    """Return the rows that share the last one's cursor: the next run reads only what is greater."""
-    ties = []
-    for row in rows:
-        if row[place] != last:
-            break
-        ties.append(row)
-    return ties
+def _storage(connection: sqlite3.Connection, table: str, name: str) -> set[str]:
+    """Return the classes that the column's values are stored as: "number", "text" and "blob".
 
-
-def _checkpoint(last: Any, request: ReadRequest) -> Checkpoint:
-    if isinstance(last, bytes):
-        raise Unreadable(f"Column {request.cursor_field!r} holds bytes, which cannot serve as a cursor.")
-    return Checkpoint(cursor=last)
+    SQLite orders by class first, so that the lowest and the highest value tell; an index gives both at once.
+    """
+    ends = [
+        f"SELECT typeof(v) FROM (SELECT {end}({name} COLLATE BINARY) AS v FROM {quoted(table)})"  # noqa: S608
+        for end in ("min", "max")
+    ]
+    found = {connection.execute(query).fetchone()[0] for query in ends} - {"null"}
+    return {"number" if kind in ("integer", "real") else kind for kind in found}
 
 
 def _empty(found: list[Column]) -> pa.RecordBatch:

@@ -13,6 +13,7 @@ class HubspotSource(HubspotConfig, Source):
     name: ClassVar[str] = "hubspot"
     title: ClassVar[str] = "HubSpot"
     summary: ClassVar[str] = "Contacts, companies and deals of a HubSpot account."
+    inclusive_reads: ClassVar[bool] = True
 
     @classmethod
     def known_streams(cls) -> Sequence[Stream]:

@@ -16,6 +16,7 @@ class NotionSource(NotionConfig, Source):
     name: ClassVar[str] = "notion"
     title: ClassVar[str] = "Notion"
     summary: ClassVar[str] = "Users, databases, pages and blocks of a Notion workspace."
+    inclusive_reads: ClassVar[bool] = True
 
     @classmethod
     def known_streams(cls) -> Sequence[Stream]:

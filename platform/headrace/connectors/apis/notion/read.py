@@ -99,7 +99,7 @@ class _Reading:
             spec=Incremental(row_order="desc"),
             cursor_field=_EDITED,
             after=self.request.cursor if is_incremental else None,
-            merges=True,
+            inclusive=self.request.inclusive,
         )
 
     def _searched(self, kind: str) -> Iterator[Records]:
