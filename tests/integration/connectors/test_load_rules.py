@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from systems import SYSTEMS, System, started
 
@@ -145,6 +146,65 @@ def test_a_ledger_of_an_older_release_gets_its_new_columns(system: System) -> No
 
     last = system.destination.last_load("pipeline-1")
     assert last == Loaded(load_id="two", cursor=3, identity="x", table="items")
+
+
+def test_a_load_says_what_it_did_to_the_rows(system: System) -> None:
+    key = {"primary_key": ("id",)}
+
+    made = system.load(ROWS)
+    appended = system.load(MORE, "append")
+    merged = system.load({"id": [3, 4, 4], "v": ["x", "y", "z"]}, "merge", **key)
+    replaced = system.load(ROWS)
+    refilled = system.load(MORE, schema_contract="freeze")
+
+    assert (made.inserted, made.total) == (2, 2)
+    assert (appended.inserted, appended.total) == (1, 3 if system.name == "duckdb" else None)
+    expected = {"bigquery": (None, None), "sqlite": (1, None)}.get(system.name, (1, 1))
+    assert (merged.inserted, merged.updated) == expected
+    assert (replaced.inserted, replaced.total) == (2, 2)
+    assert (refilled.inserted, refilled.total) == (1, 1)
+    assert refilled.deleted in (2, None)
+
+
+def test_a_change_of_the_table_is_told_and_logged_by_the_column_s_name(
+    system: System, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert system.load({"id": pa.array([1], pa.int64()), "size": [2]}).schema_changes == ()
+
+    with caplog.at_level("INFO"):
+        added = system.load({"id": [2], "extra": ["x"]}, "append").schema_changes
+        widened = system.load({"id": [2], "size": [2.5]}, "append").schema_changes
+        gone = system.load({"id": [3]}).schema_changes
+    nothing = system.load({"id": [4]}).schema_changes
+
+    assert [(change.column, change.before) for change in added] == [("extra", None)]
+    if system.name != "sqlite":  # which keeps fractions in a column of integers
+        assert [change.column for change in widened] == ["size"]
+        assert "Column size was" in caplog.text
+    assert {(change.column, change.after) for change in gone} == {("size", None), ("extra", None)}
+    assert "new column extra" in caplog.text
+    assert "no column size any more" in caplog.text
+    assert nothing == ()
+
+
+@pytest.mark.parametrize("unit", ["postgres", "mysql"])
+def test_parts_of_a_microsecond_are_cut_with_a_warning(
+    unit: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    warnings: list[RunWarning] = []
+    times = {
+        "at": pa.array([1001, 2000, None], pa.timestamp("ns")),
+        "zoned": pa.array([-1, -1001, 0], pa.timestamp("ns", "UTC")),
+        "day": pa.array([1000, 2000, None], pa.time64("ns")),
+    }
+
+    with started(unit, tmp_path, request) as system:
+        system.load(pa.table(times), warn=warnings.append)
+
+    assert [(warning.code, warning.count) for warning in warnings] == [
+        ("destination.times_cut", 1), ("destination.times_cut", 2),
+    ]  # fmt: skip
+    assert "'at'" in warnings[0].detail
 
 
 class Killed(BaseException):

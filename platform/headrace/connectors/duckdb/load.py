@@ -75,9 +75,10 @@ class DuckDBLoad(TableLoad):
 
     def make(self) -> None:
         """Create the table from the rows, or put it in the place of the old one."""
+        self.deleted = self._count() if self.exists else 0
         if not self.key:  # nothing is sorted: more memory would only be a cache
             self.connection.execute(f"SET memory_limit = '{_STREAMING_MEMORY}'")
-        self.connection.execute(f"CREATE OR REPLACE TABLE {self.sql} AS {self._rows()}")
+        self.inserted = self._changed(f"CREATE OR REPLACE TABLE {self.sql} AS {self._rows()}")
 
     def stage(self) -> None:
         """Read the rows into a temporary table."""
@@ -89,12 +90,13 @@ class DuckDBLoad(TableLoad):
 
     def empty(self) -> None:
         """Delete the rows."""
-        self.connection.execute(f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
+        self.deleted = self._changed(f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
 
     def append(self) -> None:
         """Insert what is staged."""
         names, expressions = listed(list(self.values)), ", ".join(self.values.values())
-        self.connection.execute(f"INSERT INTO {self.sql} ({names}) SELECT {expressions} FROM {STAGE} s")  # noqa: S608
+        query = f"SELECT {expressions} FROM {STAGE} s"  # noqa: S608 - quoted names
+        self.inserted = self._changed(f"INSERT INTO {self.sql} ({names}) {query}")
 
     def merge(self) -> None:
         """Update the rows of known keys, insert the others."""
@@ -102,18 +104,29 @@ class DuckDBLoad(TableLoad):
         same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in key)
         rest = [f"{quoted(name)} = {value}" for name, value in values.items() if name not in key]
         update = f"WHEN MATCHED THEN UPDATE SET {', '.join(rest)} " if rest else ""
-        self.connection.execute(
+        before = self._count()
+        merged = self._changed(
             f"MERGE INTO {self.sql} t USING {STAGE} s ON ({same}) {update}"  # noqa: S608 - quoted names
             f"WHEN NOT MATCHED THEN INSERT ({listed(list(values))}) VALUES ({', '.join(values.values())})"
         )
+        self.inserted = self._count() - before
+        self.updated = merged - self.inserted
 
     def commit(self) -> None:
         """Commit rows, table and note as one."""
+        if self.request.output.schema.names:
+            self.total = self._count()
         self.connection.execute("COMMIT")
 
     def location(self) -> str:
         """Name the file, the schema and the table."""
         return f"duckdb: {self.path}: {self.schema}.{self.table}"
+
+    def _changed(self, statement: str) -> int:
+        return int(self.connection.execute(statement).fetchall()[0][0])
+
+    def _count(self) -> int:
+        return self._changed(f"SELECT count(*) FROM {self.sql}")  # noqa: S608 - quoted names
 
     def _rows(self) -> str:
         """Return the query of the rows to load: for a merge, of each key's last row."""

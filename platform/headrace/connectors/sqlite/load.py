@@ -86,11 +86,11 @@ class SQLiteLoad(TableLoad):
 
     def empty(self) -> None:
         """Delete the rows."""
-        self.connection.execute(f"DELETE FROM {quoted(self.table)}")  # noqa: S608 - quoted name
+        self.deleted = self.connection.execute(f"DELETE FROM {quoted(self.table)}").rowcount  # noqa: S608
 
     def append(self) -> None:
         """Insert row by row."""
-        self._insert("")
+        self.inserted = self._insert("")
 
     def merge(self) -> None:
         """Insert row by row, or update where the key is known."""
@@ -101,7 +101,11 @@ class SQLiteLoad(TableLoad):
         )
         rest = [quoted(name) for name in self.request.output.schema.names if name not in key]
         changes = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        self._insert(f" ON CONFLICT ({listed(key)}) DO " + (f"UPDATE SET {changes}" if rest else "NOTHING"))
+        before = self._count()
+        action = f"UPDATE SET {changes}" if rest else "NOTHING"
+        self._insert(f" ON CONFLICT ({listed(key)}) DO {action}")
+        self.total = self._count()
+        self.inserted = self.total - before
 
     def commit(self) -> None:
         """Commit rows, table and note as one."""
@@ -115,19 +119,25 @@ class SQLiteLoad(TableLoad):
         parts = ", ".join(f"{quoted(field.name)} {_kind(field.type)}" for field in self.request.output.schema)
         self.connection.execute(f"CREATE TABLE {quoted(self.table)} ({parts})")
 
-    def _insert(self, conflict: str) -> None:
+    def _count(self) -> int:
+        return int(self.connection.execute(f"SELECT count(*) FROM {quoted(self.table)}").fetchone()[0])  # noqa: S608
+
+    def _insert(self, conflict: str) -> int:
+        """Insert every row; return how many the table has taken."""
         request = self.request
         names = request.output.schema.names
         marks = ", ".join("?" for _ in names)
         statement = f"INSERT INTO {quoted(self.table)} ({listed(names)}) VALUES ({marks}){conflict}"  # noqa: S608
-        sent = 0
+        sent = taken = 0
         for batch in request.output.batches(10_000):
             for name in self.key:
                 if batch.column(name).null_count:
                     raise Rejected(f"A row has no value in its primary key ({', '.join(self.key)}).")
-            self.connection.executemany(statement, _rows(batch, self.held_columns, request.schema_contract))
+            rows = _rows(batch, self.held_columns, request.schema_contract)
+            taken += self.connection.executemany(statement, rows).rowcount
             sent += batch.num_rows
             request.progress(sent)
+        return taken
 
 
 def _rows(batch: pa.RecordBatch, held: dict[str, str], contract: SchemaContract) -> Iterator[tuple[Any, ...]]:

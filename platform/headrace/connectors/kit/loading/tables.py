@@ -59,6 +59,8 @@ class TableLoad(Load):
         if not self.is_own:
             self.claim()
         self._change_table()
+        if self.request.disposition == "replace":
+            self.total = self.inserted
         if before:
             self.changes = changes(before, self.shape())
 
