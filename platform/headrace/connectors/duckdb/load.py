@@ -86,7 +86,8 @@ class DuckDBLoad(TableLoad):
 
     def fit(self) -> None:
         """Add and widen columns."""
-        self.values = evolved(self.connection, self.sql, self.held_columns, self.request.schema_contract)
+        contract, held = self.request.schema_contract, self.held_columns
+        self.values = evolved(self.connection, self.sql, held, contract, narrows=self.narrows)
 
     def empty(self) -> None:
         """Delete the rows."""

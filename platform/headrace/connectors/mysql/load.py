@@ -148,8 +148,15 @@ class MySQLLoad(TableLoad):
         collation = _collation(self.connection)
         if not self.exists:
             self._create(collation)
-        contract = self.request.schema_contract
-        expressions = evolved(self.connection, self.table, self.staging, self.given, collation, contract)
+        expressions = evolved(
+            self.connection,
+            self.table,
+            self.staging,
+            self.given,
+            collation,
+            self.request.schema_contract,
+            narrows=self.narrows,
+        )
         self.values = dict(zip(self.request.output.schema.names, expressions, strict=True))
         if self.key:
             self._ensure_unique()

@@ -106,8 +106,9 @@ class PostgresLoad(TableLoad):
         """Create or alter the table."""
         if self.relation is None:
             self._create()
+        contract, narrows = self.request.schema_contract, self.narrows
         self.expressions = evolved(
-            self.connection, self.schema, self.table, self.staged, self.request.schema_contract
+            self.connection, self.schema, self.table, self.staged, contract, narrows=narrows
         )
 
     def empty(self) -> None:

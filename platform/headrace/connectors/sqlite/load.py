@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +79,42 @@ class SQLiteLoad(TableLoad):
             self._create()
             return
         for column in self.request.output.schema:
-            if column.name.lower() not in self.held_columns:
+            held = self.held_columns.get(column.name.lower())
+            if held is None:
                 check_addable(self.request.schema_contract, column.name)
-                addition = f"{quoted(column.name)} {_kind(column.type)}"
-                self.connection.execute(f"ALTER TABLE {quoted(self.table)} ADD COLUMN {addition}")
+                self._add_column(column.name, _kind(column.type))
+            elif self._takes_type(column, held):
+                self._retype(column.name, _kind(column.type))
+
+    def _takes_type(self, column: pa.Field, held: str) -> bool:
+        """Whether a column that has held nothing but nulls gets values of another type now.
+
+        One of text keeps its type in a table that was not made by loads of this pipeline alone.
+        """
+        kind = _kind(column.type)
+        if kind in (held, "NUMERIC") or self.request.schema_contract == "freeze":
+            return False
+        if held == "TEXT" and not self.narrows:
+            return False
+        holds = f"SELECT 1 FROM {quoted(self.table)} WHERE {quoted(column.name)} IS NOT NULL LIMIT 1"  # noqa: S608
+        if self.connection.execute(holds).fetchone() is not None:
+            return False
+        return any(
+            batch.column(column.name).null_count < batch.num_rows for batch in self.request.output.batches()
+        )
+
+    def _retype(self, name: str, kind: str) -> None:
+        """Put a new column in the place of one without values: SQLite alters no type.
+
+        Where an index, a key or a view holds the column, it stays as it is.
+        """
+        with suppress(sqlite3.OperationalError):
+            self.connection.execute(f"ALTER TABLE {quoted(self.table)} DROP COLUMN {quoted(name)}")
+            self._add_column(name, kind)
+            self.held_columns[name.lower()] = kind
+
+    def _add_column(self, name: str, kind: str) -> None:
+        self.connection.execute(f"ALTER TABLE {quoted(self.table)} ADD COLUMN {quoted(name)} {kind}")
 
     def empty(self) -> None:
         """Delete the rows."""
@@ -175,6 +207,8 @@ def _kind(data_type: pa.DataType) -> str:
     import pyarrow as pa
 
     is_a = pa.types
+    if is_a.is_null(data_type):  # no type yet
+        return "NUMERIC"
     if is_a.is_boolean(data_type) or (is_a.is_integer(data_type) and not is_a.is_uint64(data_type)):
         return "INTEGER"
     if is_a.is_floating(data_type):
