@@ -15,9 +15,11 @@ STAGE = "temp.headrace_stage"
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
             "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 _FLOATS = ("FLOAT", "DOUBLE")
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+_TIMES = ("TIME", "TIME_NS")
 _MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
 # What is written exactly as text: the column becomes text where text comes, since parsing would guess.
-_WRITTEN = (*_NUMBERS, *_MOMENTS, "BOOLEAN", "TIME", "TIMESTAMP WITH TIME ZONE")
+_WRITTEN = (*_NUMBERS, *_MOMENTS, *_ZONED, *_TIMES, "BOOLEAN")
 
 
 def evolved(
@@ -104,7 +106,7 @@ def _related(held: str, given: str) -> bool:
     first, second = held.partition("(")[0], given.partition("(")[0]
     if given.endswith("]") or held.endswith("]"):
         return given.endswith("]") and held.endswith("]")
-    families = (_NUMBERS, _MOMENTS, ("STRUCT",), ("MAP",))
+    families = (_NUMBERS, _MOMENTS, _ZONED, _TIMES, ("STRUCT",), ("MAP",))
     if any(first in family and second in family for family in families):
         return True
     return second == "VARCHAR" and first in ("UUID", "JSON", "ENUM", "VARCHAR")

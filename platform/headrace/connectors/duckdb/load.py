@@ -17,6 +17,7 @@ from headrace.connectors.duckdb.catalog import columns
 from headrace.connectors.duckdb.evolve import STAGE, evolved, exists
 from headrace.connectors.duckdb.loads import DuckDBLedger
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS, TYPE_KEY
+from headrace.connectors.kit.loading.maps import check_keys_of_maps
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
@@ -51,8 +52,9 @@ class DuckDBLoad(TableLoad):
         return DuckDBLedger(connection=self.connection, schema=self.schema)
 
     def check(self) -> None:
-        """Look at the columns' names."""
+        """Look at the columns' names, and at maps: one that has a key twice is stored and cannot be read."""
         check_columns(self.request.output.schema.names)
+        check_keys_of_maps(self.request.output, "DuckDB")
 
     @contextmanager
     def held(self) -> Iterator[None]:

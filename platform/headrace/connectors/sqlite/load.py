@@ -9,13 +9,14 @@ one whose schema is frozen, which is emptied and refilled.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.connectors import Rejected, SchemaContract
 from headrace.connectors.kit.arrow.json_columns import json_texts
+from headrace.connectors.kit.arrow.types import is_bytes, stored
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import check_addable, check_columns, unfit
 from headrace.connectors.kit.sql.names import listed, quoted
@@ -185,7 +186,7 @@ def _values(array: pa.Array, name: str, held: str | None, contract: SchemaContra
     one, or the contract forbids the kind."""
     kind = _kind(array.type)
     try:
-        converted = _converter(array.type)(array)
+        converted = _converted(array)
     except (ValueError, OverflowError, TypeError):
         raise Rejected(f"Column {name!r} holds a value that SQLite cannot.") from None
     if held == "REAL" and kind == "INTEGER":
@@ -207,28 +208,29 @@ def _kind(data_type: pa.DataType) -> str:
     import pyarrow as pa
 
     is_a = pa.types
+    data_type = stored(data_type)
     if is_a.is_null(data_type):  # no type yet
         return "NUMERIC"
     if is_a.is_boolean(data_type) or (is_a.is_integer(data_type) and not is_a.is_uint64(data_type)):
         return "INTEGER"
     if is_a.is_floating(data_type):
         return "REAL"
-    if is_a.is_binary(data_type) or is_a.is_large_binary(data_type) or is_a.is_fixed_size_binary(data_type):
-        return "BLOB"
-    return "TEXT"
+    return "BLOB" if is_bytes(data_type) else "TEXT"
 
 
-def _converter(data_type: pa.DataType) -> Callable[[pa.Array], list[Any]]:
+def _converted(array: pa.Array) -> list[Any]:
     import pyarrow as pa
 
-    is_a = pa.types
-    if is_a.is_nested(data_type):
-        return lambda array: json_texts(array).to_pylist()
-    if is_a.is_uint64(data_type) or is_a.is_decimal(data_type) or is_a.is_temporal(data_type):
-        return lambda array: array.cast(pa.string()).to_pylist()
-    if is_a.is_floating(data_type):
-        return _floats
-    return lambda array: array.to_pylist()
+    from headrace.connectors.kit.arrow.flat_texts import resolved
+    from headrace.connectors.kit.arrow.rendering import texts
+
+    kind = _kind(array.type)
+    if pa.types.is_nested(stored(array.type)):
+        return list(json_texts(array).to_pylist())
+    if kind == "TEXT":
+        return list(texts(array).to_pylist())
+    plain = resolved(array)
+    return _floats(plain) if kind == "REAL" else list(plain.to_pylist())
 
 
 def _floats(array: pa.Array) -> list[Any]:
