@@ -32,7 +32,7 @@ def evolved(
 ) -> dict[str, str]:
     """Make the target fit for the staged rows, and return each column's expression for it.
 
-    With `narrows`, a column of text that holds only nulls takes the type that comes.
+    With `narrows`, a column that holds only nulls takes the type that comes.
     """
     known = {name.lower(): declared for name, declared in held.items()}
     values = {}
@@ -46,13 +46,20 @@ def evolved(
             narrows_it = narrows and kept == "VARCHAR" and kept != declared
             if narrows_it and _first_values(connection, target, name):
                 kept = _narrowed(connection, target, name, kept, declared)
-            kept = _fitted(connection, target, name, kept, declared, contract)
+            kept = _fitted(connection, target, name, kept, declared, contract, narrows=narrows)
         values[name] = f"CAST(s.{quoted(name)} AS {kept})"
     return values
 
 
 def _fitted(
-    connection: DuckDBPyConnection, target: str, name: str, held: str, given: str, contract: SchemaContract
+    connection: DuckDBPyConnection,
+    target: str,
+    name: str,
+    held: str,
+    given: str,
+    contract: SchemaContract,
+    *,
+    narrows: bool,
 ) -> str:
     """Return the type that the column has for this data, widened if need be. Raises SchemaConflict."""
     column = quoted(name)
@@ -66,7 +73,7 @@ def _fitted(
         wider = given != "VARCHAR" and (held not in _FLOATS or given in _FLOATS)
         if wider and _survives(connection, target, column, held, given):
             return _altered(connection, target, name, held, given, contract)
-    if contract == "evolve" and _first_values(connection, target, name):
+    if narrows and _first_values(connection, target, name):
         return _altered(connection, target, name, held, given, contract)
     raise unfit(contract, name, held, given)
 

@@ -50,7 +50,7 @@ def evolved(
     """Alter the target as the staged data needs, and return the expression of each staged column for it.
 
     Raises SchemaConflict, naming the column, when a value would be lost, and SchemaFrozen when the contract
-    forbids what is needed. With `narrows`, a column of text that holds only nulls takes the type that comes.
+    forbids what is needed. With `narrows`, a column that holds only nulls takes the type that comes.
     """
     held = {column.name: column for column in columns(connection, schema, table)}
     target = quoted(schema, table)
@@ -61,7 +61,7 @@ def evolved(
             could_narrow = narrows and column.declared == "text" != landing.natural
             if could_narrow and _first_values(connection, target, landing, stage):
                 column = _narrowed(connection, target, column, landing)
-            expressions.append(_typed(connection, target, column, landing, stage, contract))
+            expressions.append(_typed(connection, target, column, landing, stage, contract, narrows=narrows))
         else:
             check_addable(contract, landing.name)
             execute(connection, f"ALTER TABLE {target} ADD COLUMN {quoted(landing.name)} {landing.natural}")
@@ -76,12 +76,14 @@ def _typed(
     landing: Landing,
     stage: Stage,
     contract: SchemaContract,
+    *,
+    narrows: bool,
 ) -> str:
-    """Return the expression for a column, which takes the type that comes if it fits no other way."""
+    """Return the expression for a column, which may take the type that comes if it fits no other way."""
     try:
         return _fitted(connection, target, held, landing, stage, contract)
     except SchemaConflict:
-        if contract == "freeze" or not _first_values(connection, target, landing, stage):
+        if not narrows or not _first_values(connection, target, landing, stage):
             raise
         return _widened(connection, target, held, landing, _retyping(landing))
 

@@ -88,14 +88,9 @@ class SQLiteLoad(TableLoad):
                 self._retype(column.name, _kind(column.type))
 
     def _takes_type(self, column: pa.Field, held: str) -> bool:
-        """Whether a column that has held nothing but nulls gets values of another type now.
-
-        One of text keeps its type in a table that was not made by loads of this pipeline alone.
-        """
+        """Whether a column that has held nothing but nulls gets values of another type now."""
         kind = _kind(column.type)
-        if kind in (held, "NUMERIC") or self.request.schema_contract == "freeze":
-            return False
-        if held == "TEXT" and not self.narrows:
+        if not self.narrows or kind in (held, "NUMERIC"):
             return False
         holds = f"SELECT 1 FROM {quoted(self.table)} WHERE {quoted(column.name)} IS NOT NULL LIMIT 1"  # noqa: S608
         if self.connection.execute(holds).fetchone() is not None:

@@ -33,10 +33,10 @@ class TableLoad(Load):
 
     @property
     def narrows(self) -> bool:
-        """Whether a column of text that holds only nulls takes the type of the first values that come.
+        """Whether a column that holds only nulls takes the type of the first values that come.
 
         In a table that only loads of this pipeline have filled, such a column has had no type yet. In a table
-        of others it may have been made for text.
+        of others it may have been made for another one.
         """
         own = self.is_own and not self.request.shared
         return own and self.request.schema_contract == "evolve"
