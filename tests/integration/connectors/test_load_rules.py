@@ -221,24 +221,18 @@ def test_a_load_says_what_it_did_to_the_rows(system: System) -> None:
     assert refilled.deleted in (2, None)
 
 
-def test_a_change_of_the_table_is_told_and_logged_by_the_column_s_name(
-    system: System, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_change_of_the_table_is_told_by_the_column_s_name(system: System) -> None:
     assert system.load({"id": pa.array([1], pa.int64()), "size": [2]}).schema_changes == ()
 
-    with caplog.at_level("INFO"):
-        added = system.load({"id": [2], "extra": ["x"]}, "append").schema_changes
-        widened = system.load({"id": [2], "size": [2.5]}, "append").schema_changes
-        gone = system.load({"id": [3]}).schema_changes
+    added = system.load({"id": [2], "extra": ["x"]}, "append").schema_changes
+    widened = system.load({"id": [2], "size": [2.5]}, "append").schema_changes
+    gone = system.load({"id": [3]}).schema_changes
     nothing = system.load({"id": [4]}).schema_changes
 
     assert [(change.column, change.before) for change in added] == [("extra", None)]
     if system.name != "sqlite":  # which keeps fractions in a column of integers
         assert [change.column for change in widened] == ["size"]
-        assert "Column size was" in caplog.text
     assert {(change.column, change.after) for change in gone} == {("size", None), ("extra", None)}
-    assert "new column extra" in caplog.text
-    assert "no column size any more" in caplog.text
     assert nothing == ()
 
 

@@ -39,8 +39,8 @@ def evolved(
     """Alter the table as the staged data (alias `s`) needs, and return each column's expression for it.
 
     All is looked at before anything is altered. Raises SchemaConflict, naming the column, when a value would
-    be lost, and SchemaFrozen when the contract forbids what is needed. With `narrows`, a column that holds only
-    nulls takes the type that comes.
+    be lost, and SchemaFrozen when the contract forbids what is needed. With `narrows`, a column that holds
+    only nulls takes the type that comes.
     """
     held = {column.name.lower(): column for column in columns(connection, table)}
     changes: dict[str, tuple[str, Column | None]] = {}
