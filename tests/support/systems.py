@@ -51,6 +51,11 @@ class System(ABC):
         """Take a column away from a table."""
         self.run(f"ALTER TABLE {table} DROP COLUMN {column}")
 
+    def types(self, table: str) -> dict[str, str]:
+        """Return a table's columns and their types, as the catalog says."""
+        query = "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = '{}'"
+        return dict(self.run(query.format(table)))
+
     def rows(self, columns: str = "*", table: str = "items") -> list[tuple[Any, ...]]:
         """Return a table's rows by their first column."""
         return self.run(f"SELECT {columns} FROM {table} ORDER BY 1")
@@ -112,6 +117,9 @@ class _SQLite(System):
         finally:
             connection.close()
 
+    def types(self, table: str) -> dict[str, str]:
+        return dict(self.run(f"SELECT name, type FROM pragma_table_info('{table}')"))
+
 
 class _BigQuery(System):
     name = "bigquery"
@@ -128,6 +136,10 @@ class _BigQuery(System):
             self._server.delete_table("raw_data", statement.rpartition(".")[2])
             return []
         return [tuple(row.values()) for row in self._server.rows(statement)]
+
+    def types(self, table: str) -> dict[str, str]:
+        fields = self._server.tables["raw_data", table]["schema"]["fields"]
+        return {held["name"]: held["type"] for held in fields}
 
     def drop_column(self, table: str, column: str) -> None:
         super().drop_column(table, column)

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from headrace.conformance import configuration
 from headrace.conformance.cases import Broken, Check, DestinationCase, NotApplicable, require
-from headrace.connectors import LoadRequest, LoadResult, Output, SchemaConflict, SchemaFrozen
+from headrace.connectors import LoadRequest, LoadResult, MovedOn, Output, SchemaConflict, SchemaFrozen
 
 _ROWS = pa.table({"id": [1, 2, 3], "name": ["a", None, "cé"], "size": [1.5, None, -2.0]})
 _ODD = pa.table({
@@ -227,6 +227,24 @@ def the_cursor_is_kept_with_the_data(case: DestinationCase, folder: Path) -> Non
     require(case.connector.last_load(str(uuid4())) is None, "Another pipeline has the same load.")
 
 
+def a_load_that_another_has_overtaken_is_refused(case: DestinationCase, folder: Path) -> None:
+    """A load that goes on from another load than the last one raises MovedOn, and loads nothing."""
+    _require_disposition(case, "append")
+    table = _Table(case, folder, grows=True)
+    table.load(_ROWS, load_id="load-1", cursor=3, disposition="append", continues=True)
+    if case.connector.last_load(table.pipeline_id) is None:
+        raise NotApplicable("the destination keeps no record of loads")
+    later = {"cursor": 4, "disposition": "append", "continues": True}
+    table.load(pa.table({"id": [4]}), load_id="load-2", previous_load="load-1", **later)
+
+    try:
+        table.load(pa.table({"id": [4]}), load_id="load-3", previous_load="load-1", **later)
+    except MovedOn:
+        table.require_ids(1, 2, 3, 4)
+    else:
+        raise Broken("Two loads went on from the same one: rows are there twice.")
+
+
 def secrets_stay_secret(case: DestinationCase, folder: Path) -> None:
     """No text, log line or error of the destination holds a secret, whether it loads or fails."""
     table = _Table(case, folder)
@@ -254,6 +272,7 @@ DESTINATION_CHECKS: Sequence[Check[DestinationCase]] = (
     a_load_that_is_repeated_adds_nothing,
     a_run_that_was_lost_publishes_nothing,
     the_cursor_is_kept_with_the_data,
+    a_load_that_another_has_overtaken_is_refused,
     secrets_stay_secret,
 )
 

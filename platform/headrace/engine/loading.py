@@ -102,6 +102,7 @@ def _request(
         previous_load=start.previous_load,
         continues=start.continues,
         identity=start.identity,
+        pipeline_name=config.name,
         shared=config.shared,
         adopt=config.adopt,
     )

@@ -17,6 +17,7 @@ from headrace.connectors import (
     Loaded,
     LoadRequest,
     LoadResult,
+    MovedOn,
     ReadRequest,
     SchemaConflict,
     Source,
@@ -194,11 +195,16 @@ class Memory(Destination):
     def load(self, request: LoadRequest) -> LoadResult:
         last = self.loads.get(request.pipeline_id)
         if last is None or last.load_id != request.load_id:
+            self.refuse_what_is_overtaken(request, last)
             self.refuse_what_does_not_fit(request)
             request.before_commit()
             self.tables[request.table] = self.rows_after(request)
             self.loads[request.pipeline_id] = Loaded(load_id=request.load_id, cursor=request.cursor)
         return LoadResult(rows=request.output.rows, location=f"memory: {request.table}")
+
+    def refuse_what_is_overtaken(self, request: LoadRequest, last: Loaded | None) -> None:
+        if request.continues and request.previous_load != (last.load_id if last else None):
+            raise MovedOn("Another load came between.")
 
     def refuse_what_does_not_fit(self, request: LoadRequest) -> None:
         """Bytes and anything else are not of one column; the other rules are left out here."""
@@ -244,6 +250,14 @@ def test_a_destination_that_loads_a_repeated_load_twice_is_found():
             return super().load(request)
 
     assert "a load that is repeated adds nothing" in failures_of_destination(Twice)
+
+
+def test_a_destination_that_goes_on_from_any_load_is_found():
+    class Trusting(Memory):
+        def refuse_what_is_overtaken(self, request, last):
+            pass
+
+    assert "a load that another has overtaken is refused" in failures_of_destination(Trusting)
 
 
 def test_a_destination_that_asks_after_its_commit_is_found():

@@ -1,6 +1,7 @@
 """Files as a destination: partitions that others can read, sets that grow, and what a kill leaves."""
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, date, datetime
@@ -15,8 +16,9 @@ from outputs import request_for
 from pydantic import ValidationError
 from s3_server import S3Server
 
-from headrace.connectors import Rejected, SchemaConflict, TableOwned
+from headrace.connectors import MovedOn, Rejected, SchemaConflict, TableOwned
 from headrace.connectors.file.connector import FileDestination
+from headrace.connectors.file.records import tag
 from headrace.connectors.kit.stores import object_store
 
 ITEMS = pa.table({
@@ -168,6 +170,56 @@ def test_a_file_and_a_folder_of_files_have_one_owner(out, work, grows):
 
     with pytest.raises(TableOwned, match="two"):
         load(out, work, pipeline_id="one", incremental=grows)
+
+
+def test_two_loads_of_one_file_at_once_publish_one_of_them_whole(out, work):
+    def load_second() -> None:
+        if not (out / "items.parquet").exists():
+            load(out, work, ITEMS.slice(0, 1), pipeline_id="two", adopt=True)
+
+    load(out, work, pipeline_id="one", adopt=True, before_commit=load_second)
+
+    assert pq.read_table(out / "items.parquet").num_rows == ITEMS.num_rows
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_load_removes_what_a_killed_one_left_unfinished_and_nothing_of_another_pipeline(out, work, grows):
+    left = [out / name for name in (f".{tag('pipeline-1')}-1.unfinished", f".{tag('other')}-1.unfinished")]
+    if grows:
+        left = [path.parent / "items" / "part=a" / path.name for path in left]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+
+    load(out, work, incremental=grows)
+
+    assert [path.exists() for path in left] == [False, True]
+
+
+def test_a_load_whose_unfinished_file_the_next_one_removed_publishes_nothing(out, work):
+    def sweep() -> None:
+        for path in out.rglob("*.unfinished"):
+            path.unlink()
+
+    with pytest.raises(MovedOn):
+        load(out, work, before_commit=sweep)
+
+    assert not (out / "items.parquet").exists()
+
+
+def test_a_load_goes_on_from_the_record_that_the_run_has_read(out, work):
+    load(out, work, load_id="one", disposition="append", identity="x", continues=True)
+    destination = load(
+        out, work, load_id="two", disposition="append", identity="x", continues=True, previous_load="one"
+    )
+
+    with pytest.raises(MovedOn):
+        load(out, work, load_id="three", disposition="append", continues=True, previous_load="one")
+
+    last = destination.last_load("pipeline-1")
+    assert (last.load_id, last.identity, last.table, last.table_exists) == ("two", "x", "items", True)
+    shutil.rmtree(out / "items")
+    assert not destination.last_load("pipeline-1").table_exists
 
 
 def test_a_record_that_somebody_damaged_is_no_reason_to_start_over(out, work):

@@ -1,13 +1,16 @@
 """What every SQL destination keeps to, by the steps that they share: owners, order of loads, the ledger."""
 
+import datetime as dt
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from systems import SYSTEMS, System, started
 
-from headrace.connectors import Loaded, MovedOn, Rejected, RunWarning, TableOwned
+from headrace.connectors import Loaded, MovedOn, Rejected, RunWarning, SchemaConflict, TableOwned
 
 ROWS = {"id": [1, 2], "v": ["a", "b"]}
 MORE = {"id": [3], "v": ["c"]}
@@ -145,6 +148,112 @@ def test_a_ledger_of_an_older_release_gets_its_new_columns(system: System) -> No
 
     last = system.destination.last_load("pipeline-1")
     assert last == Loaded(load_id="two", cursor=3, identity="x", table="items")
+
+
+@pytest.mark.parametrize("disposition", ["append", "merge"])
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([7]), pa.array([True]), pa.array([1.5]), pa.array([b"x"]), pa.array([dt.date(2024, 1, 2)]),
+        pa.array([Decimal("1.5")]), pa.array([1], pa.timestamp("us", "UTC")), pa.array([[1]]),
+        pa.array(["x"]),
+    ],
+    ids=lambda array: str(array.type),
+)  # fmt: skip
+def test_a_column_without_values_takes_the_type_of_the_first_ones(
+    system: System, disposition: str, array: pa.Array
+) -> None:
+    if system.name == "bigquery":
+        pytest.skip("BigQuery changes no STRING column to another type; docs/connectors/bigquery.md says so")
+    key = {"primary_key": ("id",)}
+    system.load(pa.table({"id": [0], "v": array}), table="plain", pipeline_id="plain")
+    system.load(pa.table({"id": [1], "v": pa.nulls(1)}))
+    system.load(pa.table({"id": [2], "v": pa.nulls(1)}), disposition, **key)
+
+    system.load(pa.table({"id": [3], "v": array}), disposition, **key)
+
+    expected = system.rows("v", table="plain")
+    assert system.run("SELECT v FROM items WHERE id = 3") == expected
+    assert system.run("SELECT count(*), count(v) FROM items") == [(3, 1)]
+    assert system.types("items") == system.types("plain")
+
+
+def test_a_column_without_values_that_was_made_for_another_type_takes_the_one_that_comes(
+    system: System,
+) -> None:
+    if system.name == "bigquery":
+        pytest.skip("BigQuery changes no BOOL column to another type; docs/connectors/bigquery.md says so")
+    system.load(pa.table({"id": [1], "v": pa.nulls(1, pa.bool_())}))
+
+    system.load({"id": [2], "v": [b"x"]}, "append")
+    if system.name != "sqlite":  # where a BLOB column keeps whatever comes as it is
+        with pytest.raises(SchemaConflict, match="'v'"):
+            system.load({"id": [3], "v": [dt.date(2024, 1, 2)]}, "append")
+
+    assert system.run("SELECT v FROM items WHERE id = 2") == [(b"x",)]
+
+
+def test_a_column_of_text_that_another_made_stays_one(system: System) -> None:
+    system.load(pa.table({"id": [1], "v": pa.nulls(1, pa.string())}))
+    system.run("DELETE FROM _headrace_loads WHERE 1 = 1")
+
+    system.load({"id": [2], "v": [7]}, "append", adopt=True)
+
+    assert [str(value) for (value,) in system.run("SELECT v FROM items WHERE id = 2")] == ["7"]
+    assert "int" not in system.types("items")["v"].lower()
+
+
+def test_a_load_says_what_it_did_to_the_rows(system: System) -> None:
+    key = {"primary_key": ("id",)}
+
+    made = system.load(ROWS)
+    appended = system.load(MORE, "append")
+    merged = system.load({"id": [3, 4, 4], "v": ["x", "y", "z"]}, "merge", **key)
+    replaced = system.load(ROWS)
+    refilled = system.load(MORE, schema_contract="freeze")
+
+    assert (made.inserted, made.total) == (2, 2)
+    assert (appended.inserted, appended.total) == (1, 3 if system.name == "duckdb" else None)
+    expected = {"bigquery": (None, None), "sqlite": (1, None)}.get(system.name, (1, 1))
+    assert (merged.inserted, merged.updated) == expected
+    assert (replaced.inserted, replaced.total) == (2, 2)
+    assert (refilled.inserted, refilled.total) == (1, 1)
+    assert refilled.deleted in (2, None)
+
+
+def test_a_change_of_the_table_is_told_by_the_column_s_name(system: System) -> None:
+    assert system.load({"id": pa.array([1], pa.int64()), "size": [2]}).schema_changes == ()
+
+    added = system.load({"id": [2], "extra": ["x"]}, "append").schema_changes
+    widened = system.load({"id": [2], "size": [2.5]}, "append").schema_changes
+    gone = system.load({"id": [3]}).schema_changes
+    nothing = system.load({"id": [4]}).schema_changes
+
+    assert [(change.column, change.before) for change in added] == [("extra", None)]
+    if system.name != "sqlite":  # which keeps fractions in a column of integers
+        assert [change.column for change in widened] == ["size"]
+    assert {(change.column, change.after) for change in gone} == {("size", None), ("extra", None)}
+    assert nothing == ()
+
+
+@pytest.mark.parametrize("unit", ["postgres", "mysql"])
+def test_parts_of_a_microsecond_are_cut_with_a_warning(
+    unit: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    warnings: list[RunWarning] = []
+    times = {
+        "at": pa.array([1001, 2000, None], pa.timestamp("ns")),
+        "zoned": pa.array([-1, -1001, 0], pa.timestamp("ns", "UTC")),
+        "day": pa.array([1000, 2000, None], pa.time64("ns")),
+    }
+
+    with started(unit, tmp_path, request) as system:
+        system.load(pa.table(times), warn=warnings.append)
+
+    assert [(warning.code, warning.count) for warning in warnings] == [
+        ("destination.times_cut", 1), ("destination.times_cut", 2),
+    ]  # fmt: skip
+    assert "'at'" in warnings[0].detail
 
 
 class Killed(BaseException):

@@ -297,7 +297,7 @@ def test_a_load_that_was_committed_is_not_done_twice(load: Loader) -> None:
 
     assert load.rows("SELECT * FROM items") == [(1,)]
     assert MySQLDestination(**load.config).last_load("pipeline-1") == Loaded(
-        load_id="one", cursor={"at": "it's"}
+        load_id="one", cursor={"at": "it's"}, table="items"
     )
     assert MySQLDestination(**load.config).last_load("another") is None
 

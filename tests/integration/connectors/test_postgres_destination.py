@@ -352,7 +352,8 @@ def test_nul_characters_are_left_out_counted_and_logged(
     assert rows(load.url, "SELECT t, l, j FROM items WHERE l IS NOT NULL") == [
         ("ab", ["x"], {"k": "y", "s": "\\u0000"})
     ]
-    assert [record.args for record in caplog.records] == [("t", 2), ("l", 1), ("j", 1)]
+    told = [record.args for record in caplog.records]
+    assert [(detail.split("'")[1], count) for detail, count in told] == [("t", 2), ("l", 1), ("j", 1)]
 
 
 @pytest.mark.parametrize(

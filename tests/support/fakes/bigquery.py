@@ -166,7 +166,8 @@ class FakeBigQuery:
         self.jobs[job_id] = job
         try:
             if "load" in configuration:
-                self._load(configuration["load"], file or b"")
+                rows = self._load(configuration["load"], file or b"")
+                job["statistics"] = {"load": {"outputRows": str(rows)}}
             elif "copy" in configuration:
                 self._copy(configuration["copy"])
             else:
@@ -195,7 +196,7 @@ class FakeBigQuery:
             "rows": rows, "totalRows": str(len(rows)),
         }  # fmt: skip
 
-    def _load(self, load: Json, file: bytes) -> None:
+    def _load(self, load: Json, file: bytes) -> int:
         assert load["sourceFormat"] == "PARQUET"
         data = pq.read_table(io.BytesIO(file))
         fields = load["schema"]["fields"]
@@ -211,6 +212,7 @@ class FakeBigQuery:
         self.database.register("incoming", data)
         self.database.execute(f"INSERT INTO {_sql(dataset, name)} BY NAME SELECT * FROM incoming")
         self.database.unregister("incoming")
+        return data.num_rows
 
     def _copy(self, copy: Json) -> None:
         (source,), target = copy["sourceTables"], copy["destinationTable"]

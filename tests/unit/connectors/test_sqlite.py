@@ -138,7 +138,7 @@ ARRIVALS = [
     (pa.array(["a\0b"]), "a\0b"),
     (pa.array([b"\x00"]), b"\x00"),
     (pa.array([dt.date(2024, 1, 2)]), "2024-01-02"),
-    (pa.array([1], pa.timestamp("us", "UTC")), "1970-01-01 00:00:00.000001Z"),
+    (pa.array([1], pa.timestamp("us", "UTC")), "1970-01-01T00:00:00.000001Z"),
     (pa.array([{"a": [1, None]}]), '{"a":[1,null]}'),
     (pa.nulls(1), None),
 ]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from headrace.connectors import Output, Rejected
 from headrace.connectors.kit.arrow.json_columns import json_texts
+from headrace.connectors.kit.arrow.types import is_bytes, is_uuid, stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -86,17 +87,28 @@ def _converted(array: pa.Array, column: Column) -> pa.Array:
 def _column(field: pa.Field) -> Column:
     import pyarrow as pa
 
-    kind, arrow = _kind(field.type)
+    plain = stored(field.type)
+    kind, arrow = _kind(plain)
     convert: Callable[[pa.Array], pa.Array] | None = None
-    if pa.types.is_nested(field.type):
+    if pa.types.is_nested(plain):
         convert = json_texts
     elif arrow != field.type:
-        convert = _cast_to(arrow)
+        convert = _conversion(plain, arrow)
     return Column(source=field.name, name=_name(field.name), kind=kind, arrow=arrow, convert=convert)
 
 
-def _cast_to(target: pa.DataType) -> Callable[[pa.Array], pa.Array]:
-    return lambda array: array.cast(target)
+def _conversion(plain: pa.DataType, target: pa.DataType) -> Callable[[pa.Array], pa.Array]:
+    """Return what makes the uploaded array: exact, or else it raises."""
+    import pyarrow as pa
+
+    from headrace.connectors.kit.arrow.flat_texts import resolved
+    from headrace.connectors.kit.arrow.rendering import texts
+
+    if pa.types.is_string(target):
+        return texts
+    if pa.types.is_duration(plain):
+        return lambda array: resolved(array).cast(pa.duration("us")).cast(target)
+    return lambda array: resolved(array).cast(target)
 
 
 def _name(name: str) -> str:
@@ -124,7 +136,9 @@ def _kind(data_type: pa.DataType) -> tuple[str, pa.DataType]:
         return "FLOAT64", pa.float64()
     if is_a.is_decimal(data_type):
         return _decimal(data_type)
-    if is_a.is_binary(data_type) or is_a.is_large_binary(data_type) or is_a.is_fixed_size_binary(data_type):
+    if is_uuid(data_type):
+        return "STRING", pa.string()
+    if is_bytes(data_type):
         return "BYTES", pa.binary()
     if is_a.is_temporal(data_type):
         return _temporal(data_type)

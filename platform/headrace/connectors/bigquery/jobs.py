@@ -75,7 +75,8 @@ def upload(
     schema: list[SchemaField],
     *,
     ordinal: bool,
-) -> None:
+) -> int | None:
+    """Append a file to a table; return how many rows BigQuery has read from it."""
     from google.cloud.bigquery import LoadJobConfig, SchemaField
 
     job_config = LoadJobConfig(
@@ -96,7 +97,8 @@ def upload(
                 job_config=job_config,
             )
 
-        finish(client, config, start)
+        rows: int | None = finish(client, config, start).output_rows
+    return rows
 
 
 def copy(client: Client, config: BigQueryConfig, source: str, target: str) -> None:
@@ -115,8 +117,8 @@ def copy(client: Client, config: BigQueryConfig, source: str, target: str) -> No
     finish(client, config, start)
 
 
-def finish(client: Client, config: BigQueryConfig, start: Callable[[str], LoadJob | CopyJob]) -> None:
-    """Start a job under an id of our own, and wait for its end."""
+def finish(client: Client, config: BigQueryConfig, start: Callable[[str], LoadJob | CopyJob]) -> Any:
+    """Start a job under an id of our own, wait for its end and return it."""
     from google.api_core.exceptions import Conflict
 
     job_id = f"headrace_{uuid4()}"
@@ -125,3 +127,4 @@ def finish(client: Client, config: BigQueryConfig, start: Callable[[str], LoadJo
     except Conflict:  # the client repeated a request whose first answer was lost
         job = client.get_job(job_id, location=config.dataset_location)
     job.result()
+    return job

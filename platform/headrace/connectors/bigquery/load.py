@@ -48,6 +48,7 @@ class BigQueryLoad(TableLoad):
     target: Table | None = field(init=False, default=None)
     copies: bool = field(init=False, default=False)  # the staging table takes the table's place
     values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
+    uploaded: int | None = field(init=False, default=None)  # rows in the staging table
     expected: str = field(init=False, default="")  # the load that the ledger must hold at the commit
     _ledger: BigQueryLedger = field(init=False)
 
@@ -109,6 +110,7 @@ class BigQueryLoad(TableLoad):
         self._delete_stage()
         create(self.client, self.config, self.staging, schema_of(self.columns))
         self._upload()
+        self.inserted = self.uploaded
         self.copies = True
 
     def stage(self) -> None:
@@ -133,6 +135,7 @@ class BigQueryLoad(TableLoad):
         stage = sql_name(self.config, self.staging)
         insert = f"INSERT INTO {sql_name(self.config, self.table)} ({names})"
         self._add(f"{insert} SELECT {values} FROM {stage} AS s")  # noqa: S608 - quoted names
+        self.inserted = self.uploaded
 
     def merge(self) -> None:
         """Add the statement to the script."""
@@ -214,5 +217,5 @@ class BigQueryLoad(TableLoad):
     def _upload(self) -> None:
         schema, merges = schema_of(self.columns), bool(self.key)
         with output_file(self.columns, self.request, ordinal=merges) as path:
-            upload(self.client, self.config, self.staging, path, schema, ordinal=merges)
+            self.uploaded = upload(self.client, self.config, self.staging, path, schema, ordinal=merges)
         self.request.progress(self.request.output.rows)

@@ -15,15 +15,25 @@ STAGE = "temp.headrace_stage"
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
             "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 _FLOATS = ("FLOAT", "DOUBLE")
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+_TIMES = ("TIME", "TIME_NS")
 _MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
 # What is written exactly as text: the column becomes text where text comes, since parsing would guess.
-_WRITTEN = (*_NUMBERS, *_MOMENTS, "BOOLEAN", "TIME", "TIMESTAMP WITH TIME ZONE")
+_WRITTEN = (*_NUMBERS, *_MOMENTS, *_ZONED, *_TIMES, "BOOLEAN")
 
 
 def evolved(
-    connection: DuckDBPyConnection, target: str, held: dict[str, str], contract: SchemaContract
+    connection: DuckDBPyConnection,
+    target: str,
+    held: dict[str, str],
+    contract: SchemaContract,
+    *,
+    narrows: bool,
 ) -> dict[str, str]:
-    """Make the target fit for the staged rows, and return each column's expression for it."""
+    """Make the target fit for the staged rows, and return each column's expression for it.
+
+    With `narrows`, a column that holds only nulls takes the type that comes.
+    """
     known = {name.lower(): declared for name, declared in held.items()}
     values = {}
     for name, declared, *_ in connection.execute(f"DESCRIBE {STAGE}").fetchall():
@@ -33,13 +43,23 @@ def evolved(
             connection.execute(f"ALTER TABLE {target} ADD COLUMN {quoted(name)} {declared}")
             kept = declared
         else:
-            kept = _fitted(connection, target, name, kept, declared, contract)
+            narrows_it = narrows and kept == "VARCHAR" and kept != declared
+            if narrows_it and _first_values(connection, target, name):
+                kept = _narrowed(connection, target, name, kept, declared)
+            kept = _fitted(connection, target, name, kept, declared, contract, narrows=narrows)
         values[name] = f"CAST(s.{quoted(name)} AS {kept})"
     return values
 
 
 def _fitted(
-    connection: DuckDBPyConnection, target: str, name: str, held: str, given: str, contract: SchemaContract
+    connection: DuckDBPyConnection,
+    target: str,
+    name: str,
+    held: str,
+    given: str,
+    contract: SchemaContract,
+    *,
+    narrows: bool,
 ) -> str:
     """Return the type that the column has for this data, widened if need be. Raises SchemaConflict."""
     column = quoted(name)
@@ -53,7 +73,23 @@ def _fitted(
         wider = given != "VARCHAR" and (held not in _FLOATS or given in _FLOATS)
         if wider and _survives(connection, target, column, held, given):
             return _altered(connection, target, name, held, given, contract)
+    if narrows and _first_values(connection, target, name):
+        return _altered(connection, target, name, held, given, contract)
     raise unfit(contract, name, held, given)
+
+
+def _first_values(connection: DuckDBPyConnection, target: str, name: str) -> bool:
+    """Whether a column that has held nothing but nulls gets values now."""
+    holds = f"{quoted(name)} IS NOT NULL"
+    return exists(connection, STAGE, holds) and not exists(connection, target, holds)
+
+
+def _narrowed(connection: DuckDBPyConnection, target: str, name: str, held: str, given: str) -> str:
+    """Return the type that the column has now: its own, where something holds it."""
+    try:
+        return _altered(connection, target, name, held, given, "evolve")
+    except SchemaConflict:
+        return held
 
 
 def _altered(
@@ -62,8 +98,10 @@ def _altered(
     import duckdb
 
     check_alterable(contract, name, held, wider)
+    empty = not exists(connection, target, f"{quoted(name)} IS NOT NULL")
+    using = f" USING CAST(NULL AS {wider})" if empty else ""  # for some types there is no cast
     try:
-        connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} TYPE {wider}")
+        connection.execute(f"ALTER TABLE {target} ALTER COLUMN {quoted(name)} TYPE {wider}{using}")
     except (duckdb.CatalogException, duckdb.DependencyException):
         detail = f"cannot become {wider}: an index of the table holds it at {held}."
         raise SchemaConflict(name, detail) from None
@@ -75,7 +113,7 @@ def _related(held: str, given: str) -> bool:
     first, second = held.partition("(")[0], given.partition("(")[0]
     if given.endswith("]") or held.endswith("]"):
         return given.endswith("]") and held.endswith("]")
-    families = (_NUMBERS, _MOMENTS, ("STRUCT",), ("MAP",))
+    families = (_NUMBERS, _MOMENTS, _ZONED, _TIMES, ("STRUCT",), ("MAP",))
     if any(first in family and second in family for family in families):
         return True
     return second == "VARCHAR" and first in ("UUID", "JSON", "ENUM", "VARCHAR")

@@ -17,6 +17,7 @@ from headrace.connectors.duckdb.catalog import columns
 from headrace.connectors.duckdb.evolve import STAGE, evolved, exists
 from headrace.connectors.duckdb.loads import DuckDBLedger
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS, TYPE_KEY
+from headrace.connectors.kit.loading.maps import check_keys_of_maps
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
@@ -51,8 +52,9 @@ class DuckDBLoad(TableLoad):
         return DuckDBLedger(connection=self.connection, schema=self.schema)
 
     def check(self) -> None:
-        """Look at the columns' names."""
+        """Look at the columns' names, and at maps: one that has a key twice is stored and cannot be read."""
         check_columns(self.request.output.schema.names)
+        check_keys_of_maps(self.request.output, "DuckDB")
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -75,9 +77,10 @@ class DuckDBLoad(TableLoad):
 
     def make(self) -> None:
         """Create the table from the rows, or put it in the place of the old one."""
+        self.deleted = self._count() if self.exists else 0
         if not self.key:  # nothing is sorted: more memory would only be a cache
             self.connection.execute(f"SET memory_limit = '{_STREAMING_MEMORY}'")
-        self.connection.execute(f"CREATE OR REPLACE TABLE {self.sql} AS {self._rows()}")
+        self.inserted = self._changed(f"CREATE OR REPLACE TABLE {self.sql} AS {self._rows()}")
 
     def stage(self) -> None:
         """Read the rows into a temporary table."""
@@ -85,16 +88,18 @@ class DuckDBLoad(TableLoad):
 
     def fit(self) -> None:
         """Add and widen columns."""
-        self.values = evolved(self.connection, self.sql, self.held_columns, self.request.schema_contract)
+        contract, held = self.request.schema_contract, self.held_columns
+        self.values = evolved(self.connection, self.sql, held, contract, narrows=self.narrows)
 
     def empty(self) -> None:
         """Delete the rows."""
-        self.connection.execute(f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
+        self.deleted = self._changed(f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
 
     def append(self) -> None:
         """Insert what is staged."""
         names, expressions = listed(list(self.values)), ", ".join(self.values.values())
-        self.connection.execute(f"INSERT INTO {self.sql} ({names}) SELECT {expressions} FROM {STAGE} s")  # noqa: S608
+        query = f"SELECT {expressions} FROM {STAGE} s"  # noqa: S608 - quoted names
+        self.inserted = self._changed(f"INSERT INTO {self.sql} ({names}) {query}")
 
     def merge(self) -> None:
         """Update the rows of known keys, insert the others."""
@@ -102,18 +107,29 @@ class DuckDBLoad(TableLoad):
         same = " AND ".join(f"t.{quoted(name)} = {values[name]}" for name in key)
         rest = [f"{quoted(name)} = {value}" for name, value in values.items() if name not in key]
         update = f"WHEN MATCHED THEN UPDATE SET {', '.join(rest)} " if rest else ""
-        self.connection.execute(
+        before = self._count()
+        merged = self._changed(
             f"MERGE INTO {self.sql} t USING {STAGE} s ON ({same}) {update}"  # noqa: S608 - quoted names
             f"WHEN NOT MATCHED THEN INSERT ({listed(list(values))}) VALUES ({', '.join(values.values())})"
         )
+        self.inserted = self._count() - before
+        self.updated = merged - self.inserted
 
     def commit(self) -> None:
         """Commit rows, table and note as one."""
+        if self.request.output.schema.names:
+            self.total = self._count()
         self.connection.execute("COMMIT")
 
     def location(self) -> str:
         """Name the file, the schema and the table."""
         return f"duckdb: {self.path}: {self.schema}.{self.table}"
+
+    def _changed(self, statement: str) -> int:
+        return int(self.connection.execute(statement).fetchall()[0][0])
+
+    def _count(self) -> int:
+        return self._changed(f"SELECT count(*) FROM {self.sql}")  # noqa: S608 - quoted names
 
     def _rows(self) -> str:
         """Return the query of the rows to load: for a merge, of each key's last row."""

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from headrace.connectors import ConnectorError, Rejected
+from headrace.connectors import ConnectorError, MovedOn, Rejected
 from headrace.connectors.kit.stores.config import AnyStorage, store_url
 
 if TYPE_CHECKING:
@@ -24,8 +25,15 @@ class Folder(ABC):
     """Files by their names below the folder, with `/` between parts."""
 
     @abstractmethod
-    def write(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Publish a file: readers see all of it or what was there, which an error of `pieces` leaves."""
+    def write(self, name: str, pieces: Iterable[bytes], writer: str) -> None:
+        """Publish a file: readers see all of it or what was there, which an error of `pieces` leaves.
+
+        Until then its name tells the writer, a pipeline's tag, and is like no other's.
+        """
+
+    @abstractmethod
+    def sweep(self, folder: str, writer: str, *, below: bool) -> None:
+        """Remove what a writer that was killed has left unfinished in a folder, or also below it."""
 
     @abstractmethod
     def read(self, name: str) -> bytes | None:
@@ -54,10 +62,13 @@ class LocalFolder(Folder):
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def write(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Write beside the final name, then rename over what was there."""
+    def write(self, name: str, pieces: Iterable[bytes], writer: str) -> None:
+        """Write beside the final name, then rename over what was there.
+
+        Raises MovedOn if the writer's next load has swept the file away before that.
+        """
         target = self._path / name
-        unfinished = target.with_name(f".{target.name}{_UNFINISHED}")
+        unfinished = target.with_name(f".{writer}-{uuid4().hex}{_UNFINISHED}")
         with _disk(self._path):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -66,9 +77,19 @@ class LocalFolder(Folder):
                     file.flush()
                     os.fsync(file.fileno())
                 unfinished.replace(target)
+            except FileNotFoundError:
+                detail = f"Another load of this pipeline has removed what this one wrote for {target}."
+                raise MovedOn(detail) from None
             finally:
                 unfinished.unlink(missing_ok=True)
             _sync(target.parent)
+
+    def sweep(self, folder: str, writer: str, *, below: bool) -> None:
+        """Remove files by their names."""
+        pattern = f".{writer}-*{_UNFINISHED}"
+        place = self._path / folder
+        for path in place.rglob(pattern) if below else place.glob(pattern):
+            path.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
         """Return the file's bytes."""
@@ -113,9 +134,12 @@ class StoreFolder(Folder):
         self._url = url.rstrip("/")
         self._prefix = store_url(url).key
 
-    def write(self, name: str, pieces: Iterable[bytes]) -> None:
+    def write(self, name: str, pieces: Iterable[bytes], writer: str) -> None:
         """Upload in parts, which the store puts together at the end."""
         self._store.write(self._key(name), pieces)
+
+    def sweep(self, folder: str, writer: str, *, below: bool) -> None:
+        """Nothing to remove: parts of an upload that was not finished are no objects."""
 
     def read(self, name: str) -> bytes | None:
         """Return the object's bytes."""

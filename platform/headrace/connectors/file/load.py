@@ -16,6 +16,7 @@ from headrace.connectors.file.records import (
     loaded,
     read_record,
     safe,
+    sweep,
     tag,
     take,
     write_record,
@@ -53,7 +54,10 @@ class FileLoad(Load):
         check_owner(self.folder, self._name(), self.request)
 
     def publish(self) -> None:
-        """Leave the file alone until all of the new one is written."""
+        """Remove what a killed load has left. The file stays until all of the new one is written."""
+        self.request.before_commit()
+        sweep(self.folder, self.request.pipeline_id)
+        self.folder.sweep("", tag(self.request.pipeline_id), below=False)
 
     def note(self) -> None:
         """Take the file; there is no record of loads."""
@@ -62,7 +66,7 @@ class FileLoad(Load):
     def commit(self) -> None:
         """Write a new file and put it in the place of the old one."""
         written = chained(pieces(self.request.output, self.config.format), self.request.before_commit)
-        self.folder.write(self._name(), written)
+        self.folder.write(self._name(), written, tag(self.request.pipeline_id))
 
     def location(self) -> str:
         """Name the file."""
@@ -113,7 +117,9 @@ class SetLoad(Load):
         check_owner(self.folder, self.table, self.request)
 
     def tidy(self) -> None:
-        """Remove the files that no record names."""
+        """Remove the files that no record names, and those that were not finished."""
+        sweep(self.folder, self.request.pipeline_id)
+        self.folder.sweep(self.table, tag(self.request.pipeline_id), below=True)
         _remove_strays(self.folder, self.request.pipeline_id, self.table, self.kept)
 
     def publish(self) -> None:
@@ -121,7 +127,8 @@ class SetLoad(Load):
         request, config = self.request, self.config
         self.columns = self._columns()
         # Of two attempts of one run each has names of its own: one that wakes up late writes over nothing.
-        start = f"{tag(request.pipeline_id)}-{safe(request.load_id)}-{uuid4().hex[:8]}"
+        writer = tag(request.pipeline_id)
+        start = f"{writer}-{safe(request.load_id)}-{uuid4().hex[:8]}"
         with parts(request.output, config.format, config.partition_by) as new:
             request.before_commit()
             self.tidy()
@@ -129,7 +136,7 @@ class SetLoad(Load):
                 request.progress(int(request.output.rows * number / len(new)))
                 path = [self.table, part.folder, f"{start}-{number:05}.{config.format}"]
                 self.written.append("/".join(filter(None, path)))
-                self.folder.write(self.written[-1], part.pieces())
+                self.folder.write(self.written[-1], part.pieces(), writer)
 
     def note(self) -> None:
         """Take the folder, and say what belongs to the set."""

@@ -73,7 +73,7 @@ def write_record(folder: Folder, record: Record, pipeline_id: str) -> None:
         "columns": record.columns,
         "files": record.files,
     }
-    folder.write(record_name(pipeline_id), [json.dumps(content, indent=1).encode()])
+    folder.write(record_name(pipeline_id), [json.dumps(content, indent=1).encode()], tag(pipeline_id))
 
 
 def check_owner(folder: Folder, name: str, request: LoadRequest) -> None:
@@ -89,13 +89,18 @@ def check_owner(folder: Folder, name: str, request: LoadRequest) -> None:
         raise TableOwned(f"{where} belongs to the pipeline {known}({held['pipeline_id']}).")
 
 
+def sweep(folder: Folder, pipeline_id: str) -> None:
+    """Remove records that a killed load of the pipeline has not finished."""
+    folder.sweep(_RECORDS, tag(pipeline_id), below=True)
+
+
 def take(folder: Folder, name: str, request: LoadRequest) -> None:
     """Make the pipeline the owner, unless it shares with one that is. Raises TableOwned."""
     check_owner(folder, name, request)
     held = _owner(folder, name)
     if held is None or (held["pipeline_id"] != request.pipeline_id and not request.shared):
         owner = {"pipeline_id": request.pipeline_id, "pipeline_name": request.pipeline_name}
-        folder.write(_owner_name(name), [json.dumps(owner).encode()])
+        folder.write(_owner_name(name), [json.dumps(owner).encode()], tag(request.pipeline_id))
 
 
 def _may_load(owner: dict[str, str], request: LoadRequest) -> bool:

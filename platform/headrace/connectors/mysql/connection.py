@@ -111,6 +111,7 @@ def execute(connection: Connection, statement: str) -> int:
 
 def _opened(config: MySQLConnection) -> Connection:
     import pymysql
+    from pymysql.constants import CLIENT
 
     from headrace.connectors.kit.network import connections
 
@@ -126,6 +127,7 @@ def _opened(config: MySQLConnection) -> Connection:
         init_command="SET SESSION time_zone = '+00:00'",
         connect_timeout=_CONNECT_SECONDS,
         program_name="headrace",
+        client_flag=CLIENT.FOUND_ROWS,  # an UPDATE says how many rows it found, not how many it changed
         # The server names the file that LOAD DATA LOCAL sends: none of this machine's is its business.
         local_infile=False,
         defer_connect=True,

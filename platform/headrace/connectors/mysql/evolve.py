@@ -33,11 +33,14 @@ def evolved(
     given: list[Landing],
     collation: str,
     contract: SchemaContract,
+    *,
+    narrows: bool,
 ) -> list[str]:
     """Alter the table as the staged data (alias `s`) needs, and return each column's expression for it.
 
     All is looked at before anything is altered. Raises SchemaConflict, naming the column, when a value would
-    be lost, and SchemaFrozen when the contract forbids what is needed.
+    be lost, and SchemaFrozen when the contract forbids what is needed. With `narrows`, a column that holds
+    only nulls takes the type that comes.
     """
     held = {column.name.lower(): column for column in columns(connection, table)}
     changes: dict[str, tuple[str, Column | None]] = {}
@@ -50,7 +53,18 @@ def evolved(
             changes[landing.name] = (addition, None)
             expressions.append(f"s.{quoted(landing.name)}")
             continue
-        found, widens = _fitted(connection, table, stage, column, landing, collation, contract)
+        given_type = declared(landing, collation)
+        could_narrow = narrows and column.type == "longtext" and landing.natural != "longtext"
+        if could_narrow and not column.filled and _first_values(connection, table, stage, landing):
+            changes[landing.name] = (_modification(column, given_type), column)
+            expressions.append(f"s.{quoted(landing.name)}")
+            continue
+        try:
+            found, widens = _fitted(connection, table, stage, column, landing, collation, contract)
+        except SchemaConflict:
+            if not narrows or not _first_values(connection, table, stage, landing):
+                raise
+            found, widens = Fit(expression=f"s.{quoted(landing.name)}", wider=given_type), True
         if widens:
             changes[landing.name] = (_modification(column, found.wider), column)
         expressions.append(found.expression)
@@ -85,6 +99,12 @@ def _fitted(
         if found.wider is None or spoiled:
             raise unfit(contract, held.name, held.declared, landing.natural)
     return found, misfits
+
+
+def _first_values(connection: Connection, table: str, stage: str, landing: Landing) -> bool:
+    """Whether a column that has held nothing but nulls gets values now."""
+    holds = f"{quoted(landing.name)} IS NOT NULL"
+    return _any(connection, quoted(stage), holds) and not _any(connection, quoted(table), holds)
 
 
 def _modification(held: Column, wider: str | None) -> str:

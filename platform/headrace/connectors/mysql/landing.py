@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from headrace.connectors import Rejected
 from headrace.connectors.kit.arrow.json_columns import json_texts
+from headrace.connectors.kit.arrow.types import is_bytes, is_uuid, stored
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -75,10 +76,9 @@ def _texts(array: pa.Array, item: Landing) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if isinstance(array, pa.DictionaryArray):
-        array = array.dictionary_decode()
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
+    from headrace.connectors.kit.arrow.flat_texts import resolved
+
+    array = resolved(array)
     try:
         return pc.fill_null(item.literals(array), "NULL")
     except (pa.ArrowException, ValueError, OverflowError):
@@ -92,15 +92,9 @@ def _landing(field: pa.Field, key_columns: int) -> Landing:
     import pyarrow as pa
 
     is_a = pa.types
-    data_type = field.type
-    if isinstance(data_type, pa.DictionaryType):
-        data_type = data_type.value_type
-    if isinstance(data_type, pa.BaseExtensionType):
-        if data_type.extension_name == "arrow.uuid":
-            return Landing(
-                name=field.name, natural="longtext", literals=_uuids, size=36 if key_columns else 0
-            )
-        data_type = data_type.storage_type
+    data_type = stored(field.type)
+    if is_uuid(data_type):
+        return Landing(name=field.name, natural="longtext", literals=_texted, size=36 if key_columns else 0)
     natural, literals = _kind(data_type)
     size = 0
     if key_columns:
@@ -124,7 +118,7 @@ def _kind(data_type: pa.DataType) -> tuple[str, Callable[[pa.Array], pa.Array]]:
         return ("double" if is_a.is_float64(data_type) else "float"), _floats
     if is_a.is_decimal(data_type) and data_type.precision <= 65 and 0 <= data_type.scale <= 30:
         return f"decimal({max(data_type.precision, data_type.scale)},{data_type.scale})", _plain
-    if is_a.is_binary(data_type) or is_a.is_large_binary(data_type) or is_a.is_fixed_size_binary(data_type):
+    if is_bytes(data_type):
         return "longblob", _bytes
     if is_a.is_date(data_type):
         return "date", lambda array: _quoted(_years(array.cast(pa.date32())))
@@ -134,14 +128,19 @@ def _kind(data_type: pa.DataType) -> tuple[str, Callable[[pa.Array], pa.Array]]:
         return "datetime(6)", _moments
     if is_a.is_duration(data_type):
         return "bigint", lambda array: _plain(array.cast(pa.duration("us")).cast(pa.int64()))
-    return "longtext", (_nested if is_a.is_nested(data_type) else _quoted)
+    if is_a.is_nested(data_type):
+        return "longtext", _nested
+    is_text = is_a.is_string(data_type) or is_a.is_large_string(data_type) or is_a.is_null(data_type)
+    return "longtext", _quoted if is_text else _texted
 
 
 def _plain(array: pa.Array) -> pa.Array:
     import pyarrow as pa
 
+    from headrace.connectors.kit.arrow.flat_texts import decimals
+
     if pa.types.is_decimal(array.type):  # Arrow writes small ones with an exponent, which means a double
-        return pa.array([None if value is None else f"{value:f}" for value in array.to_pylist()], pa.string())
+        return decimals(array)
     return array.cast(pa.string())
 
 
@@ -184,13 +183,10 @@ def _years(array: pa.Array) -> pa.Array:
     return array
 
 
-def _uuids(array: pa.Array) -> pa.Array:
-    import uuid
+def _texted(array: pa.Array) -> pa.Array:
+    from headrace.connectors.kit.arrow.rendering import texts
 
-    import pyarrow as pa
-
-    texts = [None if value is None else str(uuid.UUID(bytes=value)) for value in array.to_pylist()]
-    return _quoted(pa.array(texts, pa.string()))
+    return _quoted(texts(array))
 
 
 def _nested(array: pa.Array) -> pa.Array:

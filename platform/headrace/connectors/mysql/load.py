@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from headrace.connectors import Rejected
+from headrace.connectors.kit.loading.lost import Lost, finer_than_microseconds
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import Busy, check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
@@ -131,7 +132,7 @@ class MySQLLoad(TableLoad):
 
     def make(self) -> None:
         """Fill a staging table; `commit` puts it in the table's place."""
-        self._fill(temporary=False)
+        self.inserted = self._fill(temporary=False)
         self.swaps = True
 
     def stage(self) -> None:
@@ -147,8 +148,15 @@ class MySQLLoad(TableLoad):
         collation = _collation(self.connection)
         if not self.exists:
             self._create(collation)
-        contract = self.request.schema_contract
-        expressions = evolved(self.connection, self.table, self.staging, self.given, collation, contract)
+        expressions = evolved(
+            self.connection,
+            self.table,
+            self.staging,
+            self.given,
+            collation,
+            self.request.schema_contract,
+            narrows=self.narrows,
+        )
         self.values = dict(zip(self.request.output.schema.names, expressions, strict=True))
         if self.key:
             self._ensure_unique()
@@ -159,12 +167,13 @@ class MySQLLoad(TableLoad):
 
     def empty(self) -> None:
         """Delete the rows where they are: what hangs on the table stays."""
-        execute(self.connection, f"DELETE FROM {quoted(self.table)}")  # noqa: S608 - quoted name
+        self.deleted = execute(self.connection, f"DELETE FROM {quoted(self.table)}")  # noqa: S608
 
     def append(self) -> None:
         """Insert what is staged."""
         query = f"SELECT {', '.join(self.values.values())} FROM {quoted(self.staging)} s"  # noqa: S608
-        execute(self.connection, f"INSERT INTO {quoted(self.table)} ({listed(list(self.values))}) {query}")
+        insert = f"INSERT INTO {quoted(self.table)} ({listed(list(self.values))}) {query}"
+        self.inserted = execute(self.connection, insert)
 
     def merge(self) -> None:
         """Update the rows of known keys, then insert the others: of each key the last row that came.
@@ -180,8 +189,9 @@ class MySQLLoad(TableLoad):
         )
         if changes:
             matching = f'{same} AND s."_headrace_place" = 1'
-            execute(self.connection, f"UPDATE {table} t JOIN {last} s ON {matching} SET {changes}")  # noqa: S608
-        execute(
+            update = f"UPDATE {table} t JOIN {last} s ON {matching} SET {changes}"  # noqa: S608 - quoted names
+            self.updated = execute(self.connection, update)
+        self.inserted = execute(
             self.connection,
             f"INSERT INTO {table} ({listed(list(values))}) SELECT {', '.join(values.values())}"  # noqa: S608
             f" FROM {last} s LEFT JOIN {table} t ON {same}"
@@ -231,8 +241,11 @@ class MySQLLoad(TableLoad):
         away = f"{quoted(self.table)} TO {quoted(self.old)}, " if self.exists else ""
         execute(self.connection, f"RENAME TABLE {away}{moves}")
 
-    def _fill(self, *, temporary: bool) -> None:
-        """Create the staging table and send it every row, in statements of about a megabyte."""
+    def _fill(self, *, temporary: bool) -> int:
+        """Create the staging table and send it every row, in statements of about a megabyte.
+
+        Return how many the server has taken.
+        """
         collation = _collation(self.connection)
         parts = [f"{quoted(item.name)} {declared(item, collation)}" for item in self.given]
         if self.key:
@@ -240,14 +253,19 @@ class MySQLLoad(TableLoad):
         kind = "TEMPORARY TABLE" if temporary else "TABLE"
         stage = quoted(self.staging)
         execute(self.connection, f"CREATE {kind} {stage} ({', '.join(parts)}) ENGINE = InnoDB")
-        sent = 0
+        sent = taken = 0
+        lost = Lost()
         self.connection.begin()
         for batch in self.request.output.batches(_ROWS):
             for values in _statements(sql_rows(batch, self.given, sent if self.key else None)):
-                execute(self.connection, f"INSERT INTO {stage} VALUES {values}")  # noqa: S608 - as SQL text
+                taken += execute(self.connection, f"INSERT INTO {stage} VALUES {values}")  # noqa: S608 - as SQL text
+            for item, array in zip(self.given, batch.columns, strict=True):
+                lost.fractions[item.name] += finer_than_microseconds(array)
             sent += batch.num_rows
             self.request.progress(sent)
         self.connection.commit()
+        lost.tell(self.request, "MySQL")
+        return taken
 
     def _create(self, collation: str) -> None:
         parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import adbc_driver_manager
@@ -38,24 +39,74 @@ def find_relation(connection: Connection, schema: str, table: str) -> int | None
 
 
 def evolved(
-    connection: Connection, schema: str, table: str, stage: Stage, contract: SchemaContract
+    connection: Connection,
+    schema: str,
+    table: str,
+    stage: Stage,
+    contract: SchemaContract,
+    *,
+    narrows: bool,
 ) -> list[str]:
     """Alter the target as the staged data needs, and return the expression of each staged column for it.
 
     Raises SchemaConflict, naming the column, when a value would be lost, and SchemaFrozen when the contract
-    forbids what is needed.
+    forbids what is needed. With `narrows`, a column that holds only nulls takes the type that comes.
     """
     held = {column.name: column for column in columns(connection, schema, table)}
     target = quoted(schema, table)
     expressions = []
     for landing in stage.landings:
         if landing.name in held:
-            expressions.append(_fitted(connection, target, held[landing.name], landing, stage, contract))
+            column = held[landing.name]
+            could_narrow = narrows and column.declared == "text" != landing.natural
+            if could_narrow and _first_values(connection, target, landing, stage):
+                column = _narrowed(connection, target, column, landing)
+            expressions.append(_typed(connection, target, column, landing, stage, contract, narrows=narrows))
         else:
             check_addable(contract, landing.name)
             execute(connection, f"ALTER TABLE {target} ADD COLUMN {quoted(landing.name)} {landing.natural}")
             expressions.append(landing.expression)
     return expressions
+
+
+def _typed(
+    connection: Connection,
+    target: str,
+    held: Column,
+    landing: Landing,
+    stage: Stage,
+    contract: SchemaContract,
+    *,
+    narrows: bool,
+) -> str:
+    """Return the expression for a column, which may take the type that comes if it fits no other way."""
+    try:
+        return _fitted(connection, target, held, landing, stage, contract)
+    except SchemaConflict:
+        if not narrows or not _first_values(connection, target, landing, stage):
+            raise
+        return _widened(connection, target, held, landing, _retyping(landing))
+
+
+def _first_values(connection: Connection, target: str, landing: Landing, stage: Stage) -> bool:
+    """Whether a column that has held nothing but nulls gets values now."""
+    holds = f"{quoted(landing.name)} IS NOT NULL"
+    return _any(connection, stage.sql, holds) and not _any(connection, target, holds)
+
+
+def _narrowed(connection: Connection, target: str, held: Column, landing: Landing) -> Column:
+    """Return the column as it is now: of its own type, where something holds it."""
+    execute(connection, "SAVEPOINT headrace_narrowing")
+    try:
+        _widened(connection, target, held, landing, _retyping(landing))
+    except SchemaConflict:
+        execute(connection, "ROLLBACK TO SAVEPOINT headrace_narrowing")
+        return held
+    return replace(held, declared=landing.natural, type="")
+
+
+def _retyping(landing: Landing) -> Fit:
+    return Fit(expression=landing.expression, wider=landing.natural)
 
 
 def _fitted(
@@ -86,10 +137,12 @@ def _widened(connection: Connection, target: str, held: Column, landing: Landing
     if found.spoiled is not None and _any(connection, target, found.spoiled):
         raise unfit("evolve", held.name, held.declared, landing.natural)
     name = quoted(held.name)
+    # Of a column without values: there are types that no cast leads to but the one of NULL.
+    through = name if _any(connection, target, f"{name} IS NOT NULL") else "NULL"
     try:
         execute(
             connection,
-            f"ALTER TABLE {target} ALTER COLUMN {name} TYPE {found.wider} USING {name}::{found.wider}",
+            f"ALTER TABLE {target} ALTER COLUMN {name} TYPE {found.wider} USING {through}::{found.wider}",
         )
     except adbc_driver_manager.Error as error:
         if error.sqlstate != _FEATURE_NOT_SUPPORTED:

@@ -95,7 +95,8 @@ class PostgresLoad(TableLoad):
 
     def make(self) -> None:
         """Swap the table for a new one."""
-        swap(self.connection, self.schema, self.table, self.given, self.request, old=self.relation)
+        given, old = self.given, self.relation
+        self.inserted = swap(self.connection, self.schema, self.table, given, self.request, old=old)
 
     def stage(self) -> None:
         """Send the rows to the session's temporary table."""
@@ -105,18 +106,19 @@ class PostgresLoad(TableLoad):
         """Create or alter the table."""
         if self.relation is None:
             self._create()
+        contract, narrows = self.request.schema_contract, self.narrows
         self.expressions = evolved(
-            self.connection, self.schema, self.table, self.staged, self.request.schema_contract
+            self.connection, self.schema, self.table, self.staged, contract, narrows=narrows
         )
 
     def empty(self) -> None:
         """Delete the rows where they are: what hangs on the table stays."""
-        execute(self.connection, f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
+        self.deleted = execute(self.connection, f"DELETE FROM {self.sql}")  # noqa: S608 - quoted names
 
     def append(self) -> None:
         """Insert what is staged."""
         query = f"{self._insert()} SELECT {', '.join(self.expressions)} FROM {self.staged.sql}"  # noqa: S608
-        execute(self.connection, query)
+        self.inserted = execute(self.connection, query)
 
     def merge(self) -> None:
         """Insert what is staged, or update where the key is known."""
@@ -125,11 +127,16 @@ class PostgresLoad(TableLoad):
         same = ", ".join(
             self.expressions[index] for index, item in enumerate(self.given) if item.name in self.key
         )
-        execute(
-            self.connection,
+        merge = (
             f"{self._insert()} SELECT DISTINCT ON ({same}) {values} FROM {self.staged.sql}"  # noqa: S608
             f" ORDER BY {same}, {quoted(ORDINAL)} DESC"
-            f" ON CONFLICT ({listed(self.key)}) DO {_update(self.given, self.key)}",
+            f" ON CONFLICT ({listed(self.key)}) DO {_update(self.given, self.key)}"
+        )
+        # Only a row that was there before has been locked by this transaction for its update.
+        ((self.inserted, self.updated),) = fetch(
+            self.connection,
+            f"WITH merged AS ({merge} RETURNING xmax::text = '0' AS fresh)"  # noqa: S608 - quoted names
+            " SELECT count(*) FILTER (WHERE fresh), count(*) FILTER (WHERE NOT fresh) FROM merged",
         )
 
     def commit(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headrace.connectors import LoadRequest, Output, Rejected
 from headrace.connectors.kit.arrow.prefetch import ahead
+from headrace.connectors.kit.loading.lost import Lost, finer_than_microseconds
 from headrace.connectors.kit.sql.names import quoted
 from headrace.connectors.postgres.connection import execute
 from headrace.connectors.postgres.landing import Landing
@@ -39,48 +39,47 @@ class Stage:
         return quoted(self.schema or "pg_temp", self.table)
 
 
-def fill(connection: Connection, stage: Stage, request: LoadRequest) -> None:
-    """Create the staging table and send it every row. NUL characters are left out, counted and logged."""
+def fill(connection: Connection, stage: Stage, request: LoadRequest) -> int:
+    """Create the staging table and send it every row; return how many the server has taken.
+
+    What the server cannot hold is left out with a warning: NUL characters, parts of a microsecond.
+    """
     parts = [f"{quoted(item.name)} {item.wire}" for item in stage.landings]
     if stage.ordinal:
         parts.append(f"{quoted(ORDINAL)} bigint")
     kind, end = ("TABLE", "") if stage.schema else ("TEMPORARY TABLE", " ON COMMIT DROP")
     name = stage.sql if stage.schema else quoted(stage.table)
     execute(connection, f"CREATE {kind} {name} ({', '.join(parts)}){end}")
-    nuls: Counter[str] = Counter()
+    lost = Lost()
     sent = 0
     # The next batch is read and converted in another thread while the server takes this one.
-    for batch in ahead(_made_ready(stage, request.output, nuls), check=lambda: None, depth=1):
-        _send(connection, stage, batch)
-        sent += batch.num_rows
+    for batch in ahead(_made_ready(stage, request.output, lost), check=lambda: None, depth=1):
+        sent += _send(connection, stage, batch)
         request.progress(sent)
-    for column, count in nuls.items():
-        request.log.warning(
-            "Column %r: %d NUL characters left out, which PostgreSQL cannot hold", column, count
-        )
+    lost.tell(request, "PostgreSQL")
+    return sent
 
 
-def _made_ready(stage: Stage, output: Output, nuls: Counter[str]) -> Iterator[pa.RecordBatch]:
+def _made_ready(stage: Stage, output: Output, lost: Lost) -> Iterator[pa.RecordBatch]:
     before = 0
     for batch in output.batches() if stage.landings else ():
         if batch.num_rows:
-            yield _converted(batch, stage, before, nuls)
+            yield _converted(batch, stage, before, lost)
         before += batch.num_rows
 
 
-def _send(connection: Connection, stage: Stage, batch: pa.RecordBatch) -> None:
+def _send(connection: Connection, stage: Stage, batch: pa.RecordBatch) -> int:
     # A statement a batch: what the caller raises in between is not lost inside the driver.
     with connection.cursor() as cursor:
         if stage.schema:
-            cursor.adbc_ingest(stage.table, batch, mode="append", db_schema_name=stage.schema)
-        else:
-            cursor.adbc_ingest(stage.table, batch, mode="append", temporary=True)
+            return cursor.adbc_ingest(stage.table, batch, mode="append", db_schema_name=stage.schema)
+        return cursor.adbc_ingest(stage.table, batch, mode="append", temporary=True)
 
 
-def _converted(batch: pa.RecordBatch, stage: Stage, before: int, nuls: Counter[str]) -> pa.RecordBatch:
+def _converted(batch: pa.RecordBatch, stage: Stage, before: int, lost: Lost) -> pa.RecordBatch:
     import pyarrow as pa
 
-    arrays = [_column(array, item, nuls) for array, item in zip(batch.columns, stage.landings, strict=True)]
+    arrays = [_column(array, item, lost) for array, item in zip(batch.columns, stage.landings, strict=True)]
     names = [item.name for item in stage.landings]
     if stage.ordinal:
         arrays.append(pa.array(range(before, before + batch.num_rows), pa.int64()))
@@ -88,7 +87,7 @@ def _converted(batch: pa.RecordBatch, stage: Stage, before: int, nuls: Counter[s
     return pa.RecordBatch.from_arrays(arrays, names=names)
 
 
-def _column(array: pa.Array, item: Landing, nuls: Counter[str]) -> pa.Array:
+def _column(array: pa.Array, item: Landing, lost: Lost) -> pa.Array:
     import pyarrow as pa
 
     if isinstance(array, pa.DictionaryArray):
@@ -100,6 +99,7 @@ def _column(array: pa.Array, item: Landing, nuls: Counter[str]) -> pa.Array:
         raise Rejected(
             f"Column {item.name!r} holds a value that PostgreSQL's {item.natural} cannot."
         ) from None
-    if count:
-        nuls[item.name] += count
+    lost.nuls[item.name] += count
+    if item.wire.startswith("time"):
+        lost.fractions[item.name] += finer_than_microseconds(array)
     return converted

@@ -53,20 +53,21 @@ def swap(
     request: LoadRequest,
     *,
     old: int | None,
-) -> None:
-    """Fill a new table, then put it in the place of the old one, if there is one.
+) -> int:
+    """Fill a new table, then put it in the place of the old one, if there is one; return its rows.
 
     Only the last step locks out readers: none waits while the rows are sent.
     """
     digest = hashlib.sha256(f"{table}\0{request.load_id}".encode()).hexdigest()
     stage = Stage(landings=given, schema=schema, table=f"_headrace_{digest[:16]}")
-    fill(connection, stage, request)
+    rows = fill(connection, stage, request)
     _restore_types(connection, stage)
     if old is not None:
         grants = fetch(connection, _GRANTS, old)
         execute(connection, f"DROP TABLE {quoted(schema, table)}")
         _grant_only(connection, stage.sql, grants)
     execute(connection, f"ALTER TABLE {stage.sql} RENAME TO {quoted(table)}")
+    return rows
 
 
 def _restore_types(connection: Connection, stage: Stage) -> None:

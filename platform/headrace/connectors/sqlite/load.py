@@ -9,13 +9,14 @@ one whose schema is frozen, which is emptied and refilled.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.connectors import Rejected, SchemaContract
 from headrace.connectors.kit.arrow.json_columns import json_texts
+from headrace.connectors.kit.arrow.types import is_bytes, stored
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import check_addable, check_columns, unfit
 from headrace.connectors.kit.sql.names import listed, quoted
@@ -79,18 +80,45 @@ class SQLiteLoad(TableLoad):
             self._create()
             return
         for column in self.request.output.schema:
-            if column.name.lower() not in self.held_columns:
+            held = self.held_columns.get(column.name.lower())
+            if held is None:
                 check_addable(self.request.schema_contract, column.name)
-                addition = f"{quoted(column.name)} {_kind(column.type)}"
-                self.connection.execute(f"ALTER TABLE {quoted(self.table)} ADD COLUMN {addition}")
+                self._add_column(column.name, _kind(column.type))
+            elif self._takes_type(column, held):
+                self._retype(column.name, _kind(column.type))
+
+    def _takes_type(self, column: pa.Field, held: str) -> bool:
+        """Whether a column that has held nothing but nulls gets values of another type now."""
+        kind = _kind(column.type)
+        if not self.narrows or kind in (held, "NUMERIC"):
+            return False
+        holds = f"SELECT 1 FROM {quoted(self.table)} WHERE {quoted(column.name)} IS NOT NULL LIMIT 1"  # noqa: S608
+        if self.connection.execute(holds).fetchone() is not None:
+            return False
+        return any(
+            batch.column(column.name).null_count < batch.num_rows for batch in self.request.output.batches()
+        )
+
+    def _retype(self, name: str, kind: str) -> None:
+        """Put a new column in the place of one without values: SQLite alters no type.
+
+        Where an index, a key or a view holds the column, it stays as it is.
+        """
+        with suppress(sqlite3.OperationalError):
+            self.connection.execute(f"ALTER TABLE {quoted(self.table)} DROP COLUMN {quoted(name)}")
+            self._add_column(name, kind)
+            self.held_columns[name.lower()] = kind
+
+    def _add_column(self, name: str, kind: str) -> None:
+        self.connection.execute(f"ALTER TABLE {quoted(self.table)} ADD COLUMN {quoted(name)} {kind}")
 
     def empty(self) -> None:
         """Delete the rows."""
-        self.connection.execute(f"DELETE FROM {quoted(self.table)}")  # noqa: S608 - quoted name
+        self.deleted = self.connection.execute(f"DELETE FROM {quoted(self.table)}").rowcount  # noqa: S608
 
     def append(self) -> None:
         """Insert row by row."""
-        self._insert("")
+        self.inserted = self._insert("")
 
     def merge(self) -> None:
         """Insert row by row, or update where the key is known."""
@@ -101,7 +129,11 @@ class SQLiteLoad(TableLoad):
         )
         rest = [quoted(name) for name in self.request.output.schema.names if name not in key]
         changes = ", ".join(f"{name} = excluded.{name}" for name in rest)
-        self._insert(f" ON CONFLICT ({listed(key)}) DO " + (f"UPDATE SET {changes}" if rest else "NOTHING"))
+        before = self._count()
+        action = f"UPDATE SET {changes}" if rest else "NOTHING"
+        self._insert(f" ON CONFLICT ({listed(key)}) DO {action}")
+        self.total = self._count()
+        self.inserted = self.total - before
 
     def commit(self) -> None:
         """Commit rows, table and note as one."""
@@ -115,19 +147,25 @@ class SQLiteLoad(TableLoad):
         parts = ", ".join(f"{quoted(field.name)} {_kind(field.type)}" for field in self.request.output.schema)
         self.connection.execute(f"CREATE TABLE {quoted(self.table)} ({parts})")
 
-    def _insert(self, conflict: str) -> None:
+    def _count(self) -> int:
+        return int(self.connection.execute(f"SELECT count(*) FROM {quoted(self.table)}").fetchone()[0])  # noqa: S608
+
+    def _insert(self, conflict: str) -> int:
+        """Insert every row; return how many the table has taken."""
         request = self.request
         names = request.output.schema.names
         marks = ", ".join("?" for _ in names)
         statement = f"INSERT INTO {quoted(self.table)} ({listed(names)}) VALUES ({marks}){conflict}"  # noqa: S608
-        sent = 0
+        sent = taken = 0
         for batch in request.output.batches(10_000):
             for name in self.key:
                 if batch.column(name).null_count:
                     raise Rejected(f"A row has no value in its primary key ({', '.join(self.key)}).")
-            self.connection.executemany(statement, _rows(batch, self.held_columns, request.schema_contract))
+            rows = _rows(batch, self.held_columns, request.schema_contract)
+            taken += self.connection.executemany(statement, rows).rowcount
             sent += batch.num_rows
             request.progress(sent)
+        return taken
 
 
 def _rows(batch: pa.RecordBatch, held: dict[str, str], contract: SchemaContract) -> Iterator[tuple[Any, ...]]:
@@ -143,7 +181,7 @@ def _values(array: pa.Array, name: str, held: str | None, contract: SchemaContra
     one, or the contract forbids the kind."""
     kind = _kind(array.type)
     try:
-        converted = _converter(array.type)(array)
+        converted = _converted(array)
     except (ValueError, OverflowError, TypeError):
         raise Rejected(f"Column {name!r} holds a value that SQLite cannot.") from None
     if held == "REAL" and kind == "INTEGER":
@@ -165,26 +203,29 @@ def _kind(data_type: pa.DataType) -> str:
     import pyarrow as pa
 
     is_a = pa.types
+    data_type = stored(data_type)
+    if is_a.is_null(data_type):  # no type yet
+        return "NUMERIC"
     if is_a.is_boolean(data_type) or (is_a.is_integer(data_type) and not is_a.is_uint64(data_type)):
         return "INTEGER"
     if is_a.is_floating(data_type):
         return "REAL"
-    if is_a.is_binary(data_type) or is_a.is_large_binary(data_type) or is_a.is_fixed_size_binary(data_type):
-        return "BLOB"
-    return "TEXT"
+    return "BLOB" if is_bytes(data_type) else "TEXT"
 
 
-def _converter(data_type: pa.DataType) -> Callable[[pa.Array], list[Any]]:
+def _converted(array: pa.Array) -> list[Any]:
     import pyarrow as pa
 
-    is_a = pa.types
-    if is_a.is_nested(data_type):
-        return lambda array: json_texts(array).to_pylist()
-    if is_a.is_uint64(data_type) or is_a.is_decimal(data_type) or is_a.is_temporal(data_type):
-        return lambda array: array.cast(pa.string()).to_pylist()
-    if is_a.is_floating(data_type):
-        return _floats
-    return lambda array: array.to_pylist()
+    from headrace.connectors.kit.arrow.flat_texts import resolved
+    from headrace.connectors.kit.arrow.rendering import texts
+
+    kind = _kind(array.type)
+    if pa.types.is_nested(stored(array.type)):
+        return list(json_texts(array).to_pylist())
+    if kind == "TEXT":
+        return list(texts(array).to_pylist())
+    plain = resolved(array)
+    return _floats(plain) if kind == "REAL" else list(plain.to_pylist())
 
 
 def _floats(array: pa.Array) -> list[Any]:

@@ -79,9 +79,10 @@ class Ledger(ABC):
     same_table: ClassVar[str] = "table_name = {table_name}"  # as the system compares names of tables
 
     def last(self, pipeline_id: str) -> Loaded | None:
-        """Return the pipeline's last committed load; None where it never loaded."""
+        """Return the pipeline's last committed load; None where there is none."""
         entries = self._entries(_LAST, {"pipeline_id": pipeline_id})
-        return next((entry.loaded(table_exists=self.holds(entry.table)) for entry in entries), None)
+        loads = (entry for entry in entries if entry.load_id)
+        return next((entry.loaded(table_exists=self.holds(entry.table)) for entry in loads), None)
 
     def find(self, pipeline_id: str, table: str) -> list[Entry]:
         """Return the pipeline's own entry, and those of all pipelines that loaded the table."""

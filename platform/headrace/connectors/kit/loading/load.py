@@ -51,7 +51,6 @@ class Load(ABC):
         # Last: what it waits for is the only time in which the run may pass to another worker unseen.
         self.request.before_commit()
         self.commit()
-        log_changes(self.request, self.changes)
 
     def _result(self) -> LoadResult:
         return LoadResult(
@@ -103,16 +102,3 @@ def check_continues(request: LoadRequest, last: Loaded | None) -> None:
     found = last.load_id if last else ""
     if request.continues and found != (request.previous_load or ""):
         raise MovedOn("Another load of this pipeline was committed after this run had read its cursor.")
-
-
-def log_changes(request: LoadRequest, changes: tuple[SchemaChange, ...]) -> None:
-    """Log each change of the table that readers see."""
-    for change in changes:
-        if change.before is None:
-            request.log.info("The table has a new column %s: %s", change.column, change.after)
-        elif change.after is None:
-            request.log.warning(
-                "The table has no column %s any more: it was %s", change.column, change.before
-            )
-        else:
-            request.log.warning("Column %s was %s and is %s now", change.column, change.before, change.after)

@@ -31,6 +31,16 @@ class TableLoad(Load):
         """Whether the ledger knows the table as this pipeline's."""
         return self.entry is not None and self.entry.is_table
 
+    @property
+    def narrows(self) -> bool:
+        """Whether a column that holds only nulls takes the type of the first values that come.
+
+        In a table that only loads of this pipeline have filled, such a column has had no type yet. In a table
+        of others it may have been made for another one.
+        """
+        own = self.is_own and not self.request.shared
+        return own and self.request.schema_contract == "evolve"
+
     def last(self) -> Loaded | None:
         """Ask the ledger."""
         entries = self.ledger.find(self.request.pipeline_id, self.table)
@@ -59,6 +69,8 @@ class TableLoad(Load):
         if not self.is_own:
             self.claim()
         self._change_table()
+        if self.request.disposition == "replace":
+            self.total = self.inserted
         if before:
             self.changes = changes(before, self.shape())
 
