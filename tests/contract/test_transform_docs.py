@@ -1,7 +1,6 @@
 """docs/transforms.md: its examples make of the records what it says, and its lists are complete."""
 
 import json
-import logging
 import re
 import sys
 from pathlib import Path

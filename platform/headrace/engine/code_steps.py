@@ -6,7 +6,6 @@ empty environment and no descriptor but the socket. It is killed when the run is
 
 import json
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Self
 import msgspec
 import pyarrow as pa
 
+from headrace.engine.frames import TooLong, decoded, encoded, receive, send
 from headrace.errors import HeadraceError
 from headrace.pipeline.transforms import Transform
 
@@ -86,7 +86,7 @@ class CodeSteps:
         """Yield what the steps make of the batch. Raises TransformFailed, NoSandbox and what `check` does."""
         rows = min(_ROWS, max(1, batch.num_rows * _BYTES // max(batch.nbytes, 1)))
         for start in range(0, max(batch.num_rows, 1), rows):
-            self._send(_encoded(batch.slice(start, rows)))
+            self._send(encoded(batch.slice(start, rows)))
             answer = self._receive()
             if bytes(answer[:1]) != b"B":
                 raise self._failure(answer[1:])
@@ -94,8 +94,7 @@ class CodeSteps:
 
     def _decoded(self, answer: memoryview) -> pa.RecordBatch:
         try:
-            with pa.ipc.open_stream(pa.py_buffer(answer)) as stream:
-                batch = stream.read_next_batch()
+            batch = decoded(answer)
             # The code may have taken the process over: a batch that lies about itself must not be read.
             batch.validate(full=True)
         except (pa.ArrowException, OSError, StopIteration):
@@ -123,41 +122,31 @@ class CodeSteps:
         )
 
     def _send(self, payload: bytes) -> None:
-        for part in (struct.pack(">Q", len(payload)), payload):
-            rest = memoryview(part)
-            while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except TimeoutError:
-                    self._check()
-                except OSError:
-                    raise self._ended() from None
+        send(self._write, payload)
 
     def _receive(self) -> memoryview:
-        (size,) = struct.unpack(">Q", self._read(8))
-        if not 0 < size <= _LARGEST:
+        try:
+            return memoryview(receive(self._read, most=_LARGEST))
+        except TooLong:
+            raise self._ended() from None
+
+    def _write(self, rest: memoryview) -> int:
+        try:
+            return self._socket.send(rest)
+        except TimeoutError:
+            self._check()
+            return 0
+        except OSError:
+            raise self._ended() from None
+
+    def _read(self, size: int) -> bytes | None:
+        try:
+            part = self._socket.recv(size)
+        except TimeoutError:
+            self._check()
+            return None
+        except OSError:
+            raise self._ended() from None
+        if not part:
             raise self._ended()
-        return memoryview(self._read(size))
-
-    def _read(self, size: int) -> bytearray:
-        content = bytearray()
-        while len(content) < size:
-            try:
-                part = self._socket.recv(min(size - len(content), 1 << 20))
-            except TimeoutError:
-                self._check()
-                continue
-            except OSError:
-                raise self._ended() from None
-            if not part:
-                raise self._ended()
-            content += part
-        return content
-
-
-def _encoded(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
+        return part

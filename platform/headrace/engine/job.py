@@ -29,6 +29,7 @@ class EngineJob:
 
     output_path: Path
     pipeline_id: str
+    pipeline_name: str = ""  # for people who ask whose table it is
     run_id: str
     log: logging.Logger
     state: State = field(

@@ -62,7 +62,8 @@ def load(
     result = _loaded(config, job, reporter, request)
     reach("committed", job.pipeline_id)
     job.tally.loaded(result)
-    reporter.best_effort("Logging", lambda: _log(reporter, result), None)
+    told = "Loaded %s rows into %s", f"{result.rows:,}", result.location
+    reporter.best_effort("Logging", lambda: reporter.log.info(*told), None)
     check_load(job.tally.receipt(), request.disposition)
     return Load(location=result.location)
 
@@ -102,6 +103,7 @@ def _request(
         previous_load=start.previous_load,
         continues=start.continues,
         identity=start.identity,
+        pipeline_name=job.pipeline_name or config.name,
         shared=config.shared,
         adopt=config.adopt,
     )
@@ -122,10 +124,3 @@ def _loaded(config: PipelineConfig, job: EngineJob, reporter: Reporter, request:
 def _is_there(config: PipelineConfig, job: EngineJob) -> bool:
     last = config.destination.last_load(job.pipeline_id)
     return last is not None and last.load_id == job.run_id
-
-
-def _log(reporter: Reporter, result: LoadResult) -> None:
-    reporter.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)
-    for change in result.schema_changes:
-        was, becomes = change.before or "it is new", change.after or "it is gone"
-        reporter.log.info("The table's column %s changes: %s, now %s", change.column, was, becomes)

@@ -1,15 +1,14 @@
 """The process that runs transforms' code: it holds no secret, and can do nothing but answer.
 
-It speaks with the run's worker over a socket that is its standard input: frames of a length in eight bytes
-(big-endian) and that many bytes. First come the steps as JSON, and then batches, each as an Arrow IPC stream.
-Each batch is answered by a frame of `B` and the batch that came of it, or of `E` and a `Failure` as JSON.
+It exchanges frames (`engine/frames`) with the worker over a socket that is its standard input. The first
+frame has the steps as JSON, each further one a batch. The answer to a batch is a frame of `B` and the
+resulting batch, or of `E` and a `Failure` as JSON.
 """
 
 import builtins
 import importlib
 import json
 import os
-import struct
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from headrace.engine.arrowize import NotRecords, arrowize
+from headrace.engine.frames import decoded, encoded, receive, send
 from headrace.engine.sandbox import NotConfined, confine
 from headrace.pipeline.transforms import MODULES
 
@@ -69,21 +69,19 @@ class StepFailed(Exception):
 
 def main() -> None:
     """Answer until the worker hangs up."""
-    steps = [_step(each) for each in json.loads(_receive() or b"[]")]
+    steps = [_step(each) for each in json.loads(_receive())]
     _warm_up()
     try:
         confine()
     except NotConfined as error:
         return _send(b"E" + msgspec.json.encode(Failure(step=-1, first=0, last=0, reason=str(error))))
     seen = [0] * len(steps)
-    while frame := _receive():
-        answer = _answered(steps, seen, frame)
-        _send(answer)
-    return None
+    while True:
+        _send(_answered(steps, seen, _receive()))
 
 
-def _answered(steps: list[Step], seen: list[int], frame: bytes) -> bytes:
-    batch = _decoded(frame)
+def _answered(steps: list[Step], seen: list[int], frame: bytearray) -> bytes:
+    batch = decoded(frame)
     for index, step in enumerate(steps):
         first, seen[index] = seen[index] + 1, seen[index] + batch.num_rows
         try:
@@ -94,7 +92,7 @@ def _answered(steps: list[Step], seen: list[int], frame: bytes) -> bytes:
                 step=index, first=failed[0], last=failed[1], reason=error.reason, line=error.line
             )
             return b"E" + msgspec.json.encode(failure)
-    return b"B" + _encoded(batch)
+    return b"B" + encoded(batch)
 
 
 def _step(step: Mapping[str, Any]) -> Step:
@@ -239,43 +237,22 @@ def _warm_up() -> None:
     pa.set_cpu_count(1)
     sample = pa.nulls(1, pa.timestamp("us", "UTC")).fill_null(0)
     batch = pa.RecordBatch.from_arrays([sample, pa.array(["x"])], ["time", "text"])
-    _encoded(_settled(_records(_decoded(_encoded(batch))), batch.schema))
+    encoded(_settled(_records(decoded(encoded(batch))), batch.schema))
 
 
-def _encoded(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
-
-
-def _decoded(frame: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(frame) as stream:
-        return stream.read_next_batch()
-
-
-def _receive() -> bytes:
-    """Return the next frame; an empty one when the worker has hung up."""
-    header = _read(8)
-    return _read(struct.unpack(">Q", header)[0]) if header else b""
+def _receive() -> bytearray:
+    return receive(_read, most=sys.maxsize)  # the worker is trusted
 
 
 def _read(size: int) -> bytes:
-    parts, left = [], size
-    while left:
-        part = os.read(0, min(left, 1 << 20))
-        if not part:
-            sys.exit(0)
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+    part = os.read(0, size)
+    if not part:
+        sys.exit(0)  # the worker has hung up
+    return part
 
 
 def _send(payload: bytes) -> None:
-    rest = memoryview(struct.pack(">Q", len(payload)) + payload)
-    while rest:
-        rest = rest[os.write(0, rest) :]
+    send(lambda rest: os.write(0, rest), payload)
 
 
 if __name__ == "__main__":

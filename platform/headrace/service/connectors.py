@@ -9,7 +9,7 @@ from headrace.connectors import Connector, Source, Stream, json_schema, registry
 from headrace.connectors.registry import Kind
 from headrace.errors import FieldError, HeadraceError, Invalid
 from headrace.pipeline.document import parse_connector
-from headrace.service.probe import ConnectorRefused, ProbeTimedOut, Task, probe
+from headrace.service.connector_process import ConnectorRefused, ConnectorTimedOut, Task, in_own_process
 from headrace.settings import Settings
 
 LARGEST_PREVIEW = 100
@@ -76,22 +76,22 @@ class Connectors:
         parse_connector(kind, name, config)
         task = Task(action="check", kind=kind, name=name, config=config)
         try:
-            return CheckResult(success=True, message=probe(task, self._settings), code=None)
+            return CheckResult(success=True, message=in_own_process(task, self._settings), code=None)
         except ConnectorRefused as refused:
             return CheckResult(success=False, message=refused.detail, code=refused.context["cause"])
-        except ProbeTimedOut as error:
+        except ConnectorTimedOut as error:
             return CheckResult(success=False, message=error.detail, code=error.code)
 
     def streams(self, name: str, config: Mapping[str, Any]) -> Sequence[Stream]:
-        """Ask a source for its streams. Raises ConnectorRefused and ProbeTimedOut."""
+        """Ask a source for its streams. Raises ConnectorRefused and ConnectorTimedOut."""
         parse_connector("source", name, config)
         task = Task(action="streams", kind="source", name=name, config=config)
-        return [Stream(**found) for found in probe(task, self._settings)]
+        return [Stream(**found) for found in in_own_process(task, self._settings)]
 
     def preview(self, name: str, config: Mapping[str, Any], *, stream: str, limit: int) -> Preview:
         """Read a stream's first records, at most LARGEST_PREVIEW.
 
-        Raises UnknownStream, ConnectorRefused and ProbeTimedOut.
+        Raises UnknownStream, ConnectorRefused and ConnectorTimedOut.
         """
         source = parse_connector("source", name, config)
         assert isinstance(source, Source), "the registry has found it among the sources"
@@ -102,7 +102,7 @@ class Connectors:
             raise UnknownStream(f"There is no such stream. {detail}", errors=[fault])
         limit = min(limit, LARGEST_PREVIEW)
         task = Task(action="preview", kind="source", name=name, config=config, stream=stream, limit=limit)
-        return Preview(**probe(task, self._settings))
+        return Preview(**in_own_process(task, self._settings))
 
 
 def _cards(names: Sequence[str], find: Callable[[str], type[Connector]]) -> Iterator[ConnectorCard]:

@@ -120,6 +120,7 @@ def _job(
     return EngineJob(
         output_path=folder / OUTPUT_NAME,
         pipeline_id=str(run.pipeline_id),
+        pipeline_name=claim.pipeline_name,
         run_id=str(run.id),
         log=log,
         state=RunStates(platform.database).get(run.pipeline_id),
