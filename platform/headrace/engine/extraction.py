@@ -141,7 +141,7 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     items = _limited(config.source.read(request), request.max_iterations)
     json_arrow = JsonArrow()
-    # A step sees a number as its page has it: joined to a page with text there, it would be text.
+    # Transforms see each page with its own types: joined to a page with text, a number would be text.
     for item in items if config.transforms else joined(items):
         if isinstance(item, Checkpoint):
             highest.value = item.cursor
@@ -155,11 +155,11 @@ def _batches(
 
 
 def _limited(items: Iterator[Any], most: int | None) -> Iterator[Any]:
-    """Yield at most so many batches, and the checkpoints among them."""
+    """Yield at most `most` batches, and the checkpoints between them."""
     batches = 0
     for item in items:
         if not isinstance(item, Checkpoint):
             if most is not None and batches >= most:
-                return  # only here: the checkpoint of the last batch comes after it
+                return  # not earlier: the checkpoint of the last batch follows it
             batches += 1
         yield item

@@ -1,4 +1,4 @@
-"""What a run is given, what it tells while it goes on, and what it returns."""
+"""The input of a run, its progress, and its result."""
 
 import logging
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineJob:
-    """What a run works with and whom it tells."""
+    """The input of a run, and the callbacks that it reports to."""
 
     output_path: Path
     pipeline_id: str

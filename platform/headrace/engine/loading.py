@@ -18,7 +18,7 @@ from headrace.records import RunPhase
 
 
 class NoPrimaryKey(HeadraceError):
-    """The rows lack a column of the primary key that they would be merged on."""
+    """The rows lack a column of the primary key, on which they have to be merged."""
 
     code = "run.no_primary_key"
     title = "Primary key missing"
@@ -27,7 +27,7 @@ class NoPrimaryKey(HeadraceError):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of a load."""
+    """The result of a load."""
 
     location: str
     has_loaded: bool = True  # False: there was nothing new
@@ -36,7 +36,7 @@ class Load:
 def loaded_before(
     config: PipelineConfig, job: EngineJob, reporter: Reporter, extracted: Extracted
 ) -> Load | None:
-    """Return where an earlier attempt of this run has put the data, which only the destination knows."""
+    """Return the load of an earlier attempt of this run, if the destination has a record of it."""
     if not extracted.resumed or not _is_there(config, job):
         return None
     reporter.log.info("An earlier attempt has loaded the destination")
@@ -57,7 +57,7 @@ def load(
         job.tally.loaded(LoadResult(rows=0, location=""))
         return Load(location="", has_loaded=False)
     request = _request(config, job, reporter, stream, extracted)
-    pa.default_memory_pool().release_unused()  # what extracting took does not add to what loading takes
+    pa.default_memory_pool().release_unused()  # memory of the extraction must not add to that of the load
     reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
     result = _loaded(config, job, reporter, request)
     reach("committed", job.pipeline_id)

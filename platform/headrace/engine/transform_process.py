@@ -1,4 +1,4 @@
-"""The process that runs transforms' code: it holds no secret, and can do nothing but answer.
+"""The process that runs the code of transforms. It holds no secret and can only answer its worker.
 
 It exchanges frames (`engine/frames`) with the worker over a socket that is its standard input. The first
 frame has the steps as JSON, each further one a batch. The answer to a batch is a frame of `B` and the
@@ -39,7 +39,7 @@ _DUCKDB: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",  # a table's name is not looked for among Python's variables
+    "python_enable_replacements": "false",  # do not look up table names among Python variables
     "temp_directory": "",
     "memory_limit": "512MB",
     "threads": "1",
@@ -48,27 +48,27 @@ Step = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 class Failure(msgspec.Struct):
-    """Why a step did not work: nothing of a record's values is in it."""
+    """Why a step failed, without any value of the record."""
 
-    step: int  # its place among the steps of this process
-    first: int  # the record, counted from 1 over all that the step was given
+    step: int  # index among the steps of this process
+    first: int  # number of the record, counted from 1 over all records of the step
     last: int
     reason: str
-    line: int = 0  # of the code; 0 where none is known
+    line: int = 0  # of the code; 0: not known
 
 
 class StepFailed(Exception):
-    """A step did not work on a batch."""
+    """A step failed on a batch."""
 
     def __init__(self, reason: str, *, row: int | None = None, line: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.row = row  # None: some row of the batch
+        self.row = row  # None: not known which
         self.line = line
 
 
 def main() -> None:
-    """Answer until the worker hangs up."""
+    """Answer batches until the worker closes the connection."""
     steps = [_step(each) for each in json.loads(_receive())]
     _warm_up()
     try:
@@ -100,7 +100,7 @@ def _step(step: Mapping[str, Any]) -> Step:
 
 
 def python_step(source: str) -> Step:
-    """Return the step that runs code on each record. What it raises for a record is StepFailed."""
+    """Return a step that runs code on each record. The step raises StepFailed."""
     code = compile(source, _FILE, "exec", dont_inherit=True)
     offered = {name: value for name, value in vars(builtins).items() if name not in _NOT_OFFERED}
     offered["__import__"] = _import
@@ -126,7 +126,7 @@ def python_step(source: str) -> Step:
 
 
 def sql_step(query: str) -> Step:
-    """Return the step that asks a query of each batch, which it knows as `data`. It raises StepFailed."""
+    """Return a step that runs a query on each batch, as the table `data`. The step raises StepFailed."""
     import duckdb  # here, since few pipelines have a query
 
     connection = duckdb.connect(":memory:", config=_DUCKDB)
@@ -143,7 +143,7 @@ def sql_step(query: str) -> Step:
         except StepFailed:
             raise
         except (duckdb.BinderException, duckdb.CatalogException) as error:
-            # Raised before a row is looked at: it quotes names and the query, and no record.
+            # Raised before any row is read: it quotes names and the query, and no record.
             raise StepFailed(str(error).partition("\n")[0]) from None
         except Exception as error:
             raise StepFailed(type(error).__name__) from None
@@ -154,7 +154,7 @@ def sql_step(query: str) -> Step:
 
 
 def _storable(table: pa.Table) -> pa.Table:
-    """The table without the types that an output file does not have."""
+    """Convert types that the output file does not support. Raises StepFailed."""
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):  # of DuckDB's ENUM
             table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
@@ -164,7 +164,7 @@ def _storable(table: pa.Table) -> pa.Table:
 
 
 def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The batch's rows. Times with a zone come in UTC: another zone would have to be read from a file."""
+    """Return the rows. Times with a zone are in UTC: other zones would need a file of the system."""
     for index, field in enumerate(batch.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
             in_utc = batch.column(index).cast(pa.timestamp(field.type.unit, "UTC"))
@@ -177,7 +177,7 @@ def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _settled(records: list[dict[str, Any]], given: pa.Schema) -> pa.RecordBatch:
-    """Turn records into a batch; a column has the type that it was given with if that holds the values."""
+    """Turn records into a batch. A column keeps the type that it came with if that holds the values."""
     if not records:
         return _none(given)
     try:
@@ -194,7 +194,7 @@ def _settled(records: list[dict[str, Any]], given: pa.Schema) -> pa.RecordBatch:
         elif _is_same_kind(field.type, before.type):
             try:
                 batch = batch.set_column(index, before, batch.column(index).cast(before.type))
-            except pa.ArrowInvalid:  # it has outgrown the type
+            except pa.ArrowInvalid:  # a value is too large for the type
                 continue
     return batch
 
@@ -211,13 +211,13 @@ def _none(schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _import(name: str, *arguments: Any, **named: Any) -> Any:
-    if name not in MODULES and name not in _LAZY:  # datetime's strptime, for one, imports by this function
+    if name not in MODULES and name not in _LAZY:  # datetime.strptime imports through this function, too
         raise ImportError(name)
     return importlib.__import__(name, *arguments, **named)
 
 
 def _name(error: BaseException) -> str:
-    """The error's class, if it is one of Python's own: code may name a class after a value."""
+    """Return the name of a built-in error's class. Other names are withheld: code can put a value in one."""
     return type(error).__name__ if type(error).__module__ == "builtins" else "an error of its own"
 
 
@@ -231,7 +231,7 @@ def _line(error: BaseException) -> int:
 
 
 def _warm_up() -> None:
-    """Import and start what would later need a file or a thread."""
+    """Import modules and start threads before the sandbox forbids it."""
     for module in (*MODULES, *_LAZY):
         importlib.import_module(module)
     pa.set_cpu_count(1)

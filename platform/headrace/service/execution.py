@@ -1,7 +1,8 @@
 """A run's execution in its worker: claim, lease, engine, result.
 
-The row in `runs` is the truth. A worker that is killed at any line leaves a lease that runs out, and the
-reaper fails the run; a worker that was cut off or cancelled finds its fence gone and publishes nothing.
+The row in `runs` is the truth. A worker that is killed at any line leaves a lease that expires, and the
+reaper fails the run. A worker that was cancelled or lost its lease finds its fence outdated and publishes
+nothing.
 """
 
 import logging
@@ -29,11 +30,11 @@ from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
 RESULT_SECONDS = 60.0
-"""How long a worker tries to write its result down while the database does not answer."""
+"""How long a worker retries to write its result while the database does not answer."""
 
 
 class RunFailed(HeadraceError):
-    """The run ended with an error, which is written down; `cause_code` is the error's own code."""
+    """The run failed, and its row says so. `cause_code` is the code of the error."""
 
     code = "run.failed"
     title = "Run failed"
@@ -61,7 +62,7 @@ def execute_run(
     progress: Callable[[Progress], None] = lambda progress: None,
     end_process: Callable[[], None] = lambda: None,
 ) -> Execution:
-    """Execute a pending run, or with `run_id` None a new one that Dagster started by itself.
+    """Execute a pending run. If `run_id` is None, Dagster started one by itself: store a new run.
 
     `log` gets lines that the engine has masked, `progress` how far it is after each batch. `end_process` is
     called when the run must stop and this thread is stuck.
@@ -151,11 +152,11 @@ def _success(run: Run, result: EngineResult, *, is_incremental: bool) -> Ending:
 
 @contextmanager
 def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[None]:
-    """Write down whatever ends the block but success, and let out nothing that may hold a secret."""
+    """Write any failure of the block to the run's row. No error that leaves may contain a secret."""
     try:
         yield
     except RunStopped:
-        with suppress(HeadraceError):  # whoever has ended the run has written all that counts
+        with suppress(HeadraceError):  # best effort: the run has ended already
             leases.leave_receipt(run, tally.receipt())
         raise
     except HeadraceError as error:
@@ -175,8 +176,8 @@ def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[Non
         _write(leases, run, ending)
         raise RunFailed(code, detail) from None
     except BaseException:
-        # Dagster's interrupt, or the process's end. Where a cancel caused it, the run has ended already.
-        # In a thread: a stop interrupts twice, by the signal and by the code server, and threads go on.
+        # Dagster's interrupt, or the end of the process. After a cancel the run has ended already.
+        # In a thread, which a second interrupt does not stop: the signal and the code server both interrupt.
         threading.Thread(target=_write_interrupted, args=(leases, run), name="interrupted").start()
         raise
 
@@ -189,7 +190,7 @@ def _write_interrupted(leases: LeaseStore, run: Run) -> None:
 
 
 def _may_pass(error: HeadraceError) -> bool:
-    """Whether the same run may succeed later, so that a policy's further attempts make sense."""
+    """Whether a retry of the same run may succeed."""
     return isinstance(error, Unavailable | TimedOut) or (
         isinstance(error, ConnectorError) and error.temporary
     )

@@ -25,7 +25,7 @@ _HOUR = 3600
 
 
 class GoogleProvider(Provider):
-    """Reads secrets with one access token for the whole of a run's start."""
+    """Reads secrets. One access token serves all references of a configuration."""
 
     scheme: ClassVar[str] = "gsm"
     secret_manager: ClassVar[str] = "https://secretmanager.googleapis.com"
@@ -34,7 +34,7 @@ class GoogleProvider(Provider):
     _token: str | None = None
 
     def value(self, reference: str) -> str:
-        """Return a version's payload as text; the newest one where none is named."""
+        """Return the payload of a version as text. The default is the newest version."""
         form = _FORM.fullmatch(reference)
         if form is None:
             raise ReferenceUnresolved(reference, "write it as gsm://secret or gsm://secret/versions/1.")
