@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, Stream, cursor_text
+from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, RunWarning, Stream, cursor_text
+from headrace.connectors.contract.warnings import Warn
 from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.engine.arrowize import arrowize
 from headrace.engine.cursors import HighestCursor
@@ -139,7 +140,7 @@ def _write(
 def _batches(
     config: PipelineConfig, request: ReadRequest, highest: HighestCursor
 ) -> Iterator[pa.RecordBatch]:
-    items = _limited(config.source.read(request), request.max_iterations)
+    items = _limited(config.source.read(request), request.max_iterations, request.warn)
     json_arrow = JsonArrow()
     # Transforms see each page with its own types: joined to a page with text, a number would be text.
     for item in items if config.transforms else joined(items):
@@ -154,12 +155,14 @@ def _batches(
             yield item
 
 
-def _limited(items: Iterator[Any], most: int | None) -> Iterator[Any]:
-    """Yield at most `most` batches, and the checkpoints between them."""
+def _limited(items: Iterator[Any], most: int | None, warn: Warn) -> Iterator[Any]:
+    """Yield at most `most` batches, and the checkpoints between them. Warn if there are more."""
     batches = 0
     for item in items:
         if not isinstance(item, Checkpoint):
             if most is not None and batches >= most:
+                detail = f"Only the first {most:,} batches were read: `max_iterations` says so."
+                warn(RunWarning(code="source.max_iterations", detail=detail))
                 return  # not earlier: the checkpoint of the last batch follows it
             batches += 1
         yield item

@@ -36,6 +36,7 @@ class EngineJob:
         default_factory=State
     )  # the platform's; the destination's own record, where it keeps one, comes first
     schema_before: dict[str, str] | None = None  # Arrow types by column, of the last run that succeeded
+    rows_before: int | None = None  # that the last run that succeeded has written
     known_columns: tuple[str, ...] = ()  # that transforms name, and that earlier runs have had
     tally: Tally = field(default_factory=Tally)
     """The run's figures, which are there also when `run_pipeline` raises."""

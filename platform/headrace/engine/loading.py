@@ -57,6 +57,9 @@ def load(
         job.tally.loaded(LoadResult(rows=0, location=""))
         return Load(location="", has_loaded=False)
     request = _request(config, job, reporter, stream, extracted)
+    if output.rows == 0 and job.rows_before:
+        detail = f"The stream is empty, and so is the table now; the last run wrote {job.rows_before:,} rows."
+        reporter.warn(RunWarning(code="load.table_emptied", detail=detail))
     pa.default_memory_pool().release_unused()  # memory of the extraction must not add to that of the load
     reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
     result = _loaded(config, job, reporter, request)

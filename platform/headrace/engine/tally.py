@@ -120,6 +120,8 @@ class Tally:
 
     def _shown(self, cursor: Cursor | None) -> Cursor | None:
         """Return a cursor as a receipt shows it: a long one is a source's own bookkeeping, and is cut."""
+        if isinstance(cursor, dict) and "value" in cursor:
+            cursor = cursor["value"]  # the rest says which rows at the value are known
         text = json.dumps(cursor)
         masked = self.masked(text)
         if len(masked) > _LONGEST_CURSOR:

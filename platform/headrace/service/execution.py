@@ -126,6 +126,7 @@ def _job(
         log=log,
         state=RunStates(platform.database).get(run.pipeline_id),
         schema_before=last.schema_after if last else None,
+        rows_before=last.written if last else None,
         known_columns=last.named_columns if last else (),
         tally=tally,
         progress=report,
