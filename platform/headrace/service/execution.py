@@ -67,6 +67,7 @@ def execute_run(
     `log` gets lines that the engine has masked, `progress` how far it is after each batch. `end_process` is
     called when the run must stop and this thread is stuck.
     Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
+    Raises Unavailable if the database does not answer after the load: the next attempt ends the run.
     """
     leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
     claim = (
@@ -82,14 +83,17 @@ def execute_run(
         end_process=end_process,
     )
     tally = Tally()
-    with lease.kept(), _failure_written(leases, claim.run, tally):
-        if claim.owner is not None:
-            raise claim.owner
-        config = _config_of(platform, claim)
-        result = run_pipeline(config, _job(platform, claim, log, lease, progress, tally))
+    with lease.kept():
+        with _failure_written(leases, claim.run, tally):
+            if claim.owner is not None:
+                raise claim.owner
+            config = _config_of(platform, claim)
+            result = run_pipeline(config, _job(platform, claim, log, lease, progress, tally))
+        # The data is there: from here on nothing may fail the run. If this worker cannot write that down, the
+        # next attempt does, once the lease has expired.
+        lease.lift_timeout()
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
-        ending = _success(claim.run, result, is_incremental=is_incremental)
-        _write(leases, claim.run, ending)
+        _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
         reach("ended", pipeline_id)
     return Execution(run=claim.run, result=result)
 
@@ -178,6 +182,8 @@ def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[Non
         raise RunFailed(code, detail) from None
     except BaseException:
         # Dagster's interrupt, or the end of the process. After a cancel the run has ended already.
+        if tally.receipt().loaded is not None:
+            raise  # The data is there: the next attempt finds it, and ends the run as success.
         # In a thread, which a second interrupt does not stop: the signal and the code server both interrupt.
         threading.Thread(target=_write_interrupted, args=(leases, run), name="interrupted").start()
         raise

@@ -81,6 +81,10 @@ class Lease:
             self._lost.set()
         self.check()
 
+    def lift_timeout(self) -> None:
+        """Let the attempt take as long as it needs from now on: its data is in the destination."""
+        self._deadline = None
+
     @contextmanager
     def kept(self) -> Iterator["Lease"]:
         """Renew the lease during the block."""
@@ -94,7 +98,8 @@ class Lease:
     def _keep(self) -> None:
         due = time.monotonic() + self._interval
         while not self._done.wait(min(self._interval, PROGRESS_SECONDS)):
-            if self._deadline is not None and time.monotonic() > self._deadline + STUCK_SECONDS:
+            deadline = self._deadline  # another thread may lift it
+            if deadline is not None and time.monotonic() > deadline + STUCK_SECONDS:
                 self._give_up()
                 return
             if time.monotonic() < due and self._progress is self._written:

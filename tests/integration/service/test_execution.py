@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,17 +11,23 @@ from uuid import UUID
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import update
+from stored import LIMITS
 
 from headrace.engine.job import Progress
 from headrace.records import Page, Pipeline, Run, RunStatus, State, StateDemand
+from headrace.service import execution
 from headrace.service.execution import Execution, RunFailed, execute_run
 from headrace.service.lease import RunStopped
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import NotIncremental, States
-from headrace.store.leases import AlreadyTaken
+from headrace.store.database import DatabaseUnavailable
+from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
 from headrace.store.runs import RunDetails
+from headrace.store.schema import runs
+from headrace.store.upkeep import UpkeepStore
 
 LOG = logging.getLogger("test.run")
 SECRET = "s3cr3t-t0ken"
@@ -323,3 +330,36 @@ def test_a_copy_that_dagster_starts_by_itself_does_not_run(platform: Platform, t
         execute(platform, copy.id, None)
 
     assert failed.value.cause_code == "pipeline.table_taken"
+
+
+def test_a_run_whose_data_is_there_never_fails(
+    platform: Platform, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = store(platform, target, records=20, sync_mode="incremental")
+    pending = Runs(platform, platform.owner()).trigger(pipeline.id)
+    end = LeaseStore.end
+
+    def fail(leases: LeaseStore, run: Run, ending: Ending) -> bool:
+        if ending.status is RunStatus.SUCCESS:
+            raise DatabaseUnavailable("The platform's database does not answer.")
+        return end(leases, run, ending)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LeaseStore, "end", fail)
+        patch.setattr(execution, "RESULT_SECONDS", 0.0)
+        with pytest.raises(DatabaseUnavailable):
+            execute(platform, pipeline.id, pending.id)
+    interrupted = stored(platform, pending)
+    with platform.database.write() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(runs).values(phase="load", lease_until=past))
+    UpkeepStore(platform.database, LIMITS).reap()
+    done = execute(platform, pipeline.id, pending.id)
+
+    ended = stored(platform, done.run)
+    assert interrupted.status is RunStatus.RUNNING
+    assert (ended.status, ended.rows, ended.attempt) == (RunStatus.SUCCESS, 20, 2)
+    assert ids(target) == list(range(1, 21))
+    receipt = details(platform, done.run).receipt
+    assert receipt is not None
+    assert (receipt.read, receipt.written, receipt.loaded) == (20, 20, 20)
