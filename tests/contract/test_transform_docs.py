@@ -1,7 +1,6 @@
 """docs/transforms.md: its examples make of the records what it says, and its lists are complete."""
 
 import json
-import logging
 import re
 import sys
 from pathlib import Path
@@ -26,7 +25,7 @@ def test_an_example_makes_of_the_records_what_the_page_says(place: int):
     example, given, expected = BLOCKS[place : place + 3]
     config = parse_config(yaml.safe_load(example))
 
-    with transformation(config.transforms, check=lambda: None, log=logging.getLogger()) as transformed:
+    with transformation(config.transforms, check=lambda: None) as transformed:
         made = [row for batch in transformed(arrowize(json.loads(given))) for row in batch.to_pylist()]
 
     assert json.loads(json.dumps(made, default=str)) == json.loads(expected)

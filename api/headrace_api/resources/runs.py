@@ -1,7 +1,7 @@
 """Runs over HTTP."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, with_config
@@ -16,6 +16,7 @@ from headrace_api.http.requests import Call
 from headrace_api.http.responses import Answer, Timestamp, created
 from headrace_api.http.routing import Routes
 from headrace_api.resources import downloads, log_stream, run_logs
+from headrace_api.resources.receipts import ReceiptView, WarningView
 
 routes = Routes(tag="Runs")
 
@@ -121,57 +122,6 @@ class AttemptView(BaseModel):
     dagster_run_id: str | None
 
 
-class ColumnChangeView(BaseModel):
-    """A column that the run has changed."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    column: str
-    before: str | None = Field(description="Its type; null: the column is new.")
-    after: str | None = Field(description="Its type; null: the column is gone.")
-
-
-class WarningView(BaseModel):
-    """Warnings of one code and detail, added up."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    code: str
-    detail: str
-    count: int = Field(description="Rows, files or pages that it concerns.")
-
-
-class ReceiptView(BaseModel):
-    """What a run did. A figure is null where nobody can tell, or where the run did not come so far."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    read: int = Field(description="Rows that the source gave.")
-    repeated: int = Field(description="Of these, rows that an earlier run has loaded.")
-    dropped: int = Field(description="Rows that transforms removed.")
-    added: int = Field(description="Rows that transforms made.")
-    rejected: int = Field(description="Rows that were left out because they could not be read or written.")
-    written: int | None = Field(
-        description="Rows of the output file: read - repeated - dropped + added - rejected."
-    )
-    loaded: int | None = Field(description="Rows that the destination took.")
-    inserted: int | None
-    updated: int | None
-    deleted: int | None
-    total: int | None = Field(description="Rows of the table after the load, counted by the destination.")
-    location: str | None = Field(description="Where the data is.")
-    cursor_from: Any
-    cursor_to: Any
-    schema_before: dict[str, str] | None = Field(
-        description="Arrow types by column, of the last run that succeeded."
-    )
-    schema_after: dict[str, str] | None
-    schema_changes: Sequence[ColumnChangeView] = Field(description="Between the two.")
-    table_changes: Sequence[ColumnChangeView] = Field(
-        description="Of the destination's table, in its own types."
-    )
-
-
 class RunView(BaseModel):
     """A run."""
 
@@ -199,6 +149,8 @@ class RunView(BaseModel):
     error_code: str | None
     dagster_run_id: str | None
     attempts: Sequence[AttemptView] = Field([], description="Earlier, failed attempts, oldest first.")
+    receipt: ReceiptView | None = Field(None, description="What the run did; null until it has ended.")
+    warnings: Sequence[WarningView] = Field([], description="What a reader of the data must know.")
 
 
 class RunLog(BaseModel):
@@ -253,12 +205,12 @@ def list_runs(call: Call, query: RunFilters) -> Answer[Sequence[RunOfAny]]:
 def get_run(call: Call, run_id: UUID) -> Answer[RunView]:
     """Get a run's details."""
     found = _runs(call).details(run_id)
+    receipt = ReceiptView.model_validate(found.receipt) if found.receipt else None
+    warnings = found.receipt.warnings if found.receipt else ()
     added = {
         "attempts": [AttemptView.model_validate(attempt) for attempt in found.attempts],
-        "receipt": ReceiptView.model_validate(found.receipt) if found.receipt else None,
-        "warnings": [WarningView.model_validate(each) for each in found.receipt.warnings]
-        if found.receipt
-        else [],
+        "receipt": receipt,
+        "warnings": [WarningView.model_validate(warning) for warning in warnings],
     }
     return Answer(body=RunView.model_validate(found.run).model_copy(update=added))
 

@@ -1,12 +1,11 @@
-"""Steps of code, seen from the run's worker: a process of their own does the work (transform_process).
+"""Transforms in Python and SQL, seen from the run's worker: a separate process (transform_process) runs them.
 
-That process starts anew from Python's own executable, so that none of the worker's memory is in it, with an
-empty environment and no descriptor but the socket. It is killed when the run is done with it.
+The process is a fresh Python executable, so it shares no memory with the worker. It has an empty environment
+and no file descriptor except the socket. It is killed at the end of the run.
 """
 
 import json
 import socket
-import struct
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,18 +15,19 @@ from typing import Self
 import msgspec
 import pyarrow as pa
 
+from headrace.engine.frames import TooLong, decoded, encoded, receive, send
 from headrace.errors import HeadraceError
 from headrace.pipeline.transforms import Transform
 
-_ROWS = 10_000  # at once, at most: the process holds each of them as Python objects
-_BYTES = 32 * 1024**2  # at once, about
-_ASK_SECONDS = 0.5  # between questions whether the run goes on
+_ROWS = 10_000  # at most in one message: the process holds each row as Python objects
+_BYTES = 32 * 1024**2  # about, in one message
+_ASK_SECONDS = 0.5  # polling interval of `check`
 _LARGEST = 1024**3  # bytes of an answer
 _ENVIRONMENT = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
 
 
 class TransformFailed(HeadraceError):
-    """A step over the records did not work; the message has the record's number, and none of its values."""
+    """A transform failed on a record. The message has the record's number and none of its values."""
 
     code = "transform.failed"
     title = "Transform failed"
@@ -35,7 +35,7 @@ class TransformFailed(HeadraceError):
 
 
 class NoSandbox(HeadraceError):
-    """The system cannot confine the process of transforms, so their code was not run."""
+    """The system cannot sandbox the process of transforms, so their code was not run."""
 
     code = "transform.no_sandbox"
     title = "No sandbox for transforms"
@@ -43,7 +43,7 @@ class NoSandbox(HeadraceError):
 
 
 class _Failure(msgspec.Struct):
-    """What the process says of a failure; it is not trusted to send anything else."""
+    """A failure as the process reports it. The process is not trusted, so nothing else is accepted."""
 
     step: int
     first: int
@@ -53,7 +53,7 @@ class _Failure(msgspec.Struct):
 
 
 class CodeSteps:
-    """Consecutive steps of code. `check` is called while it waits, and may end the wait by raising."""
+    """Consecutive transforms with code. `check` is called while waiting, and may raise to end the wait."""
 
     def __init__(self, steps: Sequence[Transform], check: Callable[[], None]) -> None:
         self._steps = steps
@@ -83,10 +83,10 @@ class CodeSteps:
         self._process.wait()
 
     def apply(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Yield what the steps make of the batch. Raises TransformFailed, NoSandbox and what `check` does."""
+        """Yield the transformed batch in parts. Raises TransformFailed, NoSandbox and what `check` raises."""
         rows = min(_ROWS, max(1, batch.num_rows * _BYTES // max(batch.nbytes, 1)))
         for start in range(0, max(batch.num_rows, 1), rows):
-            self._send(_encoded(batch.slice(start, rows)))
+            self._send(encoded(batch.slice(start, rows)))
             answer = self._receive()
             if bytes(answer[:1]) != b"B":
                 raise self._failure(answer[1:])
@@ -94,9 +94,8 @@ class CodeSteps:
 
     def _decoded(self, answer: memoryview) -> pa.RecordBatch:
         try:
-            with pa.ipc.open_stream(pa.py_buffer(answer)) as stream:
-                batch = stream.read_next_batch()
-            # The code may have taken the process over: a batch that lies about itself must not be read.
+            batch = decoded(answer)
+            # The code may control the process: never read a batch with invalid offsets.
             batch.validate(full=True)
         except (pa.ArrowException, OSError, StopIteration):
             raise self._ended() from None
@@ -123,41 +122,31 @@ class CodeSteps:
         )
 
     def _send(self, payload: bytes) -> None:
-        for part in (struct.pack(">Q", len(payload)), payload):
-            rest = memoryview(part)
-            while rest:
-                try:
-                    rest = rest[self._socket.send(rest) :]
-                except TimeoutError:
-                    self._check()
-                except OSError:
-                    raise self._ended() from None
+        send(self._write, payload)
 
     def _receive(self) -> memoryview:
-        (size,) = struct.unpack(">Q", self._read(8))
-        if not 0 < size <= _LARGEST:
+        try:
+            return memoryview(receive(self._read, most=_LARGEST))
+        except TooLong:
+            raise self._ended() from None
+
+    def _write(self, rest: memoryview) -> int:
+        try:
+            return self._socket.send(rest)
+        except TimeoutError:
+            self._check()
+            return 0
+        except OSError:
+            raise self._ended() from None
+
+    def _read(self, size: int) -> bytes | None:
+        try:
+            part = self._socket.recv(size)
+        except TimeoutError:
+            self._check()
+            return None
+        except OSError:
+            raise self._ended() from None
+        if not part:
             raise self._ended()
-        return memoryview(self._read(size))
-
-    def _read(self, size: int) -> bytearray:
-        content = bytearray()
-        while len(content) < size:
-            try:
-                part = self._socket.recv(min(size - len(content), 1 << 20))
-            except TimeoutError:
-                self._check()
-                continue
-            except OSError:
-                raise self._ended() from None
-            if not part:
-                raise self._ended()
-            content += part
-        return content
-
-
-def _encoded(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
+        return part

@@ -1,4 +1,4 @@
-"""Steps over whole columns, without code: chosen, hashed, cast and renamed, in that order."""
+"""Transforms of whole columns without code: select, hash, cast and rename, in this order."""
 
 import hmac
 from collections.abc import Collection, Iterator
@@ -21,7 +21,7 @@ class MissingColumn(TransformFailed):
 
 
 class ColumnsStep:
-    """One `columns` step. A column that a batch lacks is passed over: another batch may bring it."""
+    """A `columns` step. Columns that a batch lacks are skipped: another batch may have them."""
 
     def __init__(self, step: Transform) -> None:
         assert step.columns is not None, "only such steps come here"
@@ -86,7 +86,7 @@ class ColumnsStep:
 
 
 def renamed(names: tuple[str, ...], steps: tuple[Transform, ...]) -> tuple[str, ...]:
-    """Return what columns are called after the `columns` steps; code may rename others, and is not asked."""
+    """Return the names of columns after the `columns` steps. Renames by code are not known here."""
     for step in steps:
         if step.columns is not None:
             names = tuple(step.columns.rename.get(name, name) for name in names)
@@ -105,7 +105,7 @@ def _chosen(columns: Columns, names: list[str]) -> list[str]:
 
 
 def _hashed(array: pa.Array, hashing: Hashing) -> pa.Array:
-    """HMAC-SHA256 (RFC 2104) of each value's text, in hex: without the salt no guess can be tried."""
+    """Return the HMAC-SHA256 (RFC 2104) of each text in hex. Without the salt nobody can check a guess."""
     key = hashing.salt.get_secret_value().encode()
     is_plain = pa.types.is_string(array.type) or pa.types.is_binary(array.type)
     plain = array if is_plain else texts(array.to_pylist())
@@ -119,21 +119,21 @@ def _hash(key: bytes, value: str | bytes | None) -> str | None:
 
 
 def _cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Convert a column; raises one of _REFUSALS for what would not be exact."""
+    """Convert a column. Raises one of _REFUSALS if the result would not be exact."""
     if array.type.equals(kind):
         return array
     if pa.types.is_string(kind):
         return texts(array.to_pylist())
     cast = array.cast(kind)
-    # Arrow rounds a float to a decimal's digits without a word.
+    # Arrow silently rounds a float to the digits of a decimal.
     if pa.types.is_floating(array.type) and not cast.cast(array.type).equals(array):
         raise pa.ArrowInvalid("rounded")
     return cast
 
 
 def _first_misfit(array: pa.Array, kind: pa.DataType) -> int:
-    """The index of the first value that cannot be cast, by halving: some value cannot."""
-    low, high = 0, len(array)  # the values before `low` can; those before `high` cannot all
+    """Return the index of the first value that cannot be cast, by bisection. There must be one."""
+    low, high = 0, len(array)  # all values before `low` can be cast; before `high`, at least one cannot
     while high - low > 1:
         middle = (low + high) // 2
         try:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, Stream, cursor_text
+from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, RunWarning, Stream, cursor_text
+from headrace.connectors.contract.warnings import Warn
 from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.engine.arrowize import arrowize
 from headrace.engine.boundary import Boundary
@@ -157,9 +158,9 @@ def _write(
 
 
 def _batches(config: PipelineConfig, request: ReadRequest, boundary: Boundary) -> Iterator[pa.RecordBatch]:
-    items = _limited(config.source.read(request), request.max_iterations)
+    items = _limited(config.source.read(request), request.max_iterations, request.warn)
     json_arrow = JsonArrow()
-    # A step sees a number as its page has it: joined to a page with text there, it would be text.
+    # Transforms see each page with its own types: joined to a page with text, a number would be text.
     for item in items if config.transforms else joined(items):
         if isinstance(item, Checkpoint):
             boundary.checkpoint(item)
@@ -172,12 +173,14 @@ def _batches(config: PipelineConfig, request: ReadRequest, boundary: Boundary) -
             yield item
 
 
-def _limited(items: Iterator[Any], most: int | None) -> Iterator[Any]:
-    """Yield at most so many batches, and the checkpoints among them."""
+def _limited(items: Iterator[Any], most: int | None, warn: Warn) -> Iterator[Any]:
+    """Yield at most `most` batches, and the checkpoints between them. Warn if there are more."""
     batches = 0
     for item in items:
         if not isinstance(item, Checkpoint):
             if most is not None and batches >= most:
-                return  # only here: the checkpoint of the last batch comes after it
+                detail = f"Only the first {most:,} batches were read: `max_iterations` says so."
+                warn(RunWarning(code="source.max_iterations", detail=detail))
+                return  # not earlier: the checkpoint of the last batch follows it
             batches += 1
         yield item

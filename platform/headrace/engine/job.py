@@ -1,4 +1,4 @@
-"""What a run is given, what it tells while it goes on, and what it returns."""
+"""The input of a run, its progress, and its result."""
 
 import logging
 from collections.abc import Callable
@@ -25,16 +25,18 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class EngineJob:
-    """What a run works with and whom it tells."""
+    """The input of a run, and the callbacks that it reports to."""
 
     output_path: Path
     pipeline_id: str
+    pipeline_name: str = ""  # for people who ask whose table it is
     run_id: str
     log: logging.Logger
     state: State = field(
         default_factory=State
     )  # the platform's; the destination's own record, where it keeps one, comes first
     schema_before: dict[str, str] | None = None  # Arrow types by column, of the last run that succeeded
+    rows_before: int | None = None  # that the last run that succeeded has written
     known_columns: tuple[str, ...] = ()  # that transforms name, and that earlier runs have had
     tally: Tally = field(default_factory=Tally)
     """The run's figures, which are there also when `run_pipeline` raises."""

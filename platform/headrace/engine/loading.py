@@ -18,7 +18,7 @@ from headrace.records import RunPhase
 
 
 class NoPrimaryKey(HeadraceError):
-    """The rows lack a column of the primary key that they would be merged on."""
+    """The rows lack a column of the primary key, on which they have to be merged."""
 
     code = "run.no_primary_key"
     title = "Primary key missing"
@@ -27,7 +27,7 @@ class NoPrimaryKey(HeadraceError):
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What came of a load."""
+    """The result of a load."""
 
     location: str
     has_loaded: bool = True  # False: there was nothing new
@@ -36,7 +36,7 @@ class Load:
 def loaded_before(
     config: PipelineConfig, job: EngineJob, reporter: Reporter, extracted: Extracted
 ) -> Load | None:
-    """Return where an earlier attempt of this run has put the data, which only the destination knows."""
+    """Return the load of an earlier attempt of this run, if the destination has a record of it."""
     if not extracted.resumed or not _is_there(config, job):
         return None
     reporter.log.info("An earlier attempt has loaded the destination")
@@ -57,12 +57,16 @@ def load(
         job.tally.loaded(LoadResult(rows=0, location=""))
         return Load(location="", has_loaded=False)
     request = _request(config, job, reporter, stream, extracted)
-    pa.default_memory_pool().release_unused()  # what extracting took does not add to what loading takes
+    if output.rows == 0 and job.rows_before:
+        detail = f"The stream is empty, and so is the table now; the last run wrote {job.rows_before:,} rows."
+        reporter.warn(RunWarning(code="load.table_emptied", detail=detail))
+    pa.default_memory_pool().release_unused()  # memory of the extraction must not add to that of the load
     reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
     result = _loaded(config, job, reporter, request)
     reach("committed", job.pipeline_id)
     job.tally.loaded(result)
-    reporter.best_effort("Logging", lambda: _log(reporter, result), None)
+    told = "Loaded %s rows into %s", f"{result.rows:,}", result.location
+    reporter.best_effort("Logging", lambda: reporter.log.info(*told), None)
     check_load(job.tally.receipt(), request.disposition)
     return Load(location=result.location)
 
@@ -102,7 +106,7 @@ def _request(
         previous_load=start.previous_load,
         continues=start.continues,
         identity=start.identity,
-        pipeline_name=config.name,
+        pipeline_name=job.pipeline_name or config.name,
         shared=config.shared,
         adopt=config.adopt,
     )
@@ -123,10 +127,3 @@ def _loaded(config: PipelineConfig, job: EngineJob, reporter: Reporter, request:
 def _is_there(config: PipelineConfig, job: EngineJob) -> bool:
     last = config.destination.last_load(job.pipeline_id)
     return last is not None and last.load_id == job.run_id
-
-
-def _log(reporter: Reporter, result: LoadResult) -> None:
-    reporter.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)
-    for change in result.schema_changes:
-        was, becomes = change.before or "it is new", change.after or "it is gone"
-        reporter.log.info("The table's column %s changes: %s, now %s", change.column, was, becomes)

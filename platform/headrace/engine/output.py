@@ -1,4 +1,4 @@
-"""A run's output file: written once, streaming, and there whole or not at all."""
+"""The output file of a run: streamed into place once, and published whole or not at all."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from headrace.connectors import Output
 from headrace.engine.widening import Inexact, conform, storable, widen, with_text
 from headrace.errors import HeadraceError
 
-_GROUP_ROWS = 122_880  # just one row group of DuckDB's: other sizes double its work and its file
+_GROUP_ROWS = 122_880  # exactly DuckDB's row group: other sizes double its work and its file
 _GROUP_BYTES = 64 * 1024 * 1024
 _SAMPLE_ROWS = 10_000
 _NOTE = "headrace."
@@ -25,7 +25,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class DiskFull(HeadraceError):
-    """The output did not fit; nothing of it is left behind."""
+    """The disk was full. The partial output has been deleted."""
 
     code = "run.disk_full"
     title = "Disk full"
@@ -35,9 +35,9 @@ class DiskFull(HeadraceError):
 class OutputWriter:
     """Writes batches of drifting schemas into one Parquet file, in bounded memory.
 
-    Rows are gathered into row groups; one is compressed in another thread while the next is gathered. A row
-    group whose schema is wider than the part that is being written starts a new part; `finish` writes several
-    parts into one file of the widest schema. Leaving the context without `finish` removes every trace.
+    Rows are collected into row groups. While one row group is compressed in another thread, the next is
+    collected. A row group with a wider schema than the current part starts a new part; `finish` merges the
+    parts into one file with the widest schema. Leaving the context without `finish` deletes all parts.
     """
 
     def __init__(self, path: Path, widened: Callable[[pa.Schema, pa.Schema], None] = lambda old, new: None):
@@ -66,7 +66,7 @@ class OutputWriter:
         self._abandon()
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take the batch's rows. Raises DiskFull, perhaps for the rows of an earlier call."""
+        """Add the rows of a batch. Raises DiskFull, possibly for the rows of an earlier call."""
         if batch.num_rows == 0 and not batch.schema.names:
             return
         schema = widen(self._schema, batch.schema)
@@ -83,7 +83,7 @@ class OutputWriter:
             self._flush()
 
     def finish(self, notes: Mapping[str, str] | None = None) -> Output:
-        """Publish the file under its name, with notes in its metadata, and return it. Raises DiskFull."""
+        """Publish the file, with notes in its metadata, and return it. Raises DiskFull."""
         self._notes = {f"{_NOTE}{name}": text for name, text in (notes or {}).items()}
         if self._gathered or not (self._parts or self._writing):
             self._flush()
@@ -101,7 +101,7 @@ class OutputWriter:
         self._gathered = rest.to_batches()
         self._gathered_rows, self._gathered_bytes = rest.num_rows, rest.nbytes
         table = table.slice(0, _GROUP_ROWS)
-        self._settle()  # two row groups in memory at most: this one, and the one that is gathered next
+        self._settle()  # at most two row groups are in memory: this one and the next
         self._writing = self._thread.submit(self._write, table)
 
     def _write(self, table: pa.Table) -> None:
@@ -114,13 +114,13 @@ class OutputWriter:
             self._part.write_table(table, row_group_size=max(table.num_rows, 1))
 
     def _settle(self) -> None:
-        """Wait until what was flushed is written; raise what writing it raised."""
+        """Wait until the flushed rows are written. Raises the error of that write."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def _conformed(self, batches: list[pa.RecordBatch]) -> pa.Table:
-        """One table of the schema; a column that does not fit it exactly is text from here on."""
+        """Return the batches as one table. A column that does not fit its type exactly becomes text."""
         while True:
             try:
                 return pa.Table.from_batches([conform(b, self._schema) for b in batches], self._schema)
@@ -128,7 +128,7 @@ class OutputWriter:
                 self._schema = with_text(self._schema, inexact.column)
 
     def _merge(self) -> Path:
-        """Write the parts into one file of the widest schema, again from the start if a column turns text."""
+        """Merge the parts into one file with the widest schema. Start over if a column becomes text."""
         merged = self._path.with_name(f"{self._path.name}.merged")
         self._parts.append(merged)
         while True:
@@ -161,15 +161,15 @@ class OutputWriter:
                 part.close()
 
     def _abandon(self) -> None:
-        self._thread.shutdown()  # first: an interrupt leaves it writing
-        with suppress(OSError, HeadraceError):  # the file is removed, whatever could not be written of it
+        self._thread.shutdown()  # first: after an interrupt it is still writing
+        with suppress(OSError, HeadraceError):  # the file is deleted anyway
             self._close_part()
         for part in self._parts:
             part.unlink(missing_ok=True)
 
 
 def open_output(path: Path) -> tuple[Output, dict[str, str]]:
-    """Return a finished output file and the notes in it."""
+    """Return a finished output file and its notes."""
     with pq.ParquetFile(path) as file:
         schema, rows, metadata = file.schema_arrow, file.metadata.num_rows, file.metadata.metadata
     notes = {
@@ -188,7 +188,7 @@ def _row_groups(path: Path) -> Iterator[pa.Table]:
 
 
 def _parquet_writer(path: Path, sample: pa.Table) -> pq.ParquetWriter:
-    """Open a part. Dictionaries only where strings repeat: building one for distinct strings is lost time."""
+    """Open a part. Use dictionaries only for strings that repeat: for distinct strings they cost time."""
     strings = [
         f.name for f in sample.schema if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)
     ]
@@ -208,7 +208,7 @@ def _repeats(column: pa.ChunkedArray) -> bool:
 
 
 def _publish(whole: Path, path: Path) -> None:
-    """Give the file its name once its bytes are on the disk, and the name itself after that."""
+    """Rename the file after its bytes are on the disk, then flush the folder's entry."""
     _sync(whole)
     whole.replace(path)
     _sync(path.parent)

@@ -1,4 +1,4 @@
-"""What a run says while it goes on, and the errors that it lets out."""
+"""The log and progress of a run, and how its errors leave it."""
 
 import logging
 import time
@@ -21,7 +21,7 @@ _LOG_SHARE = 10  # the longer the run, the rarer its lines of progress: ten hour
 
 
 class ConnectorCrashed(HeadraceError):
-    """A connector raised an error that it does not foresee; its text may hold secrets and is withheld."""
+    """A connector raised an unexpected error. Its text is withheld, because it may contain secrets."""
 
     code = "connector.crashed"
     title = "Connector crashed"
@@ -29,7 +29,7 @@ class ConnectorCrashed(HeadraceError):
 
 
 class Reporter:
-    """One run's log, its progress, and its question whether to go on. All text is masked."""
+    """The log and progress of one run, and the check whether to continue. All text is masked."""
 
     def __init__(self, job: EngineJob, masking: MaskingFilter) -> None:
         self.masking = masking
@@ -51,15 +51,15 @@ class Reporter:
         return time.monotonic() - self._started
 
     def check(self) -> None:
-        """Ask whether to go on. Raises what the job's `check` raises."""
+        """Call the job's `check`, which raises if the run must end."""
         self._ask(self._job.check)
 
     def check_before_commit(self) -> None:
-        """Ask the database whether to go on. Raises what the job's `before_commit` raises."""
+        """Call the job's `before_commit`, which raises if the run must end."""
         self._ask(self._job.before_commit)
 
     def progress(self, phase: RunPhase, rows: int, size: int) -> None:
-        """Tell how far the run is, and log it from time to time."""
+        """Report the progress, and log it from time to time."""
         self._job.progress(Progress(phase=phase, rows=rows, bytes=size))
         now = time.monotonic()
         if now - self._reported >= max(_LOG_SECONDS, (now - self._started) / _LOG_SHARE):
@@ -84,7 +84,7 @@ class Reporter:
             return otherwise
 
     def new_schema(self, old: pa.Schema, new: pa.Schema) -> None:
-        """Log each column that the source's next batch has changed."""
+        """Log each column that a batch has added or widened."""
         before = {column.name: column.type for column in old}
         for column in new:
             if column.name not in before:
@@ -106,7 +106,10 @@ class Reporter:
 
     @contextmanager
     def errors_of(self, connector: str) -> Iterator[None]:
-        """Let out the check's own error first, then foreseen errors with masked text, and nothing else."""
+        """Translate errors: mask expected ones, and raise ConnectorCrashed for others.
+
+        An error of `check` wins, whatever the connector made of it.
+        """
         try:
             yield
         except Exception as error:
@@ -115,7 +118,7 @@ class Reporter:
             raise self._fit(error, connector) from None
 
     def _ask(self, question: Callable[[], None]) -> None:
-        """Keep the answer: a connector may hide the error that this raises."""
+        """Remember the error: a connector may swallow it."""
         try:
             question()
         except Exception as error:

@@ -38,7 +38,7 @@ def run_pipeline(config: PipelineConfig, job: EngineJob) -> EngineResult:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Collect cycles more rarely: pages of records have none, and looking for them doubles their cost."""
+    """Run the garbage collector less often: pages of records have no cycles, but it doubles their cost."""
     before = gc.get_threshold()
     gc.set_threshold(_ALLOCATIONS, *before[1:])
     try:

@@ -1,9 +1,9 @@
-"""Gives up, for good, whatever a process could do but compute and answer on the connection it has.
+"""The sandbox of a process that may only compute and use the connection that it already has.
 
-Linux: a seccomp filter on each thread lets through the system calls of memory, time, randomness, reading and
-writing; any other fails with EPERM. So even native code in this process opens no file or connection, starts
-no process and looks into none. It is not undone: the kernel has no call for that. Elsewhere the limits below
-do what they can: no new descriptor and no new process, unless the process belongs to root.
+On Linux, a seccomp filter on each thread allows system calls for memory, time, randomness, reading and
+writing; all others fail with EPERM. Even native code in the process cannot open a file or a connection, start
+a process or inspect one. The filter cannot be removed. On other systems only the limits below apply: no new
+file descriptor and no new process, unless the process belongs to root.
 Sources: seccomp(2), the kernel's Documentation/userspace-api/seccomp_filter.rst, syscall tables of Linux 6.
 """
 
@@ -16,7 +16,7 @@ import sys
 
 _MEMORY = 1024**3  # bytes of data; beyond it Python raises MemoryError
 
-# Architecture as the kernel tells it to filters (linux/audit.h), and the numbers of the calls below.
+# The architecture as filters see it (linux/audit.h), and the numbers of the allowed calls.
 _ARCHITECTURES: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (0xC000003E, {
         "read": 0, "write": 1, "close": 3, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12,
@@ -42,11 +42,11 @@ _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050001, 0x80000000  # refuse: SECCOMP_R
 
 
 class NotConfined(Exception):
-    """The system did not take the rules, so nothing that is not trusted may run here."""
+    """The system refused the sandbox, so untrusted code must not run."""
 
 
 def confine() -> None:
-    """Give everything up. Imports and descriptors must be there already. Raises NotConfined."""
+    """Enter the sandbox. Import modules and open descriptors before. Raises NotConfined."""
     try:
         _limit()
         if sys.platform == "linux":
@@ -57,7 +57,7 @@ def confine() -> None:
 
 def _limit() -> None:
     for limit, most in (
-        (resource.RLIMIT_CORE, 0),  # a core file would hold records
+        (resource.RLIMIT_CORE, 0),  # a core file would contain records
         (resource.RLIMIT_DATA, _MEMORY),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_NPROC, 0),

@@ -97,11 +97,15 @@ class _Choice:
 
     def without_record(self, state: State) -> Start:
         """Go on from the platform's copy, if the destination keeps no record itself."""
+        if state.cursor is None:
+            return self._begin(None)
+        known = Identity.read(state.identity)
+        if known is not None and known.table != self._identity.table:
+            return self._anew(None, "state.other_table", "The pipeline now fills another table.")
         keeps_records = type(self._config.destination).last_load is not Destination.last_load
-        if keeps_records and state.load_id is not None and state.cursor is not None:
+        if keeps_records and state.load_id is not None:
             return self._anew(None, "state.table_gone", "The destination has no record of the last load.")
-        anew = self._anew_if_other(Identity.read(state.identity), None) if state.cursor is not None else None
-        return anew or self._begin(None, state.cursor)
+        return self._anew_if_other(known, None) or self._begin(None, state.cursor)
 
     def _is_whole_copy(self, known: Identity | None, last: Loaded) -> bool:
         """Whether the pipeline was a full refresh at its last load: appending would double its rows."""

@@ -13,6 +13,7 @@ from headrace.connectors import Cursor, LoadResult, RunWarning
 from headrace.errors import HeadraceError
 from headrace.receipts import ColumnChange, Receipt, WarningCount
 
+_ROWS = ("read", "repeated", "dropped", "added", "rejected")
 _MOST_WARNINGS = 100  # of different texts; further ones are counted together
 _FURTHER = "warnings.further"
 _LONGEST_CURSOR = 1_000  # characters of JSON
@@ -34,7 +35,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.masked: Callable[[str], str] = lambda text: text
-        self._receipt = Receipt()
+        self._receipt = Receipt()  # but for the rows
+        self._rows = Counter[str]()
         self._warnings: Counter[tuple[str, str]] = Counter()
 
     def warn(self, warning: RunWarning) -> None:
@@ -48,17 +50,19 @@ class Tally:
         self, cursor: Cursor | None, schema_before: dict[str, str] | None, named: tuple[str, ...] = ()
     ) -> None:
         """Start counting anew: the source is read from the cursor. The rest is of the last run."""
+        self._rows = Counter[str]()
         self._receipt = Receipt(
             cursor_from=self._shown(cursor), schema_before=schema_before, named_columns=named
         )
 
     def read(self, rows: int, *, new: int) -> None:
         """Count a batch of the source, of which some rows are new."""
-        self._add(read=rows, repeated=rows - new)
+        self._rows["read"] += rows
+        self._rows["repeated"] += rows - new
 
     def transformed(self, before: int, after: int) -> None:
         """Count what the transforms made of a batch."""
-        self._add(dropped=max(before - after, 0), added=max(after - before, 0))
+        self._rows["dropped" if after < before else "added"] += abs(after - before)
 
     def named(self, columns: Collection[str]) -> None:
         """Note columns that transforms name and that records had."""
@@ -78,7 +82,7 @@ class Tally:
             schema_after=after,
             schema_changes=changes(before, after) if before is not None else (),
         )
-        sums = self._receipt
+        sums = self.receipt()
         expected = sums.read - sums.repeated - sums.dropped + sums.added - sums.rejected
         if rows != expected:
             raise SumsDisagree(f"{rows:,} rows were written where {expected:,} were read.")
@@ -106,11 +110,13 @@ class Tally:
             WarningCount(code=code, detail=detail, count=count)
             for (code, detail), count in self._warnings.items()
         )
-        return replace(self._receipt, warnings=tuple(listed))
+        rows: dict[str, Any] = dict(self._rows)
+        return replace(self._receipt, **rows, warnings=tuple(listed))
 
     def restore(self, text: str) -> None:
         """Go on from the figures that an earlier attempt of the run has written down."""
         self._receipt = Receipt.from_json(text)
+        self._rows = Counter({name: getattr(self._receipt, name) for name in _ROWS})
         self._warnings = Counter({(each.code, each.detail): each.count for each in self._receipt.warnings})
 
     def log_warnings(self, log: logging.Logger) -> None:
@@ -120,15 +126,13 @@ class Tally:
 
     def _shown(self, cursor: Cursor | None) -> Cursor | None:
         """Return a cursor as a receipt shows it: a long one is a source's own bookkeeping, and is cut."""
+        if isinstance(cursor, dict) and "value" in cursor:
+            cursor = cursor["value"]  # the rest says which rows at the value are known
         text = json.dumps(cursor)
         masked = self.masked(text)
         if len(masked) > _LONGEST_CURSOR:
             return f"{masked[:_LONGEST_CURSOR]}…"
         return cursor if masked == text else masked
-
-    def _add(self, **figures: int) -> None:
-        sums: Mapping[str, Any] = vars(self._receipt)
-        self._receipt = replace(self._receipt, **{name: sums[name] + rows for name, rows in figures.items()})
 
 
 def check_load(receipt: Receipt, disposition: str) -> None:

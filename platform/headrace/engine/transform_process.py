@@ -1,15 +1,14 @@
-"""The process that runs transforms' code: it holds no secret, and can do nothing but answer.
+"""The process that runs the code of transforms. It holds no secret and can only answer its worker.
 
-It speaks with the run's worker over a socket that is its standard input: frames of a length in eight bytes
-(big-endian) and that many bytes. First come the steps as JSON, and then batches, each as an Arrow IPC stream.
-Each batch is answered by a frame of `B` and the batch that came of it, or of `E` and a `Failure` as JSON.
+It exchanges frames (`engine/frames`) with the worker over a socket that is its standard input. The first
+frame has the steps as JSON, each further one a batch. The answer to a batch is a frame of `B` and the
+resulting batch, or of `E` and a `Failure` as JSON.
 """
 
 import builtins
 import importlib
 import json
 import os
-import struct
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +17,7 @@ import msgspec
 import pyarrow as pa
 
 from headrace.engine.arrowize import NotRecords, arrowize
+from headrace.engine.frames import decoded, encoded, receive, send
 from headrace.engine.sandbox import NotConfined, confine
 from headrace.pipeline.transforms import MODULES
 
@@ -39,7 +39,7 @@ _DUCKDB: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",  # a table's name is not looked for among Python's variables
+    "python_enable_replacements": "false",  # do not look up table names among Python variables
     "temp_directory": "",
     "memory_limit": "512MB",
     "threads": "1",
@@ -48,42 +48,40 @@ Step = Callable[[pa.RecordBatch], pa.RecordBatch]
 
 
 class Failure(msgspec.Struct):
-    """Why a step did not work: nothing of a record's values is in it."""
+    """Why a step failed, without any value of the record."""
 
-    step: int  # its place among the steps of this process
-    first: int  # the record, counted from 1 over all that the step was given
+    step: int  # index among the steps of this process
+    first: int  # number of the record, counted from 1 over all records of the step
     last: int
     reason: str
-    line: int = 0  # of the code; 0 where none is known
+    line: int = 0  # of the code; 0: not known
 
 
 class StepFailed(Exception):
-    """A step did not work on a batch."""
+    """A step failed on a batch."""
 
     def __init__(self, reason: str, *, row: int | None = None, line: int = 0) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.row = row  # None: some row of the batch
+        self.row = row  # None: not known which
         self.line = line
 
 
 def main() -> None:
-    """Answer until the worker hangs up."""
-    steps = [_step(each) for each in json.loads(_receive() or b"[]")]
+    """Answer batches until the worker closes the connection."""
+    steps = [_step(each) for each in json.loads(_receive())]
     _warm_up()
     try:
         confine()
     except NotConfined as error:
         return _send(b"E" + msgspec.json.encode(Failure(step=-1, first=0, last=0, reason=str(error))))
     seen = [0] * len(steps)
-    while frame := _receive():
-        answer = _answered(steps, seen, frame)
-        _send(answer)
-    return None
+    while True:
+        _send(_answered(steps, seen, _receive()))
 
 
-def _answered(steps: list[Step], seen: list[int], frame: bytes) -> bytes:
-    batch = _decoded(frame)
+def _answered(steps: list[Step], seen: list[int], frame: bytearray) -> bytes:
+    batch = decoded(frame)
     for index, step in enumerate(steps):
         first, seen[index] = seen[index] + 1, seen[index] + batch.num_rows
         try:
@@ -94,7 +92,7 @@ def _answered(steps: list[Step], seen: list[int], frame: bytes) -> bytes:
                 step=index, first=failed[0], last=failed[1], reason=error.reason, line=error.line
             )
             return b"E" + msgspec.json.encode(failure)
-    return b"B" + _encoded(batch)
+    return b"B" + encoded(batch)
 
 
 def _step(step: Mapping[str, Any]) -> Step:
@@ -102,7 +100,7 @@ def _step(step: Mapping[str, Any]) -> Step:
 
 
 def python_step(source: str) -> Step:
-    """Return the step that runs code on each record. What it raises for a record is StepFailed."""
+    """Return a step that runs code on each record. The step raises StepFailed."""
     code = compile(source, _FILE, "exec", dont_inherit=True)
     offered = {name: value for name, value in vars(builtins).items() if name not in _NOT_OFFERED}
     offered["__import__"] = _import
@@ -128,7 +126,7 @@ def python_step(source: str) -> Step:
 
 
 def sql_step(query: str) -> Step:
-    """Return the step that asks a query of each batch, which it knows as `data`. It raises StepFailed."""
+    """Return a step that runs a query on each batch, as the table `data`. The step raises StepFailed."""
     import duckdb  # here, since few pipelines have a query
 
     connection = duckdb.connect(":memory:", config=_DUCKDB)
@@ -145,7 +143,7 @@ def sql_step(query: str) -> Step:
         except StepFailed:
             raise
         except (duckdb.BinderException, duckdb.CatalogException) as error:
-            # Raised before a row is looked at: it quotes names and the query, and no record.
+            # Raised before any row is read: it quotes names and the query, and no record.
             raise StepFailed(str(error).partition("\n")[0]) from None
         except Exception as error:
             raise StepFailed(type(error).__name__) from None
@@ -156,7 +154,7 @@ def sql_step(query: str) -> Step:
 
 
 def _storable(table: pa.Table) -> pa.Table:
-    """The table without the types that an output file does not have."""
+    """Convert types that the output file does not support. Raises StepFailed."""
     for index, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):  # of DuckDB's ENUM
             table = table.set_column(index, field.name, table.column(index).cast(field.type.value_type))
@@ -166,7 +164,7 @@ def _storable(table: pa.Table) -> pa.Table:
 
 
 def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The batch's rows. Times with a zone come in UTC: another zone would have to be read from a file."""
+    """Return the rows. Times with a zone are in UTC: other zones would need a file of the system."""
     for index, field in enumerate(batch.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
             in_utc = batch.column(index).cast(pa.timestamp(field.type.unit, "UTC"))
@@ -179,7 +177,7 @@ def _records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def _settled(records: list[dict[str, Any]], given: pa.Schema) -> pa.RecordBatch:
-    """Turn records into a batch; a column has the type that it was given with if that holds the values."""
+    """Turn records into a batch. A column keeps the type that it came with if that holds the values."""
     if not records:
         return _none(given)
     try:
@@ -196,7 +194,7 @@ def _settled(records: list[dict[str, Any]], given: pa.Schema) -> pa.RecordBatch:
         elif _is_same_kind(field.type, before.type):
             try:
                 batch = batch.set_column(index, before, batch.column(index).cast(before.type))
-            except pa.ArrowInvalid:  # it has outgrown the type
+            except pa.ArrowInvalid:  # a value is too large for the type
                 continue
     return batch
 
@@ -213,13 +211,13 @@ def _none(schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _import(name: str, *arguments: Any, **named: Any) -> Any:
-    if name not in MODULES and name not in _LAZY:  # datetime's strptime, for one, imports by this function
+    if name not in MODULES and name not in _LAZY:  # datetime.strptime imports through this function, too
         raise ImportError(name)
     return importlib.__import__(name, *arguments, **named)
 
 
 def _name(error: BaseException) -> str:
-    """The error's class, if it is one of Python's own: code may name a class after a value."""
+    """Return the name of a built-in error's class. Other names are withheld: code can put a value in one."""
     return type(error).__name__ if type(error).__module__ == "builtins" else "an error of its own"
 
 
@@ -233,49 +231,28 @@ def _line(error: BaseException) -> int:
 
 
 def _warm_up() -> None:
-    """Import and start what would later need a file or a thread."""
+    """Import modules and start threads before the sandbox forbids it."""
     for module in (*MODULES, *_LAZY):
         importlib.import_module(module)
     pa.set_cpu_count(1)
     sample = pa.nulls(1, pa.timestamp("us", "UTC")).fill_null(0)
     batch = pa.RecordBatch.from_arrays([sample, pa.array(["x"])], ["time", "text"])
-    _encoded(_settled(_records(_decoded(_encoded(batch))), batch.schema))
+    encoded(_settled(_records(decoded(encoded(batch))), batch.schema))
 
 
-def _encoded(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as stream:
-        stream.write_batch(batch)
-    encoded: bytes = sink.getvalue().to_pybytes()
-    return encoded
-
-
-def _decoded(frame: bytes) -> pa.RecordBatch:
-    with pa.ipc.open_stream(frame) as stream:
-        return stream.read_next_batch()
-
-
-def _receive() -> bytes:
-    """Return the next frame; an empty one when the worker has hung up."""
-    header = _read(8)
-    return _read(struct.unpack(">Q", header)[0]) if header else b""
+def _receive() -> bytearray:
+    return receive(_read, most=sys.maxsize)  # the worker is trusted
 
 
 def _read(size: int) -> bytes:
-    parts, left = [], size
-    while left:
-        part = os.read(0, min(left, 1 << 20))
-        if not part:
-            sys.exit(0)
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
+    part = os.read(0, size)
+    if not part:
+        sys.exit(0)  # the worker has hung up
+    return part
 
 
 def _send(payload: bytes) -> None:
-    rest = memoryview(struct.pack(">Q", len(payload)) + payload)
-    while rest:
-        rest = rest[os.write(0, rest) :]
+    send(lambda rest: os.write(0, rest), payload)
 
 
 if __name__ == "__main__":

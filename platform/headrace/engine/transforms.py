@@ -1,4 +1,4 @@
-"""A pipeline's steps over its records, one after the other, between the source and the output file."""
+"""The transforms of a pipeline, applied to each batch between the source and the output file."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager

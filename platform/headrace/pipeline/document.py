@@ -20,23 +20,21 @@ from headrace.pipeline.faults import Faults, InvalidConfig
 from headrace.pipeline.transforms import Transform
 
 UNUSED = ("engine", "alerting", "monitoring", "secrets")
-"""Keys that other tools read, and that mean nothing here."""
+"""Keys of other tools, which are accepted and ignored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
-    """A configuration that was found valid: its connectors are made, and connected to nothing yet."""
+    """A valid configuration with its connectors, which have not connected yet."""
 
     name: str
     source: Source
     source_name: str
     stream: str
     sync_mode: SyncMode
-    cursor_field: str | None  # None: the stream's own, or none
+    cursor_field: str | None  # None: the stream's own, if it has one
     cursor_type: CursorType | None = None  # the order of its values; None: found in them
-    lookback: float | None = (
-        None  # how far below the cursor to read again: seconds of times, units of numbers
-    )
+    lookback: float | None = None  # how far below the cursor to read again, in seconds or in units of numbers
     max_iterations: int | None
     destination: Destination
     destination_name: str
@@ -44,12 +42,12 @@ class PipelineConfig:
     schema_contract: SchemaContract = "evolve"
     shared: bool = False  # other pipelines may fill the destination's table, too
     adopt: bool = False  # the destination's table may be one that Headrace did not make
-    unused: tuple[str, ...] = ()  # keys that other tools read, and that mean nothing here
-    resolved: tuple[str, ...] = ()  # what references stand for: masked as secrets are
+    unused: tuple[str, ...] = ()  # keys of other tools, which are ignored
+    resolved: tuple[str, ...] = ()  # the values of references, which are masked like secrets
 
 
 class SourceKeys(BaseModel):
-    """The keys of `source` that are not its connector's own."""
+    """The keys of `source` that do not belong to its connector."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -85,7 +83,7 @@ class _DestinationKeys(Section):
 
 
 class _Document(Section):
-    """The top level. What lies in `source` and `destination` is checked apart: no fault hides another."""
+    """The top level. `source` and `destination` are checked separately, so no fault hides another."""
 
     takes_references: ClassVar[bool] = False
 
@@ -101,7 +99,7 @@ class _Document(Section):
 
 
 def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
-    """Check a configuration and make its connectors.
+    """Check a configuration and create its connectors.
 
     Raises InvalidConfig with every fault that was found, each with a pointer relative to `raw`.
     """
@@ -110,7 +108,7 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
     source_keys, source = read_source(raw, faults)
     destination_keys, destination = read_destination(raw, faults)
     if document and destination and document.schema_contract not in destination.schema_contracts:
-        detail = f"{destination.title} keeps no table whose schema could be held to."
+        detail = f"{destination.title} keeps no table, so it has no schema to freeze."
         faults.add(("schema_contract",), "schema_contract.unsupported", detail)
     if destination_keys and source_keys and destination_keys.shared:
         _check_shared(source_keys, faults)
@@ -139,7 +137,7 @@ def parse_config(raw: Mapping[str, Any]) -> PipelineConfig:
 
 
 def parse_connector(kind: registry.Kind, name: str, raw: Mapping[str, Any]) -> Connector:
-    """Make one connector of its own keys alone, to try it out: none of them may be a reference.
+    """Create one connector from its own keys, to try it out. References are not allowed.
 
     Raises UnknownConnector, and InvalidConfig with pointers relative to `raw`.
     """
@@ -149,7 +147,7 @@ def parse_connector(kind: registry.Kind, name: str, raw: Mapping[str, Any]) -> C
     hidden = dict(secrets(made, raw)) if made else {}
     for path, text in leaves(raw):
         if refers(text, is_secret=path in hidden):
-            detail = "References are resolved in runs only: give the value itself to try it out."
+            detail = "References are only resolved in runs. Give the value itself."
             faults.add(path, "config.reference_not_resolved", detail)
     if made is None or faults.errors:
         raise InvalidConfig(faults.errors)
@@ -190,7 +188,7 @@ def _check_shared(keys: SourceKeys, faults: Faults) -> None:
 
 
 def _check_sync(keys: SourceKeys, source: Source, destination: Destination | None, faults: Faults) -> None:
-    """Note a stream that the source lacks, and a sync mode that the stream or the destination lacks."""
+    """Note an unknown stream, and a sync mode that the stream or the destination does not support."""
     stream = source.declared(keys.stream)
     if stream is None:
         names = ", ".join(known.name for known in source.known_streams())

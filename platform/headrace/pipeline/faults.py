@@ -1,4 +1,4 @@
-"""The faults of a configuration, each at its JSON pointer and never with the value, which may be a secret."""
+"""The faults of a configuration, with their JSON pointers. They never quote a value: it may be a secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ K = TypeVar("K", bound=Connector)
 
 
 class InvalidConfig(Invalid):
-    """The configuration cannot be run as it stands; `errors` says where and why."""
+    """The configuration is invalid. `errors` says where and why."""
 
     code = "pipeline.invalid_config"
     title = "Invalid pipeline configuration"
@@ -38,7 +38,7 @@ class Faults:
         self.errors.append(FieldError(pointer=json_pointer(path), code=code, detail=detail))
 
     def check(self, model: type[M], raw: Any, path: Path = ()) -> M | None:
-        """Return the model made from `raw`; None after noting what is wrong with it."""
+        """Return the model of `raw`. If it is invalid, note its faults and return None."""
         try:
             return model.model_validate(raw)
         except ValidationError as error:
@@ -47,7 +47,7 @@ class Faults:
             return None
 
     def find(self, registered: Callable[[str], type[K]], name: Any, path: Path) -> type[K] | None:
-        """Return the connector's class; None after noting that there is none."""
+        """Return the connector's class. If there is none, note that and return None."""
         if not isinstance(name, str) or not name:
             return None  # noted by the model of the section
         try:
@@ -58,7 +58,7 @@ class Faults:
 
 
 def _document_path(raw: Any, fault: ErrorDetails) -> Path:
-    """A fault's location in the document: pydantic also names the member of a union that it tried."""
+    """Return the path of a fault in the document. Pydantic's path also names union members that it tried."""
     path: list[str | int] = []
     *parents, last = fault["loc"] or (None,)
     for step in parents:
@@ -79,7 +79,7 @@ def _has(raw: Any, step: str | int) -> bool:
 
 
 def _detail(fault: ErrorDetails) -> str:
-    """Say what is wrong. Pydantic's own words, but where they quote the value."""
+    """Return the text of a fault: pydantic's own, unless it quotes the value."""
     if fault["type"] == "union_tag_invalid":
         return f"The type is not one of {fault['ctx']['expected_tags']}."
     if fault["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""A stored configuration with its references resolved, which happens in a run's worker only."""
+"""Resolving the references of a stored configuration, in a run's worker only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from headrace.settings import Settings
 
 
 def resolve_config(raw: Mapping[str, Any], settings: Settings) -> PipelineConfig:
-    """Make the connectors of a stored configuration with its references resolved: in a run's worker only.
+    """Resolve the references of a stored configuration and create its connectors.
 
     Raises InvalidConfig, and ReferenceUnresolved, which names the reference.
     """
@@ -35,7 +35,7 @@ def resolve_config(raw: Mapping[str, Any], settings: Settings) -> PipelineConfig
 
 
 def _may_refer(path: Path) -> bool:
-    """Whether a reference may stand at a place: not in a name, nor in code."""
+    """Whether a reference is allowed at a path. It is not allowed in names and in code."""
     if path[0] == "source":
         return len(path) > 1 and path[1] not in SourceKeys.model_fields
     return path[:2] == ("destination", "config") or path[2:] == ("columns", "hash", "salt")

@@ -1,4 +1,4 @@
-"""The secrets of a configuration: masked for readers, and put back where a client sends the mask."""
+"""The secrets of a configuration: masked for readers, and restored if a client sends the mask back."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from headrace.pipeline.transforms import Transform
 
 
 def mask_secrets(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Copy a configuration with a mask in the place of every secret; a reference to one is none itself.
+    """Copy a configuration and mask its secrets. A reference is not a secret itself.
 
-    What cannot be understood (a connector that is gone, a section that other tools read) is masked whole.
+    Sections without a model (a connector that is not installed, keys of other tools) are masked as a whole.
     """
     hidden = [path for path, text in stored_secrets(raw).items() if not is_reference(text)]
     return dict(with_values(raw, dict.fromkeys(hidden, MASK)))
@@ -67,14 +67,14 @@ def restore_secrets(submitted: Mapping[str, Any], stored: Mapping[str, Any]) -> 
 
 
 def secret_values(config: PipelineConfig) -> tuple[str, ...]:
-    """Return the secrets that a run of the pipeline holds, to be masked wherever it writes text."""
+    """Return the secrets that a run must mask in all text that it writes."""
     holders = (config.source, config.destination, config.transforms)
     held = [secret for holder in holders for secret in secrets_within(holder)]
     return tuple(dict.fromkeys((*held, *config.resolved)))
 
 
 def stored_secrets(raw: Mapping[str, Any]) -> dict[Path, str]:
-    """Return the secrets of a configuration by their paths; what cannot be understood is secret whole."""
+    """Return the secrets of a configuration by path. All texts in sections without a model are secret."""
     return _secrets(raw, _models(raw))
 
 
@@ -96,7 +96,7 @@ def _secrets(raw: Mapping[str, Any], models: Mapping[Path, Section | None]) -> d
 
 
 def _models(raw: Mapping[str, Any]) -> dict[Path, Section | None]:
-    """The parts of a document by the path of their own keys; None where they cannot be made."""
+    """Return the models of a document by the path of their keys. None: the model is invalid or unknown."""
     faults = Faults()
     _, source = read_source(raw, faults)
     _, destination = read_destination(raw, faults)
@@ -108,7 +108,7 @@ def _models(raw: Mapping[str, Any]) -> dict[Path, Section | None]:
 
 
 def _is_plain(path: Path) -> bool:
-    """Whether a value of a section that is not understood can hold no secret."""
+    """Whether a value of a section without a model is certainly no secret."""
     return len(path) == 2 and path[1] in SourceKeys.model_fields
 
 
@@ -127,5 +127,5 @@ def _check_addresses(
         if type(old) is type(model) and addresses(old) == addresses(model):
             continue
         for path in kept:
-            detail = "Give the secret again: where it would be sent to has changed."
+            detail = "Give the secret again: the address that it is sent to has changed."
             faults.add(path, "config.address_changed", detail)

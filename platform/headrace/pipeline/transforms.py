@@ -1,4 +1,4 @@
-"""What a pipeline's configuration says about changing records on their way: steps, each of one kind.
+"""The transforms in a configuration: steps that change records, each of one kind.
 
 Code is checked here for its syntax and its imports, and runs in `engine/transform_process.py` only.
 docs/transforms.md says what each kind does.
@@ -52,7 +52,7 @@ MODULES = frozenset(
         "zlib",
     ]
 )
-"""What Python code may import: nothing in it reads files, opens connections or starts processes."""
+"""Modules that Python code may import. None of them reads files, opens connections or starts processes."""
 
 _LONGEST_CODE = 100_000
 _TYPES = r"bool|int64|double|string|date32|timestamp\[us(, ?UTC)?\]|decimal128\([1-9]\d?, ?\d\d?\)"
@@ -62,7 +62,7 @@ Names = Annotated[tuple[Name, ...], Field(min_length=1)]
 
 
 def _check_python(code: str) -> str:
-    """Raise PydanticCustomError, with the line, for what cannot be compiled or must not be imported."""
+    """Raise PydanticCustomError with the line of a syntax error or a forbidden import."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
@@ -90,7 +90,7 @@ def _imported(node: ast.AST) -> list[str]:
 
 
 def _check_sql(query: str) -> str:
-    """Raise PydanticCustomError for what is not one SELECT."""
+    """Raise PydanticCustomError unless the query is one SELECT."""
     import duckdb  # here, since few pipelines have a query
 
     try:
@@ -117,7 +117,7 @@ class Hashing(Section):
 
 
 class Columns(Section):
-    """What becomes of whole columns. Every name is the one that a column has before this step."""
+    """Changes of whole columns. All names are those before this step."""
 
     takes_references: ClassVar[bool] = False
 
@@ -154,7 +154,7 @@ class Columns(Section):
 
 
 class Transform(Section):
-    """One step over the records: code in Python, a query, or what becomes of columns."""
+    """A step that changes records: Python code, a query, or changes of columns."""
 
     takes_references: ClassVar[bool] = False
     address_fields: ClassVar[tuple[str, ...]] = ("label",)

@@ -1,4 +1,4 @@
-"""A pipeline's config between its stored, sealed form and what it says."""
+"""Sealing and opening the configs of pipelines."""
 
 import json
 from collections.abc import Mapping

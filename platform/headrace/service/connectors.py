@@ -9,7 +9,7 @@ from headrace.connectors import Connector, Source, Stream, json_schema, registry
 from headrace.connectors.registry import Kind
 from headrace.errors import FieldError, HeadraceError, Invalid
 from headrace.pipeline.document import parse_connector
-from headrace.service.probe import ConnectorRefused, ProbeTimedOut, Task, probe
+from headrace.service.connector_process import ConnectorRefused, ConnectorTimedOut, Task, in_own_process
 from headrace.settings import Settings
 
 LARGEST_PREVIEW = 100
@@ -26,12 +26,12 @@ class UnknownStream(Invalid):
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectorCard:
-    """What the catalogue says of a connector."""
+    """A connector in the catalogue."""
 
     name: str
     title: str
     summary: str
-    streams: Sequence[Stream]  # of a source; empty where they depend on what it is connected to
+    streams: Sequence[Stream]  # of a source; empty if they depend on the connected system
     dynamic_streams: bool
     config_schema: Mapping[str, Any]  # JSON Schema 2020-12; secrets are writeOnly
 
@@ -49,49 +49,49 @@ class CheckResult:
 class Preview:
     """The first records of a stream, as a run's output file would hold them."""
 
-    columns: Sequence[Mapping[str, str]]  # name, and type in Arrow's words
+    columns: Sequence[Mapping[str, str]]  # name, and the name of the Arrow type
     records: Sequence[Mapping[str, Any]]  # JSON values; long texts are cut
 
 
 class Connectors:
     """The connectors that this installation has.
 
-    What connects does so in a process of its own. A configuration's faults have pointers relative to it:
-    these methods raise UnknownConnector, BrokenConnector, BrokenFile and InvalidConfig.
+    Methods that connect run in a process of their own. All raise UnknownConnector, BrokenConnector,
+    BrokenFile and InvalidConfig, whose pointers are relative to the configuration.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def sources(self) -> Sequence[ConnectorCard]:
-        """Return the sources by name. One that cannot be imported is left out, and logged."""
+        """Return the sources by name. Sources that cannot be imported are left out and logged."""
         return list(_cards(registry.source_names(), registry.source))
 
     def destinations(self) -> Sequence[ConnectorCard]:
-        """Return the destinations by name. One that cannot be imported is left out, and logged."""
+        """Return the destinations by name. Destinations that cannot be imported are left out and logged."""
         return list(_cards(registry.destination_names(), registry.destination))
 
     def check(self, kind: Kind, name: str, config: Mapping[str, Any]) -> CheckResult:
-        """Connect to the system and say what came of it: that it refuses is an answer, not an error."""
+        """Connect to the system and return the outcome. A refusal is an outcome, not an error."""
         parse_connector(kind, name, config)
         task = Task(action="check", kind=kind, name=name, config=config)
         try:
-            return CheckResult(success=True, message=probe(task, self._settings), code=None)
+            return CheckResult(success=True, message=in_own_process(task, self._settings), code=None)
         except ConnectorRefused as refused:
             return CheckResult(success=False, message=refused.detail, code=refused.context["cause"])
-        except ProbeTimedOut as error:
+        except ConnectorTimedOut as error:
             return CheckResult(success=False, message=error.detail, code=error.code)
 
     def streams(self, name: str, config: Mapping[str, Any]) -> Sequence[Stream]:
-        """Ask a source for its streams. Raises ConnectorRefused and ProbeTimedOut."""
+        """Ask a source for its streams. Raises ConnectorRefused and ConnectorTimedOut."""
         parse_connector("source", name, config)
         task = Task(action="streams", kind="source", name=name, config=config)
-        return [Stream(**found) for found in probe(task, self._settings)]
+        return [Stream(**found) for found in in_own_process(task, self._settings)]
 
     def preview(self, name: str, config: Mapping[str, Any], *, stream: str, limit: int) -> Preview:
         """Read a stream's first records, at most LARGEST_PREVIEW.
 
-        Raises UnknownStream, ConnectorRefused and ProbeTimedOut.
+        Raises UnknownStream, ConnectorRefused and ConnectorTimedOut.
         """
         source = parse_connector("source", name, config)
         assert isinstance(source, Source), "the registry has found it among the sources"
@@ -102,7 +102,7 @@ class Connectors:
             raise UnknownStream(f"There is no such stream. {detail}", errors=[fault])
         limit = min(limit, LARGEST_PREVIEW)
         task = Task(action="preview", kind="source", name=name, config=config, stream=stream, limit=limit)
-        return Preview(**probe(task, self._settings))
+        return Preview(**in_own_process(task, self._settings))
 
 
 def _cards(names: Sequence[str], find: Callable[[str], type[Connector]]) -> Iterator[ConnectorCard]:

@@ -1,7 +1,8 @@
 """A run's execution in its worker: claim, lease, engine, result.
 
-The row in `runs` is the truth. A worker that is killed at any line leaves a lease that runs out, and the
-reaper fails the run; a worker that was cut off or cancelled finds its fence gone and publishes nothing.
+The row in `runs` is the truth. A worker that is killed at any line leaves a lease that expires, and the
+reaper fails the run. A worker that was cancelled or lost its lease finds its fence outdated and publishes
+nothing.
 """
 
 import logging
@@ -29,11 +30,11 @@ from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
 RESULT_SECONDS = 60.0
-"""How long a worker tries to write its result down while the database does not answer."""
+"""How long a worker retries to write its result while the database does not answer."""
 
 
 class RunFailed(HeadraceError):
-    """The run ended with an error, which is written down; `cause_code` is the error's own code."""
+    """The run failed, and its row says so. `cause_code` is the code of the error."""
 
     code = "run.failed"
     title = "Run failed"
@@ -61,11 +62,12 @@ def execute_run(
     progress: Callable[[Progress], None] = lambda progress: None,
     end_process: Callable[[], None] = lambda: None,
 ) -> Execution:
-    """Execute a pending run, or with `run_id` None a new one that Dagster started by itself.
+    """Execute a pending run. If `run_id` is None, Dagster started one by itself: store a new run.
 
     `log` gets lines that the engine has masked, `progress` how far it is after each batch. `end_process` is
     called when the run must stop and this thread is stuck.
     Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
+    Raises Unavailable if the database does not answer after the load: the next attempt ends the run.
     """
     leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
     claim = (
@@ -81,14 +83,17 @@ def execute_run(
         end_process=end_process,
     )
     tally = Tally()
-    with lease.kept(), _failure_written(leases, claim.run, tally):
-        if claim.owner is not None:
-            raise claim.owner
-        config = _config_of(platform, claim)
-        result = run_pipeline(config, _job(platform, claim, log, lease, progress, tally))
+    with lease.kept():
+        with _failure_written(leases, claim.run, tally):
+            if claim.owner is not None:
+                raise claim.owner
+            config = _config_of(platform, claim)
+            result = run_pipeline(config, _job(platform, claim, log, lease, progress, tally))
+        # The data is there: from here on nothing may fail the run. If this worker cannot write that down, the
+        # next attempt does, once the lease has expired.
+        lease.lift_timeout()
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
-        ending = _success(claim.run, result, is_incremental=is_incremental)
-        _write(leases, claim.run, ending)
+        _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
         reach("ended", pipeline_id)
     return Execution(run=claim.run, result=result)
 
@@ -120,10 +125,12 @@ def _job(
     return EngineJob(
         output_path=folder / OUTPUT_NAME,
         pipeline_id=str(run.pipeline_id),
+        pipeline_name=claim.pipeline_name,
         run_id=str(run.id),
         log=log,
         state=RunStates(platform.database).get(run.pipeline_id),
         schema_before=last.schema_after if last else None,
+        rows_before=last.written if last else None,
         known_columns=last.named_columns if last else (),
         tally=tally,
         progress=report,
@@ -150,11 +157,11 @@ def _success(run: Run, result: EngineResult, *, is_incremental: bool) -> Ending:
 
 @contextmanager
 def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[None]:
-    """Write down whatever ends the block but success, and let out nothing that may hold a secret."""
+    """Write any failure of the block to the run's row. No error that leaves may contain a secret."""
     try:
         yield
     except RunStopped:
-        with suppress(HeadraceError):  # whoever has ended the run has written all that counts
+        with suppress(HeadraceError):  # best effort: the run has ended already
             leases.leave_receipt(run, tally.receipt())
         raise
     except HeadraceError as error:
@@ -174,8 +181,10 @@ def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[Non
         _write(leases, run, ending)
         raise RunFailed(code, detail) from None
     except BaseException:
-        # Dagster's interrupt, or the process's end. Where a cancel caused it, the run has ended already.
-        # In a thread: a stop interrupts twice, by the signal and by the code server, and threads go on.
+        # Dagster's interrupt, or the end of the process. After a cancel the run has ended already.
+        if tally.receipt().loaded is not None:
+            raise  # The data is there: the next attempt finds it, and ends the run as success.
+        # In a thread, which a second interrupt does not stop: the signal and the code server both interrupt.
         threading.Thread(target=_write_interrupted, args=(leases, run), name="interrupted").start()
         raise
 
@@ -188,7 +197,7 @@ def _write_interrupted(leases: LeaseStore, run: Run) -> None:
 
 
 def _may_pass(error: HeadraceError) -> bool:
-    """Whether the same run may succeed later, so that a policy's further attempts make sense."""
+    """Whether a retry of the same run may succeed."""
     return isinstance(error, Unavailable | TimedOut) or (
         isinstance(error, ConnectorError) and error.temporary
     )

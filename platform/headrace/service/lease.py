@@ -1,4 +1,4 @@
-"""A worker's lease, kept alive by a thread that also reports progress and learns of a cancel."""
+"""The lease of a worker, renewed by a thread that also reports progress and notices a cancel."""
 
 import logging
 import threading
@@ -12,16 +12,16 @@ from headrace.records import Run, RunPhase, RunStatus
 from headrace.store.leases import Ending, LeaseStore
 
 STUCK_SECONDS = 5.0
-"""How long a worker that must stop may take before it is ended: a driver deep in C hears no signal."""
+"""Grace period of a worker that must stop, before it is killed: a driver in C code ignores signals."""
 
 PROGRESS_SECONDS = 1.0
-"""How often a run that moves on says so in its row, where clients see it."""
+"""How often progress is written to the run's row."""
 
 _log = logging.getLogger(__name__)
 
 
 class RunStopped(HeadraceError):
-    """The run is no longer this worker's: it was cancelled, or its lease ran out."""
+    """The worker has lost the run: it was cancelled, or the lease expired."""
 
     code = "run.stopped"
     title = "Run stopped"
@@ -36,7 +36,7 @@ class TimedOut(HeadraceError):
 
 
 class Lease:
-    """One run's lease: `check` and `report` are for the engine's thread, which they never delay."""
+    """The lease of one run. The engine's thread calls `check` and `report`, which never block."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
 
     def report(self, progress: Progress) -> None:
-        """Take note of how far the run is, to be written with the next renewal."""
+        """Store the progress, which the next renewal writes."""
         self._progress = progress
 
     def check(self) -> None:
-        """Raise RunStopped once it is known that the run is not this worker's any more. Costs nothing.
+        """Raise RunStopped if the worker is known to have lost the run. Does not ask the database.
 
         Raises TimedOut once the attempt has taken too long.
         """
@@ -73,7 +73,7 @@ class Lease:
             raise TimedOut(self._too_long())
 
     def check_with_database(self) -> None:
-        """Raise RunStopped unless the database says now that the run is this worker's.
+        """Raise RunStopped unless the database confirms that the worker still has the run.
 
         To be called before what cannot be taken back. Raises Unavailable where the database does not answer.
         """
@@ -81,9 +81,13 @@ class Lease:
             self._lost.set()
         self.check()
 
+    def lift_timeout(self) -> None:
+        """Let the attempt take as long as it needs from now on: its data is in the destination."""
+        self._deadline = None
+
     @contextmanager
     def kept(self) -> Iterator["Lease"]:
-        """Keep the lease for the length of the block."""
+        """Renew the lease during the block."""
         self._thread.start()
         try:
             yield self
@@ -94,7 +98,8 @@ class Lease:
     def _keep(self) -> None:
         due = time.monotonic() + self._interval
         while not self._done.wait(min(self._interval, PROGRESS_SECONDS)):
-            if self._deadline is not None and time.monotonic() > self._deadline + STUCK_SECONDS:
+            deadline = self._deadline  # another thread may lift it
+            if deadline is not None and time.monotonic() > deadline + STUCK_SECONDS:
                 self._give_up()
                 return
             if time.monotonic() < due and self._progress is self._written:
@@ -104,7 +109,7 @@ class Lease:
                 held = self._renew()
             except Unavailable:
                 _log.warning("The lease of run %s was not renewed: no database.", self._run.id)
-                continue  # Whoever has the run by then is decided by the fence, not by this clock.
+                continue  # The fence decides who has the run by then, not this clock.
             if not held:
                 self._lost.set()
                 if not self._done.wait(STUCK_SECONDS):
@@ -112,7 +117,7 @@ class Lease:
                 return
 
     def _give_up(self) -> None:
-        """End an attempt that ran out of time in a thread that does not notice."""
+        """End an attempt that has timed out and whose thread does not notice."""
         ending = Ending(
             status=RunStatus.FAILED, error_code=TimedOut.code, error=self._too_long(), may_pass=True
         )
@@ -129,7 +134,7 @@ class Lease:
 
 
 def until_written(write: Callable[[], bool], *, seconds: float) -> bool:
-    """Return what `write` returns, trying again for `seconds` while the database does not answer.
+    """Return what `write` returns. Retry for `seconds` while the database does not answer.
 
     Raises Unavailable after that: the reaper then ends the run.
     """

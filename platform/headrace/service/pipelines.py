@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class InvalidPipeline(Invalid):
-    """A pipeline's fields are wrong; each fault has its own pointer and code in `errors`."""
+    """Fields of a pipeline are invalid. Each fault in `errors` has its own pointer and code."""
 
     code = "pipeline.invalid"
     title = "Invalid pipeline"
@@ -34,7 +34,7 @@ class InvalidPipeline(Invalid):
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineDraft:
-    """What a client says of a new pipeline."""
+    """A new pipeline, as a client describes it."""
 
     name: str  # 1..200 characters
     config: Mapping[str, Any]
@@ -47,7 +47,7 @@ class PipelineDraft:
 
 
 class PipelineChanges(TypedDict, total=False):
-    """What a client changes of a pipeline; absent keys stay as they are."""
+    """Changes of a pipeline. Absent keys stay as they are."""
 
     name: str
     config: Mapping[str, Any]
@@ -111,7 +111,7 @@ class Pipelines:
     def update(
         self, pipeline_id: UUID, changes: PipelineChanges, *, if_revision: int | None = None
     ) -> Pipeline:
-        """Change the pipeline; a run that is under way keeps what it started with.
+        """Change the pipeline. A running run keeps the config that it started with.
 
         A masked secret in a config stands for the stored one. Raises PipelineNotFound, RevisionMismatch,
         InvalidPipeline, UnknownDomain, TableTaken, CannotOpen.
@@ -184,7 +184,7 @@ class Pipelines:
         return replace(target, is_held=False)
 
     def _name_of_copy(self, name: str) -> str:
-        """Return `X (Copy)`, or the first of `X (Copy 2)`, `X (Copy 3)`... that is free, cut to fit."""
+        """Return `X (Copy)`, or the first free name of `X (Copy 2)`, `X (Copy 3)`..., shortened to fit."""
         taken = self._store.names(name[: NAME_LENGTH // 2])
         number = 1
         while True:
@@ -251,7 +251,7 @@ def _without_adopt(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _or_fault(check: Callable[[], T], pointer: str, faults: list[FieldError]) -> T | None:
-    """Return what the check returns; where it raises Invalid, add its faults below the pointer."""
+    """Return what the check returns. If it raises Invalid, add its faults below the pointer."""
     try:
         return check()
     except Invalid as error:

@@ -1,4 +1,4 @@
-"""One process's hold on an installation: its settings, its database and its keys."""
+"""An installation as one process opens it: settings, database and keys."""
 
 import hashlib
 import secrets
@@ -50,7 +50,7 @@ class SchemaMismatch(StartupError):
 
 @dataclass(frozen=True, kw_only=True)
 class Platform:
-    """What every use case needs; one for each process, shared by its threads."""
+    """What every use case needs. Each process has one, which its threads share."""
 
     settings: Settings
     database: Database
@@ -59,7 +59,7 @@ class Platform:
 
     @classmethod
     def open(cls, settings: Settings, *, migrate: bool = False) -> "Platform":
-        """Open an installation; with `migrate`, make or bring up to date what is missing.
+        """Open an installation. With `migrate`, create what is missing and migrate the database.
 
         Raises StartupError, having changed nothing that was stored, when the schema is another version's,
         when a key that a stored secret needs is missing, or when a file of secrets is open to others.
@@ -94,13 +94,13 @@ class Platform:
         self.database.close()
 
     def owner(self) -> Principal:
-        """Who this installation itself is, for what it does without a client's token."""
+        """Return the principal of the installation itself, for work without a client's token."""
         return Principal(
             organization_id=self.organization_id, token_id=None, role=Role.OWNER, reads_secrets=True
         )
 
     def authenticate(self, token: str) -> Principal:
-        """Return who bears the token. Raises Unauthenticated."""
+        """Return the principal of the token. Raises Unauthenticated."""
         principal = Installation(self.database).authenticate(token_hash(token))
         if principal is None:
             raise Unauthenticated("The token is unknown, revoked or expired.")
@@ -108,7 +108,7 @@ class Platform:
 
 
 def set_up_connectors(settings: Settings) -> None:
-    """Let this process's connectors know what the settings say of them."""
+    """Apply the settings that concern connectors to this process."""
     local.use(settings.connectors)
     addresses.allow_private_networks(settings.private_networks)
 
@@ -119,12 +119,12 @@ def new_token() -> str:
 
 
 def token_hash(token: str) -> str:
-    """Return what is stored of a token. Unsalted: 256 random bits cannot be guessed."""
+    """Return the hash of a token, as it is stored. It needs no salt: 256 random bits cannot be guessed."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def owner_token(settings: Settings, *, create: bool = False) -> str:
-    """Return the owner token of this home; `create` makes it unless it is there.
+    """Return the owner token of this home. With `create`, create it if it is missing.
 
     Raises FileNotFoundError where there is none, NotPrivate where others may read it.
     """
@@ -134,7 +134,7 @@ def owner_token(settings: Settings, *, create: bool = False) -> str:
 
 
 def _keyring(settings: Settings, in_use: Collection[str], *, create: bool) -> Keyring:
-    """Return the keyring, which holds the keys in use. Raises KeyringError."""
+    """Return the keyring, which must have all keys in use. Raises KeyringError."""
     try:
         if create:
             load_keyring(settings, create=True)
@@ -149,7 +149,7 @@ def _keyring(settings: Settings, in_use: Collection[str], *, create: bool) -> Ke
 
 
 def _migrate(database: Database) -> None:
-    # Imported here: Alembic takes 0.1 s that a run worker need not pay.
+    # Imported here: Alembic takes 0.1 s, which run workers do not need to spend.
     from headrace.store.migrations import migrate
 
     migrate(database)

@@ -1,7 +1,7 @@
-"""A change of keys: what is stored under older ones is wrapped anew by the current one.
+"""Key rotation: wraps stored secrets with the current key.
 
-Each value's data key is re-wrapped, 32 bytes a row; the value itself is not touched. A kill leaves some rows
-under the new key and some under the old one, both of which open: whoever rotates again goes on with the rest.
+Only the data key of each value is wrapped again, 32 bytes a row; the value itself stays. A kill leaves some
+rows under the new key and others under the old one. Both can be opened, and the next rotation continues.
 """
 
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from headrace.service.platform import Platform
 from headrace.store.sealed import PLACES, Place, SealedValue, SealedValues
 
 ROWS_AT_ONCE = 100
-"""A writer that waits for a batch is held up for milliseconds."""
+"""Small batches delay concurrent writers by milliseconds only."""
 PASSES = 5
-"""How often to look again for what processes that had not seen the new key have stored meanwhile."""
+"""Repetitions, for values that processes without the new key have stored in the meantime."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotated:
-    """What came of a rotation."""
+    """The result of a rotation."""
 
     rewrapped: int
     unopened: tuple[
@@ -29,7 +29,7 @@ class Rotated:
 
 
 def rotate(platform: Platform) -> Rotated:
-    """Wrap everything that is stored with the current key; safe beside writers and other rotations."""
+    """Wrap all stored secrets with the current key. Safe with concurrent writers and rotations."""
     values = SealedValues(platform.database)
     rewrapped = 0
     unopened: set[tuple[str, UUID]] = set()
@@ -57,7 +57,7 @@ def _batches(values: SealedValues, place: Place, key_id: str) -> Iterator[list[S
 def _rewrapped(
     platform: Platform, place: Place, batch: list[SealedValue]
 ) -> tuple[list[tuple[SealedValue, bytes, str]], list[UUID]]:
-    """Return the values with their new wrapping and its key's id, and the rows that do not open."""
+    """Return the wrapped values with the key's id, and the rows that could not be opened."""
     changes, failed = [], []
     for value in batch:
         binding = place.binding(value.organization_id, value.row_id, value.revision)

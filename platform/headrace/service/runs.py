@@ -12,7 +12,7 @@ from headrace.store.runs import RunDetails, RunStore
 
 
 class RunNotFinished(Conflict):
-    """A run's output exists once the run has ended."""
+    """The run has not ended, so it has no output yet."""
 
     code = "run.not_finished"
     title = "Run not finished"
@@ -20,14 +20,14 @@ class RunNotFinished(Conflict):
 
 
 class NoOutput(NotFound):
-    """The run ended without an output file: it failed or was cancelled before one was written."""
+    """The run failed or was cancelled before it had written an output file."""
 
     code = "run.no_output"
     title = "No output"
 
 
 class OutputGone(NotFound):
-    """The run's output file was there and has been removed since."""
+    """The output file has been deleted."""
 
     code = "run.output_gone"
     title = "Output gone"
@@ -57,7 +57,7 @@ class Runs:
         return self._store.list(page, pipeline_id=pipeline_id, status=status)
 
     def pipeline_names(self, runs: Sequence[Run]) -> Mapping[UUID, str]:
-        """Return the names of the runs' pipelines by id; without those deleted meanwhile."""
+        """Return the names of the runs' pipelines by id. Deleted pipelines are left out."""
         return self._store.pipeline_names({run.pipeline_id for run in runs})
 
     def get(self, run_id: UUID) -> Run:
@@ -69,11 +69,11 @@ class Runs:
         return self._store.details(run_id)
 
     def cancel(self, run_id: UUID) -> Run:
-        """Cancel the run; one that is cancelled already stays so. Raises RunNotFound, RunAlreadyEnded."""
+        """Cancel the run. A cancelled run stays cancelled. Raises RunNotFound, RunAlreadyEnded."""
         return self._store.cancel(run_id)
 
     def output(self, run_id: UUID) -> Path:
-        """Return where the run's output file lies.
+        """Return the path of the run's output file.
 
         Raises RunNotFound, RunNotFinished, NoOutput, OutputGone.
         """

@@ -1,4 +1,4 @@
-"""Use cases of schedules: what comes, and what became of what came."""
+"""Use cases of schedules: future slots, and past slots with their outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class ScheduleView:
     """A pipeline's schedule."""
 
     pipeline: Pipeline
-    next_slots: Sequence[datetime]  # none where the pipeline is disabled or runs by hand only
+    next_slots: Sequence[datetime]  # empty if the pipeline is disabled or has no schedule
     past_slots: Sequence[Slot]  # a page of them, newest first
     total_past_slots: int
 

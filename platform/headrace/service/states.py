@@ -30,14 +30,14 @@ class States:
         return self._pipelines.get(pipeline_id), self._states.get(pipeline_id)
 
     def set(self, pipeline_id: UUID, cursor: Any) -> tuple[Pipeline, State]:
-        """Have the next run read what comes after `cursor`. Raises PipelineNotFound, NotIncremental."""
+        """Let the next run read after `cursor`. Raises PipelineNotFound, NotIncremental."""
         if cursor is None:
             fault = FieldError(pointer="/cursor", code="field.null", detail="To start over, reset the state.")
             raise Invalid("A cursor cannot be null.", errors=[fault])
         return self._demand(pipeline_id, StateDemand.SET, cursor)
 
     def reset(self, pipeline_id: UUID) -> tuple[Pipeline, State]:
-        """Have the next run read everything and replace the destination's table.
+        """Let the next run read everything and replace the destination's table.
 
         Raises PipelineNotFound, NotIncremental.
         """

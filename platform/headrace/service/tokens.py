@@ -23,7 +23,7 @@ class Tokens:
         reads_secrets: bool | None = None,
         expires_at: datetime | None = None,
     ) -> tuple[Token, str]:
-        """Store a token and return it with its secret, which is shown this once.
+        """Store a token and return it with its secret, which cannot be read again.
 
         `reads_secrets` None: an owner reads pipelines' secrets, the other roles do not.
         """

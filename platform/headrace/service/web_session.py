@@ -22,39 +22,39 @@ _EXPIRY = struct.Struct(">d")
 
 
 class Purpose(StrEnum):
-    """What a sealed token is for: one cannot stand in for the other."""
+    """The purpose of a sealed token. One cannot be used as the other."""
 
     SESSION = "session"
     TICKET = "ticket"
 
 
 LIFETIME = {Purpose.SESSION: 12 * 3600.0, Purpose.TICKET: 300.0}
-"""Seconds until a sealed token is worth nothing."""
+"""Seconds until a sealed token expires."""
 
 
 class SessionSeal:
-    """Seals tokens and opens them again."""
+    """Seals and opens tokens."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
 
     @classmethod
     def load(cls, settings: Settings) -> "SessionSeal":
-        """Return the installation's seal; its key is made at the first call. Raises NotPrivate."""
+        """Return the installation's seal. The first call creates its key. Raises NotPrivate."""
         path = settings.root / "run" / "session.key"
         private_files.make_private_folder(path.parent)
         private_files.create_private(path, secrets.token_bytes(_KEY_BYTES))
         return cls(private_files.read_private(path))
 
     def seal(self, token: str, purpose: Purpose) -> str:
-        """Return the token sealed, in URL-safe characters, good for the purpose's lifetime from now."""
+        """Return the sealed token in URL-safe characters. It expires after the lifetime of its purpose."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
         content = _EXPIRY.pack(time.time() + LIFETIME[purpose]) + token.encode()
         sealed = nonce + self._cipher.encrypt(nonce, content, purpose.encode())
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def open(self, sealed: str, purpose: Purpose) -> str | None:
-        """Return the token; None when it was not sealed here, for another purpose, or too long ago."""
+        """Return the token. None if it has expired, has another purpose or was not sealed here."""
         try:
             content = base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
             opened = self._cipher.decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], purpose.encode())

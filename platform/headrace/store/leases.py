@@ -38,6 +38,7 @@ class Claim:
     """A claimed run, with its pipeline's config at the time of the claim."""
 
     run: Run
+    pipeline_name: str
     policy: Policy
     config: SealedConfig
     owner: TableTaken | None  # why the run must not fill its table; None: it may
@@ -233,6 +234,7 @@ def _claim_of(connection: Connection, run_id: UUID) -> Claim:
     owner = owner_before(connection, pipeline)
     return Claim(
         run=run,
+        pipeline_name=pipeline.name,
         policy=policy_of(pipeline.policy),
         config=sealed_config(pipeline),
         owner=table_taken(owner) if owner else None,

@@ -3,16 +3,11 @@
 Every row belongs to an organization. Times are in UTC. States are text, and the database checks them.
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
-    Dialect,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -22,35 +17,16 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     Uuid,
     text,
     true,
 )
 
+from headrace.store.column_types import UtcDateTime
+
 VERSION = "0005"
 """The newest migration. A process does not start with a database at another one."""
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC time: `timestamptz` on PostgreSQL, naive UTC text on SQLite."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        return dialect.type_descriptor(DateTime(timezone=dialect.name == "postgresql"))
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None or dialect.name == "postgresql":
-            return value
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 metadata = MetaData(
@@ -147,8 +123,7 @@ pipelines = Table(
     Column("config", LargeBinary),  # sealed; null after deletion
     Column("config_revision", Integer, nullable=False),  # the revision to which the sealed config is bound
     Column("config_key_id", String(16), index=True),
-    # The table that the pipeline fills, as a hash under the organization's key; null: none, or not known.
-    Column("target", String(64)),
+    Column("target", String(64)),  # a keyed hash of the table that it fills; null: none, or not known
     Column("target_use", String(10), nullable=False, server_default="own"),  # own, shared, adopt
     # False: a copy that may not fill its table until that is found to be free.
     Column("target_held", Boolean(create_constraint=False), nullable=False, server_default=true()),

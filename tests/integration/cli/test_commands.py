@@ -419,6 +419,28 @@ def test_a_schedule_is_shown_with_its_past(headrace: Headrace, home: Path, servi
         assert expected in shown.out
 
 
+def test_a_run_is_shown_with_its_receipt(headrace: Headrace, home: Path, service: Any) -> None:
+    receipt = {
+        "read": 12,
+        "dropped": 2,
+        "written": 10,
+        "deleted": None,
+        "schema_after": {"secret_looking": "string"},
+        "schema_changes": [{"column": "extra", "before": None, "after": "string"}],
+        "table_changes": [{"column": "age", "before": "INTEGER", "after": "VARCHAR"}],
+    }
+    warning = {"code": "state.table_gone", "detail": "The table is gone.", "count": 1}
+    run = {"id": RUN_ID, "status": "success", "receipt": receipt, "warnings": [warning]}
+    service.answer(f"GET /api/pipelines/runs/{RUN_ID}", run)
+
+    shown = headrace("runs", "show", RUN_ID, "--home", home)
+
+    for expected in ("read", "12", "extra", "VARCHAR", "state.table_gone", "The table is gone."):
+        assert expected in shown.out
+    assert "deleted" not in shown.out
+    assert "secret_looking" not in shown.out
+
+
 def test_a_run_is_shown_with_its_earlier_attempts(headrace: Headrace, home: Path, service: Any) -> None:
     attempt = {
         "attempt": 1,

@@ -20,6 +20,7 @@ from headrace.connectors import (
     Stream,
     SyncMode,
 )
+from headrace.engine import run
 from headrace.engine.job import EngineJob
 from headrace.engine.reporting import ConnectorCrashed
 from headrace.engine.run import run_pipeline
@@ -201,6 +202,40 @@ def test_an_empty_stream_replaces_what_the_destination_had(job):
     run_pipeline(pipeline, job())
 
     assert [rows for _, rows in pipeline.destination.loads] == [[]]
+
+
+def codes(job) -> list[str]:
+    return [each.code for each in job.tally.receipt().warnings]
+
+
+def test_a_stream_that_becomes_empty_is_warned_of(job):
+    emptied = job(rows_before=3)
+
+    run_pipeline(config([]), emptied)
+
+    assert codes(emptied) == ["load.table_emptied"]
+
+
+def test_a_trial_that_leaves_pages_out_says_so(job):
+    cut, whole = job(), job()
+
+    run_pipeline(config([[{"id": 1}], [{"id": 2}]], max_iterations=1), cut)
+    cut.output_path.unlink()
+    run_pipeline(config([[{"id": 1}]], max_iterations=1), whole)
+
+    assert codes(cut) == ["source.max_iterations"]
+    assert codes(whole) == []
+
+
+def test_a_preview_that_cannot_be_made_fails_no_run(job, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise ValueError("too deep")
+
+    monkeypatch.setattr(run, "preview", fail)
+
+    result = run_pipeline(config([[{"id": 1}]]), job())
+
+    assert (result.rows, result.preview) == (1, [])
 
 
 def test_a_trial_reads_only_so_many_pages(job):

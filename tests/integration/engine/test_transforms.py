@@ -28,6 +28,7 @@ from headrace.engine import code_steps
 from headrace.engine.arrowize import arrowize
 from headrace.engine.code_steps import NoSandbox, TransformFailed
 from headrace.engine.columns import MissingColumn
+from headrace.engine.frames import encoded
 from headrace.engine.job import EngineJob, EngineResult
 from headrace.engine.loading import NoPrimaryKey
 from headrace.engine.run import run_pipeline
@@ -381,8 +382,8 @@ def test_an_answer_that_the_code_forges_is_not_read(forged):
 def test_a_batch_that_lies_about_itself_is_not_read():
     good = arrowize([{"text": "abc"}])
     # The second of the text's two offsets says that it ends 200 bytes on.
-    frame = (b"B" + code_steps._encoded(good)).replace(b"\0\0\0\0\x03\0\0\0\0", b"\0\0\0\0\xc8\0\0\0\0")
-    assert frame != b"B" + code_steps._encoded(good)
+    frame = (b"B" + encoded(good)).replace(b"\0\0\0\0\x03\0\0\0\0", b"\0\0\0\0\xc8\0\0\0\0")
+    assert frame != b"B" + encoded(good)
     code = f"{_OUT_OF_PYTHON}\nframe = {frame!r}\nos.write(0, len(frame).to_bytes(8, 'big') + frame)"
 
     assert "ended" in failure(good, by=[{"python": code}])

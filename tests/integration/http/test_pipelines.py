@@ -331,6 +331,22 @@ def test_a_copy_is_disabled_and_shares_everything_but_runs(client, create, run):
     assert client.get(f"/api/pipelines/{copy['id']}").json()["config"] == DUMMY_CONFIG
 
 
+def test_a_table_has_one_owner(client, create, tmp_path):
+    table = {"name": "duckdb", "config": {"path": str(tmp_path / "d.duckdb"), "table": "orders"}}
+    config = {**DUMMY_CONFIG, "destination": table}
+    original = create(name="Orders", config=config)
+
+    second = client.post("/api/pipelines", json={"name": "Second", "config": config})
+    copy = client.post(f"/api/pipelines/{original['id']}/duplicate").json()
+    enabled = client.put(f"/api/pipelines/{copy['id']}", json={"enabled": True})
+    triggered = client.post(f"/api/pipelines/{copy['id']}/run")
+
+    for refused in (second, enabled, triggered):
+        assert (refused.status_code, refused.json()["code"]) == (409, "pipeline.table_taken")
+        assert refused.json()["pipeline_id"] == original["id"]
+        assert "'Orders'" in refused.json()["detail"]
+
+
 def test_copies_are_counted_or_named(client, create):
     path = f"/api/pipelines/{create(name='X')['id']}/duplicate"
 

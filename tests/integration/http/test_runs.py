@@ -138,6 +138,17 @@ def test_a_run_is_shown_as_printed_with_its_figures(client, succeeded):
     assert run["created_at"] <= run["started_at"] <= run["finished_at"]
 
 
+def test_a_run_is_shown_with_its_receipt_and_its_warnings(client, succeeded, pending):
+    run = client.get(f"/api/pipelines/runs/{succeeded}").json()
+    waiting = client.get(f"/api/pipelines/runs/{pending}").json()
+
+    receipt = run["receipt"]
+    assert [receipt[name] for name in ("read", "dropped", "rejected", "written", "loaded")] == [5, 0, 0, 5, 5]
+    assert receipt["schema_after"]["id"] == "int64"
+    assert receipt["schema_changes"] == run["warnings"] == []
+    assert (waiting["receipt"], waiting["warnings"]) == (None, [])
+
+
 def test_a_failed_run_says_why(client, create, run):
     failing(create, run)
 

@@ -13,9 +13,15 @@ import pytest
 from headrace.connectors import local
 from headrace.connectors.registry import UnknownConnector
 from headrace.pipeline.faults import InvalidConfig
-from headrace.service import probe as probes
+from headrace.service import connector_process
+from headrace.service.connector_process import (
+    ConnectorRefused,
+    ConnectorTimedOut,
+    Task,
+    TooManyTasks,
+    in_own_process,
+)
 from headrace.service.connectors import Connectors, UnknownStream
-from headrace.service.probe import ConnectorRefused, ProbeTimedOut, Task, TooManyProbes, probe
 from headrace.settings import Settings
 
 SOURCE = """
@@ -99,7 +105,7 @@ def test_streams_are_those_of_the_system(connectors):
 
 
 def test_faults_of_the_configuration_are_found_without_a_process(connectors, monkeypatch):
-    monkeypatch.setattr(probes.subprocess, "Popen", None)
+    monkeypatch.setattr(connector_process.subprocess, "Popen", None)
 
     with pytest.raises(UnknownConnector):
         connectors.streams("nothing", {})
@@ -159,8 +165,8 @@ def test_a_connector_that_hangs_is_ended_with_what_it_has_started(settings, defi
     config = {"folder": str(tmp_path)}
     task = Task(action="preview", kind="source", name="mine", config=config, stream="things", limit=1)
 
-    with pytest.raises(ProbeTimedOut, match="within 5 s"):
-        probe(task, settings, seconds=5)
+    with pytest.raises(ConnectorTimedOut, match="within 5 s"):
+        in_own_process(task, settings, seconds=5)
 
     child, folder = (tmp_path / "seen").read_text().split()
     assert not is_running(int(child))
@@ -178,7 +184,7 @@ def test_no_secret_is_in_the_arguments_or_the_environment(settings, define, tmp_
         Connectors(settings).preview("mine", {"token": "hunter2-hunter2"}, stream="things", limit=1).records
     )
 
-    assert "probe_process" in record["facts"]
+    assert "connector_process_main" in record["facts"]
     assert "hunter2" not in json.dumps(record)
     assert record["is_given"]
 
@@ -216,14 +222,14 @@ def test_a_connector_that_cannot_be_imported_is_left_out_of_the_catalogue(connec
     assert "mine is left out" in caplog.text
 
 
-def test_only_so_many_probes_run_at_once(settings, monkeypatch):
-    monkeypatch.setattr(probes, "_slots", threading.BoundedSemaphore(1))
+def test_only_so_many_checks_run_at_once(settings, monkeypatch):
+    monkeypatch.setattr(connector_process, "_slots", threading.BoundedSemaphore(1))
     task = Task(action="check", kind="source", name="dummy", config={})
 
-    with probes._slots, pytest.raises(TooManyProbes):
-        probe(task, settings, seconds=0.1)
+    with connector_process._slots, pytest.raises(TooManyTasks):
+        in_own_process(task, settings, seconds=0.1)
 
-    assert probe(task, settings) == "Nothing to connect to."
+    assert in_own_process(task, settings) == "Nothing to connect to."
 
 
 def test_the_service_that_checks_never_imports_what_moves_data():

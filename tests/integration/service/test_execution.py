@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,15 +11,23 @@ from uuid import UUID
 import duckdb
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import update
+from stored import LIMITS
 
+from headrace.engine.job import Progress
 from headrace.records import Page, Pipeline, Run, RunStatus, State, StateDemand
+from headrace.service import execution
 from headrace.service.execution import Execution, RunFailed, execute_run
 from headrace.service.lease import RunStopped
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import NotIncremental, States
-from headrace.store.leases import AlreadyTaken
+from headrace.store.database import DatabaseUnavailable
+from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.runs import RunDetails
+from headrace.store.schema import runs
+from headrace.store.upkeep import UpkeepStore
 
 LOG = logging.getLogger("test.run")
 SECRET = "s3cr3t-t0ken"
@@ -197,3 +206,160 @@ def test_progress_is_stored_while_a_run_goes_on(platform: Platform, target: Path
     assert len(seen) > 3
     assert len({size for _, size in seen}) > 3
     assert runs.get(pending.id).rows == 10_000
+
+
+def details(platform: Platform, run: Run) -> RunDetails:
+    return Runs(platform, platform.owner()).details(run.id)
+
+
+def test_a_run_ends_with_a_receipt(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=120, sync_mode="incremental")
+    first = run(platform, pipeline)
+    change(platform, pipeline, records=200)
+
+    second = run(platform, pipeline)
+
+    before, after = (details(platform, done.run).receipt for done in (first, second))
+    assert before is not None
+    assert after is not None
+    assert (before.read, before.written, before.loaded, before.cursor_from) == (120, 120, 120, None)
+    assert (after.read, after.written, after.loaded) == (80, 80, 80)
+    assert after.cursor_from == before.cursor_to
+    assert (after.schema_before, after.schema_changes) == (before.schema_after, ())
+    assert after.warnings == ()
+
+
+def test_a_failed_run_has_a_receipt_of_what_it_did(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=900, fail_after=300)
+
+    with pytest.raises(RunFailed):
+        run(platform, pipeline)
+
+    [ended], _ = Runs(platform, platform.owner()).list(Page())
+    receipt = details(platform, ended).receipt
+    assert receipt is not None
+    assert receipt.read <= 300
+    assert (receipt.written, receipt.loaded) == (None, None)
+
+
+def test_a_cancelled_run_has_a_receipt_too(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=2_000, sleep=0.05)
+    runs = Runs(platform, platform.owner())
+    pending = runs.trigger(pipeline.id)
+
+    def cancel(progress: Progress) -> None:
+        if progress.rows and runs.get(pending.id).status is RunStatus.RUNNING:
+            runs.cancel(pending.id)
+
+    with pytest.raises(RunStopped):
+        execute_run(
+            platform,
+            pipeline_id=pipeline.id,
+            run_id=pending.id,
+            dagster_run_id="dagster",
+            log=LOG,
+            progress=cancel,
+        )
+
+    receipt = details(platform, pending).receipt
+    assert receipt is not None
+    assert receipt.read > 0
+
+
+def test_other_data_is_not_mixed_into_the_table(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=20, sync_mode="incremental")
+    run(platform, pipeline)
+    change(platform, pipeline, stream="plants")
+
+    with pytest.raises(RunFailed) as failed:
+        run(platform, pipeline)
+
+    assert failed.value.cause_code == "state.other_data"
+    assert ids(target) == list(range(1, 21))
+
+
+def test_a_database_that_is_gone_is_filled_from_the_beginning(platform: Platform, target: Path) -> None:
+    pipeline = store(platform, target, records=20, sync_mode="incremental")
+    run(platform, pipeline)
+    target.unlink()
+
+    done = run(platform, pipeline)
+
+    assert ids(target) == list(range(1, 21))
+    receipt = details(platform, done.run).receipt
+    assert receipt is not None
+    assert [each.code for each in receipt.warnings] == ["state.table_gone"]
+
+
+def test_a_run_without_new_rows_leaves_the_load_that_the_state_is_of(
+    platform: Platform, target: Path
+) -> None:
+    pipeline = store(platform, target, records=20, sync_mode="incremental")
+    first = run(platform, pipeline)
+
+    run(platform, pipeline)
+
+    _, state = States(platform, platform.owner()).get(pipeline.id)
+    assert state.load_id == first.run.id
+    assert state.identity
+
+
+def test_of_two_pipelines_into_one_file_the_newer_one_fails(platform: Platform, tmp_path: Path) -> None:
+    def into_file(name: str) -> Pipeline:
+        config = {
+            "name": name,
+            "source": {"name": "dummy", "stream": "creatures", "records": 5},
+            "destination": {"name": "file", "config": {"path": str(tmp_path / "out"), "file_name": "both"}},
+        }
+        return Pipelines(platform, platform.owner()).create(PipelineDraft(name=name, config=config))
+
+    older, newer = into_file("Older"), into_file("Newer")
+
+    with pytest.raises(RunFailed, match="'Older'") as failed:
+        run(platform, newer)
+    run(platform, older)
+
+    assert failed.value.cause_code == "pipeline.table_taken"
+
+
+def test_a_copy_that_dagster_starts_by_itself_does_not_run(platform: Platform, target: Path) -> None:
+    original = store(platform, target, records=5)
+    copy = Pipelines(platform, platform.owner()).duplicate(original.id)
+
+    with pytest.raises(RunFailed) as failed:
+        execute(platform, copy.id, None)
+
+    assert failed.value.cause_code == "pipeline.table_taken"
+
+
+def test_a_run_whose_data_is_there_never_fails(
+    platform: Platform, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = store(platform, target, records=20, sync_mode="incremental")
+    pending = Runs(platform, platform.owner()).trigger(pipeline.id)
+    end = LeaseStore.end
+
+    def fail(leases: LeaseStore, run: Run, ending: Ending) -> bool:
+        if ending.status is RunStatus.SUCCESS:
+            raise DatabaseUnavailable("The platform's database does not answer.")
+        return end(leases, run, ending)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LeaseStore, "end", fail)
+        patch.setattr(execution, "RESULT_SECONDS", 0.0)
+        with pytest.raises(DatabaseUnavailable):
+            execute(platform, pipeline.id, pending.id)
+    interrupted = stored(platform, pending)
+    with platform.database.write() as connection:
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        connection.execute(update(runs).values(phase="load", lease_until=past))
+    UpkeepStore(platform.database, LIMITS).reap()
+    done = execute(platform, pipeline.id, pending.id)
+
+    ended = stored(platform, done.run)
+    assert interrupted.status is RunStatus.RUNNING
+    assert (ended.status, ended.rows, ended.attempt) == (RunStatus.SUCCESS, 20, 2)
+    assert ids(target) == list(range(1, 21))
+    receipt = details(platform, done.run).receipt
+    assert receipt is not None
+    assert (receipt.read, receipt.written, receipt.loaded) == (20, 20, 20)

@@ -1,5 +1,6 @@
 """A table has one owner: of two pipelines that would fill one table, the second is refused."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -195,6 +196,19 @@ def test_a_copy_of_what_an_older_release_has_stored_is_held_back_too(
 
     with pytest.raises(TableTaken):
         owned.update(copy.id, {"enabled": True})
+
+
+def test_of_two_that_are_stored_at_once_one_is_refused(owned: Pipelines) -> None:
+    def store(name: str) -> str | None:
+        try:
+            return owned.create(draft(name)).name
+        except TableTaken:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        stored = [name for name in pool.map(store, "ABCD") if name]
+
+    assert len(stored) == 1
 
 
 def test_pipelines_that_only_log_are_free(owned: Pipelines) -> None:

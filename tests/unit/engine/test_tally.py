@@ -123,6 +123,15 @@ def test_a_receipt_is_stored_and_read_back() -> None:
     assert Receipt.from_json(counted.receipt().as_json()) == counted.receipt()
 
 
+def test_a_cursor_is_shown_by_its_value_and_cut_if_it_is_long() -> None:
+    counted = Tally()
+    counted.begin({"value": 7, "seen": "x" * 5_000}, None)
+    counted.written(0, SCHEMA, {"position": "y" * 5_000})
+
+    assert counted.receipt().cursor_from == 7
+    assert len(str(counted.receipt().cursor_to)) == 1_001
+
+
 def test_no_secret_gets_into_a_receipt() -> None:
     counted = Tally()
     counted.masked = lambda text: text.replace("s3cret", "***")

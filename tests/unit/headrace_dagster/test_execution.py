@@ -1,6 +1,6 @@
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -172,9 +172,24 @@ def test_success_is_recorded_as_a_materialization() -> None:
     assert event.asset_key.path == ["pipelines", card.pipeline_id.hex[:12], "postgres", "public.orders"]
     assert (facts["dagster/row_count"], facts["bytes"]) == (3, 120)
     assert facts["duration (s)"] >= 0
+    assert (facts["rows read"], facts["rows dropped"], facts["rows in the table"]) == (4, 1, 10)
+    assert facts["schema changes"] == [{"column": "id", "before": "int32", "after": "int64"}]
+    assert facts["warnings"][0]["code"] == "state.table_gone"
+    assert "rows deleted" not in facts
     assert [(column.name, column.type) for column in facts["dagster/column_schema"].columns] == [
         ("id", "int64")
     ]
+
+
+def test_figures_that_dagster_does_not_take_fail_no_run() -> None:
+    class OddEngine(Engine):
+        def __call__(self, **call: Any) -> Outcome:
+            return replace(super().__call__(**call), receipt=None)  # type: ignore[arg-type]  # what breaks
+
+    result, recorded = run(OddEngine())
+
+    assert result.success
+    assert "has not stored the run's figures: AttributeError" in recorded
 
 
 def test_no_value_reaches_dagster_without_a_preview() -> None:

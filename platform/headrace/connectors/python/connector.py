@@ -1,6 +1,6 @@
 """A data engineer's own function as a source: it yields records, and Headrace does the rest.
 
-The function runs in the run's worker, or in a probe's process of its own; the REST service never imports it.
+The function runs in the run's worker, or in a check's process of its own; the REST service never imports it.
 Of the local folder any function may be named. Elsewhere only one that is marked with `stream`: a
 configuration comes over REST, and must not choose what of a whole Python installation is called.
 """

@@ -1,4 +1,4 @@
-"""References to secrets: who resolves them. A package's own provider stands on `Provider`."""
+"""Resolvers of references to secrets. Packages add their own by subclassing `Provider`."""
 
 from headrace.pipeline.references.resolver import Provider, ReferenceUnresolved
 

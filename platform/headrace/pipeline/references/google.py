@@ -1,7 +1,8 @@
 """References to Google's Secret Manager: `gsm://secret`, with a version as `gsm://secret/versions/3`.
 
-Over REST with urllib3: Google's own client would bring gRPC, for one request. The account is a service
-account's key file, or the machine's own account as Google Cloud's metadata server tells it.
+The provider uses REST with urllib3: Google's own client would bring gRPC, for one request. The account is a
+service account's key file, whose tokens google-auth signs, or the machine's own account, which Google Cloud's
+metadata server knows.
 Sources: cloud.google.com/secret-manager/docs/reference/rest, RFC 7523,
 cloud.google.com/compute/docs/metadata.
 """
@@ -24,7 +25,7 @@ _HOUR = 3600
 
 
 class GoogleProvider(Provider):
-    """Reads secrets with one access token for the whole of a run's start."""
+    """Reads secrets. One access token serves all references of a configuration."""
 
     scheme: ClassVar[str] = "gsm"
     secret_manager: ClassVar[str] = "https://secretmanager.googleapis.com"
@@ -33,7 +34,7 @@ class GoogleProvider(Provider):
     _token: str | None = None
 
     def value(self, reference: str) -> str:
-        """Return a version's payload as text; the newest one where none is named."""
+        """Return the payload of a version as text. The default is the newest version."""
         form = _FORM.fullmatch(reference)
         if form is None:
             raise ReferenceUnresolved(reference, "write it as gsm://secret or gsm://secret/versions/1.")
@@ -50,7 +51,7 @@ class GoogleProvider(Provider):
             raise ReferenceUnresolved(reference, "the version holds no text.") from None
 
     def _account(self, reference: str) -> dict[str, Any]:
-        """The service account's key file; empty where the machine's own account is to be used."""
+        """Return the service account's key file; an empty one to use the machine's own account."""
         path = self.settings.google_credentials_file
         if path is None:
             return {}
@@ -84,10 +85,13 @@ class GoogleProvider(Provider):
 
 
 def _assertion(reference: str, account: dict[str, Any]) -> str:
-    """A JSON web token, signed with the account's key, that asks for an access token."""
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import padding, rsa
-
+    """Return a JSON web token, signed with the account's key, that asks for an access token."""
+    try:
+        from google.auth import crypt, jwt
+    except ImportError:
+        raise ReferenceUnresolved(
+            reference, "a service account needs google-auth: install headrace[google]."
+        ) from None
     now = int(time.time())
     claims = {
         "iss": account["client_email"],
@@ -96,20 +100,10 @@ def _assertion(reference: str, account: dict[str, Any]) -> str:
         "iat": now,
         "exp": now + _HOUR,
     }
-    signed = b".".join(map(_segment, ({"alg": "RS256", "typ": "JWT"}, claims)))
     try:
-        key = serialization.load_pem_private_key(account["private_key"].encode(), password=None)
+        # google-auth has no types.
+        signer = crypt.RSASigner.from_service_account_info(account)  # type: ignore[no-untyped-call]
+        token: bytes = jwt.encode(signer, claims)  # type: ignore[no-untyped-call]
     except (ValueError, TypeError):
-        key = None
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise ReferenceUnresolved(reference, "the key file's key is no RSA key.")
-    signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-    return (signed + b"." + _base64(signature)).decode()
-
-
-def _segment(value: dict[str, Any]) -> bytes:
-    return _base64(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+        raise ReferenceUnresolved(reference, "the key file's key is no RSA key.") from None
+    return token.decode()

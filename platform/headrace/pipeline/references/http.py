@@ -1,4 +1,4 @@
-"""Asking the keepers of secrets over HTTP: addresses that the installation's owner has set, no others."""
+"""Requests to secret managers over HTTP. Only the installation's owner sets their addresses."""
 
 import json
 from collections.abc import Mapping

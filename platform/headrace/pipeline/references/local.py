@@ -1,4 +1,4 @@
-"""References to what the worker's own machine keeps: variables and files, of those that are set free."""
+"""References to environment variables and files of the worker's machine that the settings allow."""
 
 import os
 from fnmatch import fnmatchcase
@@ -13,12 +13,12 @@ _LARGEST = 64 * 1024  # bytes of a file
 
 
 class EnvironmentProvider(Provider):
-    """`env://NAME`: a variable that the settings set free, and never one of Headrace's own."""
+    """`env://NAME`: a variable that the settings allow, and never one of Headrace's own."""
 
     scheme: ClassVar[str] = "env"
 
     def value(self, reference: str) -> str:
-        """Return the variable's value as the worker was started with it."""
+        """Return the value of the variable at the start of the worker."""
         name, allowed = reference.removeprefix("env://"), self.settings.reference_variables
         if name.startswith(_OWN) or not any(fnmatchcase(name, pattern) for pattern in allowed):
             listed = ", ".join(allowed) or "none"
@@ -32,16 +32,16 @@ class EnvironmentProvider(Provider):
 
 
 class FileProvider(Provider):
-    """`file:///path`, or `file://path` below the folder: a text file of the folder that is set free."""
+    """`file:///path`, or `file://path` relative to the folder: a text file in the allowed folder."""
 
     scheme: ClassVar[str] = "file"
 
     def value(self, reference: str) -> str:
-        """Return the file's text without the line ends at its end."""
+        """Return the text of the file without trailing line ends."""
         folder = self.settings.references
         name = unquote(reference.removeprefix("file://")).replace("\0", "\ufffd")
         path = Path(os.path.realpath(folder / name))
-        if not path.is_relative_to(folder):  # also where a link in the folder leads out of it
+        if not path.is_relative_to(folder):  # also if a link in the folder leads out of it
             raise ReferenceUnresolved(reference, f"pipelines may read files in {folder} only.")
         try:
             with path.open("rb") as file:

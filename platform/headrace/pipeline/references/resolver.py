@@ -27,7 +27,7 @@ _BUILT_IN = {
 
 
 class ReferenceUnresolved(ConnectorError):
-    """A reference stands for nothing, or for something that pipelines may not read."""
+    """A reference leads to nothing, or to something that pipelines may not read."""
 
     code = "reference.unresolved"
     title = "Reference cannot be resolved"
@@ -38,7 +38,7 @@ class ReferenceUnresolved(ConnectorError):
 
 
 class ReferenceUnreachable(ReferenceUnresolved):
-    """What keeps the value did not answer; the same run may succeed later."""
+    """The secret manager did not answer. A retry of the run may succeed."""
 
     code = "reference.unreachable"
     title = "Keeper of secrets unreachable"
@@ -71,7 +71,7 @@ class Resolver:
 
     @property
     def values(self) -> tuple[str, ...]:
-        """What the references stand for that were resolved so far."""
+        """The values of the references that were resolved so far."""
         return tuple(value for value in self._values.values() if value)
 
     def resolve(self, text: str, *, is_secret: bool) -> str:
@@ -93,7 +93,7 @@ class Resolver:
             return self._provider(reference).value(reference)
         except ReferenceUnresolved:
             raise
-        except Exception as error:  # of a package's provider: its text may hold the value
+        except Exception as error:  # of a package's provider: its text may contain the value
             raise ReferenceUnresolved(
                 reference, f"its provider stopped with {type(error).__name__}."
             ) from None
@@ -112,5 +112,5 @@ class Resolver:
 
 @cache
 def _providers() -> dict[str, str]:
-    """The `module:Class` of each scheme's provider; a package cannot take a built-in's place."""
+    """Return the `module:Class` of each scheme's provider. Packages cannot replace built-in ones."""
     return {entry.name: entry.value for entry in entry_points(group="headrace.references")} | _BUILT_IN

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from headrace.store.schema import UtcDateTime
+from headrace.store.column_types import UtcDateTime
 
 revision = "0001"
 down_revision = None

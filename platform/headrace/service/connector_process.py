@@ -1,7 +1,7 @@
-"""Connectors at work outside a run: each time in a process of its own, which ends with it.
+"""Checks and previews: each runs its connector in a process of its own.
 
-Whatever a connector does there (hang, crash, keep memory or threads) ends with that process. It gets its
-configuration over standard input: a process's arguments and environment can be read by others.
+Whatever a connector does there (hang, crash, leak memory or threads) ends with that process. The process gets
+its configuration over standard input: other users can read a process's arguments and environment.
 """
 
 import json
@@ -21,7 +21,7 @@ from headrace.errors import Invalid, Unavailable
 from headrace.settings import Settings
 
 SECONDS = 30.0
-"""How long a probe may take."""
+"""How long a task may take."""
 
 _AT_ONCE = 4
 _slots = BoundedSemaphore(_AT_ONCE)
@@ -35,16 +35,16 @@ class ConnectorRefused(Invalid):
     hint = "POST .../check of the connector says whether the system answers."
 
 
-class ProbeTimedOut(Unavailable):
-    """The system did not answer within the time that a look at it may take."""
+class ConnectorTimedOut(Unavailable):
+    """The system did not answer before the check timed out."""
 
     code = "connector.timed_out"
     title = "System too slow"
     hint = "A run may take longer; look at a smaller stream, or check the system's load."
 
 
-class TooManyProbes(Unavailable):
-    """As many systems are being looked at as this service does at once."""
+class TooManyTasks(Unavailable):
+    """The service already runs as many checks and previews as it does at once."""
 
     code = "connector.too_many_probes"
     title = "Too many checks and previews"
@@ -52,7 +52,7 @@ class TooManyProbes(Unavailable):
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What to do with one connector."""
+    """What to do with a connector."""
 
     action: Literal["check", "streams", "preview"]
     kind: Kind
@@ -62,13 +62,13 @@ class Task:
     limit: int = 0
 
 
-def probe(task: Task, settings: Settings, *, seconds: float = SECONDS) -> Any:
-    """Return the JSON value that the task brings.
+def in_own_process(task: Task, settings: Settings, *, seconds: float = SECONDS) -> Any:
+    """Run the task and return its result, a JSON value.
 
-    Raises ConnectorRefused, ProbeTimedOut and TooManyProbes; their text holds no secret.
+    Raises ConnectorRefused, ConnectorTimedOut and TooManyTasks; their text holds no secret.
     """
     if not _slots.acquire(timeout=seconds):
-        raise TooManyProbes(f"{_AT_ONCE} checks and previews are under way.")
+        raise TooManyTasks(f"{_AT_ONCE} checks and previews are under way.")
     try:
         answer = _ask(task, settings, seconds)
     finally:
@@ -86,10 +86,10 @@ def _ask(task: Task, settings: Settings, seconds: float) -> dict[str, Any]:
         "private_networks": settings.private_networks,
         "seconds": seconds,
     }
-    # The folder goes with all that is left in it, also when the process had to be killed.
-    with tempfile.TemporaryDirectory(prefix="headrace-probe-") as folder:
+    # The folder is deleted with whatever is left in it, also if the process had to be killed.
+    with tempfile.TemporaryDirectory(prefix="headrace-connector-") as folder:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "headrace.service.probe_process"],
+            [sys.executable, "-P", "-m", "headrace.service.connector_process_main"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -100,21 +100,21 @@ def _ask(task: Task, settings: Settings, seconds: float) -> dict[str, Any]:
         try:
             output, _ = process.communicate(json.dumps(question).encode(), timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise ProbeTimedOut(f"There was no answer within {seconds:.0f} s.") from None
+            raise ConnectorTimedOut(f"There was no answer within {seconds:.0f} s.") from None
         finally:
             _end(process)
     return _read(output, task.name)
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """The environment without this installation's own settings, some of which are secrets."""
+    """Return the environment without the settings of this installation, some of which are secrets."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     return kept | {"TMPDIR": folder}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)  # with the processes that it has started
+        os.killpg(process.pid, signal.SIGKILL)  # and the processes that it has started
         process.communicate()
 
 

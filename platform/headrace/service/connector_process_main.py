@@ -1,4 +1,4 @@
-"""The process of one probe: reads a task from standard input, writes a JSON answer to standard output."""
+"""The process of one check or preview: reads a task from standard input, writes JSON to standard output."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from headrace.masking import MaskingFilter
 from headrace.pipeline.document import parse_connector
 
 _CHARACTERS = 1_000
-"""How much of a text a preview shows."""
+"""The length to which a preview cuts texts and lists."""
 
 _GRACE_SECONDS = 5.0
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
@@ -33,7 +33,7 @@ _ENCODER = msgspec.json.Encoder(decimal_format="string")
 def main() -> None:
     """Answer one task."""
     task, answer = json.load(sys.stdin), _private_output()
-    # Should the service die, nobody is left to end this process.
+    # If the service dies, nobody else ends this process.
     signal.setitimer(signal.ITIMER_REAL, task["seconds"] + _GRACE_SECONDS)
     _be_first_to_go()
     local.use(Path(task["connectors"]))
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _private_output() -> BinaryIO:
-    """Return the standard output, and let what connectors print go nowhere."""
+    """Return the standard output, and discard what connectors print."""
     answer = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -52,7 +52,7 @@ def _private_output() -> BinaryIO:
 
 
 def _be_first_to_go() -> None:
-    """Let Linux end this process before the service when the machine's memory is used up."""
+    """Let Linux kill this process before the service if the machine runs out of memory."""
     score = Path("/proc/self/oom_score_adj")
     if score.exists():
         score.write_text("1000")
@@ -66,7 +66,7 @@ def _answered(task: dict[str, Any]) -> dict[str, Any]:
     except HeadraceError as error:
         code, detail = error.code, f"{error.detail} {error.hint}".strip()
     except Exception as error:
-        # The text of an error that nobody foresaw may quote anything.
+        # The text of an unexpected error may quote anything.
         code, detail = (
             "connector.crashed",
             f"The connector {task['name']} stopped with {type(error).__name__}.",
@@ -96,7 +96,7 @@ def _preview(source: Source, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first(source: Source, stream: str, limit: int) -> Iterator[pa.RecordBatch]:
-    log = logging.Logger("headrace.probe")
+    log = logging.Logger("headrace.preview")
     log.addHandler(logging.NullHandler())
     left = limit
     for item in source.read(ReadRequest(stream=stream, log=log)):
@@ -110,7 +110,7 @@ def _first(source: Source, stream: str, limit: int) -> Iterator[pa.RecordBatch]:
 
 
 def _short(value: Any) -> Any:
-    """Cut texts and lists that are too long to look at."""
+    """Cut long texts and lists."""
     if isinstance(value, dict):
         return {str(key): _short(inner) for key, inner in value.items()}
     if isinstance(value, list):
