@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from headrace.connectors import Unreadable
 from headrace.connectors.kit.arrow import rendering
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS
-from headrace.engine.conforming import DEEPEST_COLUMN, TooDeep, depth
+from headrace.engine.conforming import TooDeep, is_deep
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _CERTAIN = {pa.int64().id, pa.string().id, pa.bool_().id, pa.null().id}
@@ -57,10 +57,9 @@ def arrowize(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
         raise NotRecords("The source yielded a null where a record belongs.")
     for index, name in enumerate(batch.schema.names):
         column = batch.column(index)
-        is_deep = depth(column.type) > DEEPEST_COLUMN
-        if is_deep or _is_doubtful(column):
+        if is_deep(column.type) or _is_doubtful(column):
             values = [record.get(name) for record in records]
-            if is_deep or not _is_exact(values, column.type):
+            if is_deep(column.type) or not _is_exact(values, column.type):
                 batch = batch.set_column(index, name, texts(values))
     return batch
 
@@ -91,8 +90,7 @@ def _column(values: list[Any]) -> pa.Array:
         column = pa.array(values)
     except _REFUSALS:
         return texts(values)
-    is_kept = depth(column.type) <= DEEPEST_COLUMN and _is_exact(values, column.type)
-    return column if is_kept else texts(values)
+    return texts(values) if is_deep(column.type) or not _is_exact(values, column.type) else column
 
 
 def _is_doubtful(column: pa.Array) -> bool:

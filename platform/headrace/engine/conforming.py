@@ -69,12 +69,15 @@ def with_text(schema: pa.Schema, column: str) -> pa.Schema:
     return pa.schema([pa.field(f.name, pa.string()) if f.name == column else f for f in schema])
 
 
-def depth(kind: pa.DataType) -> int:
-    """Return how many levels of lists and objects a type has."""
-    if not pa.types.is_nested(kind):
-        return 0
-    inner = (depth(kind.field(index).type) for index in range(kind.num_fields))
-    return 1 + max(inner, default=0)
+def is_deep(kind: pa.DataType) -> bool:
+    """Whether a type has more levels of lists and objects than DEEPEST_COLUMN."""
+    level = [kind]
+    for _ in range(DEEPEST_COLUMN + 1):  # and no recursion: a type may be deeper than Python's stack
+        level = [t for t in level if pa.types.is_nested(t)]
+        level = [t.field(index).type for t in level for index in range(t.num_fields)]
+        if not level:
+            return False
+    return True
 
 
 def _conformed(array: pa.Array, field: pa.Field) -> pa.Array:
@@ -134,7 +137,7 @@ def _is_json(kind: pa.DataType) -> bool:
 
 
 def _stored_field(field: pa.Field) -> pa.Field:
-    kind = stored_type(field.type) if depth(field.type) <= DEEPEST_COLUMN else None
+    kind = None if is_deep(field.type) else stored_type(field.type)
     return pa.field(field.name, pa.string()) if kind is None else field.with_type(kind)
 
 
