@@ -18,10 +18,10 @@ CASES = CORPORA / "json"
 PAGE = Path(__file__).parents[2] / "docs" / "json-cases.md"
 _INTRODUCTION = (
     "What becomes of each parsing case of [JSONTestSuite](https://github.com/nst/JSONTestSuite), as a page "
-    "of the `rest` source and as a file of the `files` source: both use [one reader](types.md#json-text). Cases "
-    "`y_` must be read, `n_` refused; `i_` may be either. What is read is compared with another reader of "
-    "JSON, value by value. A refusal is `source.not_json` of a page and `source.file_not_whole` of a file. "
-    "`tests/support/json_outcomes.py` writes this page, and a test fails when it is not true."
+    "of the `rest` source and as a file of the `files` source: both use [one reader](types.md#json-text). "
+    "Cases `y_` must be read, `n_` refused; `i_` may be either. What is read is compared with another reader "
+    "of JSON, value by value. A refusal is `source.not_json` of a page and `source.file_not_whole` of a "
+    "file. `tests/support/json_outcomes.py` writes this page, and a test fails when it is not true."
 )
 
 

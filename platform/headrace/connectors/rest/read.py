@@ -182,6 +182,8 @@ def resumable(
         yield records
         read += 1
     if request.sync_mode is SyncMode.INCREMENTAL and read == request.max_iterations:
+        detail = "max_iterations ended the reading, so the next run reads the same records again."
+        request.warn(RunWarning(code="rest.cut_short", detail=detail))
         yield Checkpoint(cursor=request.cursor)
     elif place is not None:
         yield Checkpoint(cursor=place)
