@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +33,7 @@ _HOLDS: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
     (pa.types.is_binary, {bytes}),
     (pa.types.is_duration, {timedelta}),
 )
+UNNAMED = "unnamed"
 _WITHOUT_JSON = (datetime, date, time, timedelta, Decimal, UUID, bytes)
 
 
@@ -45,7 +46,8 @@ class NotRecords(Unreadable):
 def arrowize(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     """Turn records into one batch: columns in the order in which their keys first appear.
 
-    A missing key is a null. A column whose values share no type, or that is nested deeper than
+    A missing key is a null. The empty key is called `unnamed`: no destination has a column without a name. A
+    column whose values share no type, or that is nested deeper than
     DEEPEST_COLUMN, holds text: strings as they are, anything else as JSON. Raises NotRecords and TooDeep.
     """
     try:
@@ -61,7 +63,17 @@ def arrowize(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
             values = [record.get(name) for record in records]
             if is_deep(column.type) or not _is_exact(values, column.type):
                 batch = batch.set_column(index, name, texts(values))
-    return batch
+    return named(batch)
+
+
+def named(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with a name for a column that has none: `unnamed`, or `unnamed_2` and so on."""
+    names: list[str] = batch.schema.names
+    if "" not in names:
+        return batch
+    choices = (UNNAMED if number == 1 else f"{UNNAMED}_{number}" for number in count(1))
+    name = next(choice for choice in choices if choice not in names)
+    return batch.rename_columns([found or name for found in names])
 
 
 def texts(values: Iterable[Any]) -> pa.Array:
@@ -82,7 +94,7 @@ def _by_column(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
         raise NotRecords("The source yielded something other than objects with text keys.")
     names = dict.fromkeys(chain.from_iterable(records))
     columns = {name: _column([record.get(name) for record in records]) for name in names}
-    return pa.RecordBatch.from_pydict({_valid(name): column for name, column in columns.items()})
+    return named(pa.RecordBatch.from_pydict({_valid(name): column for name, column in columns.items()}))
 
 
 def _column(values: list[Any]) -> pa.Array:

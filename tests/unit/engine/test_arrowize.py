@@ -175,3 +175,11 @@ def test_a_page_that_mixes_everything_loses_no_row():
 def test_what_is_no_record_is_refused(records):
     with pytest.raises(NotRecords):
         arrowize(records)
+
+
+def test_a_column_without_a_name_is_given_one():
+    assert arrowize([{"": 1, "a": 2}]).to_pylist() == [{"unnamed": 1, "a": 2}]
+    assert arrowize([{"": 1, "unnamed": "x"}, {"": "y"}]).to_pylist() == [
+        {"unnamed_2": "1", "unnamed": "x"},
+        {"unnamed_2": "y", "unnamed": None},
+    ]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from headrace.connectors.files.opening import opened
-from headrace.connectors.kit.arrow.json_names import with_names
 from headrace.connectors.kit.arrow.json_stream import json_records
 from headrace.connectors.kit.arrow.json_text import InvalidJSON, JsonRecords
 
@@ -27,9 +26,9 @@ def read_json(path: Path) -> Iterator[Records]:
     with opened(path) as file:
         for records in json_records(_with_a_value(_utf8(file.read))):
             if isinstance(records, JsonRecords):
-                yield with_names(records)
+                yield records
             else:
-                yield with_names([item if isinstance(item, dict) else {"value": item} for item in records])
+                yield [item if isinstance(item, dict) else {"value": item} for item in records]
 
 
 def read_json_lines(path: Path) -> Iterator[Records]:
@@ -52,7 +51,7 @@ def _lines(text: bytes, before: int) -> Iterator[Records]:
     except InvalidJSON as invalid:
         raise InvalidJSON(f"after line {before:,}: {invalid}" if before else str(invalid)) from None
     if len(records):
-        yield with_names(records)
+        yield records
 
 
 def _with_a_value(read: Callable[[int], bytes]) -> Callable[[int], bytes]:

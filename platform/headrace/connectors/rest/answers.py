@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.connectors import Unreadable
-from headrace.connectors.kit.arrow.json_names import with_names
 from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.connectors.kit.http.messages import Response
 from headrace.connectors.rest.paths import MISSING, select, steps
@@ -83,10 +82,10 @@ def selected(document: Any, selector: str, label: str) -> Sequence[Any]:
 
 
 def as_records(found: Sequence[Any]) -> Records:
-    """Return records whose keys all have names; plain values become records of one field."""
+    """Return records; plain values become records of one field."""
     if isinstance(found, JsonRecords) or all(type(record) is dict for record in found):
-        return with_names(found)
-    return with_names([record if isinstance(record, dict) else {"value": record} for record in found])
+        return found
+    return [record if isinstance(record, dict) else {"value": record} for record in found]
 
 
 def is_error(document: Any, selector: str | None) -> bool:
