@@ -111,7 +111,9 @@ class RestReader:
             self._check_errors(answer, document, selector)
             selector = guess(document, answer.label) if selector is None else selector
             found = selected(document, selector, answer.label)
-            page = Page(request=following, response=answer, document=document, records=found)
+            page = Page(
+                request=following, response=answer, document=document, records=found, selector=selector
+            )
             trail.see(page, paginator)
             yield as_records(found)
             if isinstance(paginator, Auto):
