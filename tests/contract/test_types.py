@@ -153,7 +153,7 @@ def is_kept(value: Any, stored: Any) -> bool:
 
 def _is_kept_as_text(value: Any, stored: str) -> bool:
     if isinstance(value, date | datetime):
-        return stored == value.isoformat()
+        return stored == value.isoformat().replace("+00:00", "Z")
     if isinstance(value, Decimal):
         return Decimal(stored) == value
     return _equal(value, json.loads(stored))

@@ -4,11 +4,13 @@
 The few that it would convert silently are looked for (`_is_exact`); a column that it refuses becomes text.
 """
 
+import base64
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 from uuid import UUID
 
@@ -16,10 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.connectors import Unreadable
+from headrace.connectors.kit.arrow import rendering
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS
+from headrace.engine.conforming import TooDeep, is_deep
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _CERTAIN = {pa.int64().id, pa.string().id, pa.bool_().id, pa.null().id}
+_MOST_DIGITS = 1_000  # of a decimal that is written without an exponent
 _FROM_BOOLEANS = pa.array([0.0, 1.0])
 _HOLDS: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
     (pa.types.is_date, {date}),
@@ -28,6 +33,8 @@ _HOLDS: tuple[tuple[Callable[[pa.DataType], bool], set[type]], ...] = (
     (pa.types.is_binary, {bytes}),
     (pa.types.is_duration, {timedelta}),
 )
+UNNAMED = "unnamed"
+_WITHOUT_JSON = (datetime, date, time, timedelta, Decimal, UUID, bytes)
 
 
 class NotRecords(Unreadable):
@@ -39,8 +46,9 @@ class NotRecords(Unreadable):
 def arrowize(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
     """Turn records into one batch: columns in the order in which their keys first appear.
 
-    A missing key is a null. A column whose values share no type holds text: strings as they are, anything
-    else as JSON. Raises NotRecords.
+    A missing key is a null. The empty key is called `unnamed`: no destination has a column without a name. A
+    column whose values share no type, or that is nested deeper than
+    DEEPEST_COLUMN, holds text: strings as they are, anything else as JSON. Raises NotRecords and TooDeep.
     """
     try:
         rows = pa.array(records, type=None if records else pa.struct([]))
@@ -51,16 +59,32 @@ def arrowize(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
         raise NotRecords("The source yielded a null where a record belongs.")
     for index, name in enumerate(batch.schema.names):
         column = batch.column(index)
-        if _is_doubtful(column):
+        if is_deep(column.type) or _is_doubtful(column):
             values = [record.get(name) for record in records]
-            if not _is_exact(values, column.type):
+            if is_deep(column.type) or not _is_exact(values, column.type):
                 batch = batch.set_column(index, name, texts(values))
-    return batch
+    return named(batch)
+
+
+def named(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the batch with a name for a column that has none: `unnamed`, or `unnamed_2` and so on."""
+    names: list[str] = batch.schema.names
+    if "" not in names:
+        return batch
+    choices = (UNNAMED if number == 1 else f"{UNNAMED}_{number}" for number in count(1))
+    name = next(choice for choice in choices if choice not in names)
+    return batch.rename_columns([found or name for found in names])
 
 
 def texts(values: Iterable[Any]) -> pa.Array:
-    """Write values as a column of text: strings as they are, nulls as nulls, anything else as JSON."""
-    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+    """Write values as a column of text, as docs/types.md says: strings as they are, nulls as nulls.
+
+    Raises TooDeep.
+    """
+    try:
+        return pa.array([None if value is None else _text(value) for value in values], pa.string())
+    except RecursionError:
+        raise TooDeep("A value is nested too deep to be written as text.") from None
 
 
 def _by_column(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
@@ -70,7 +94,7 @@ def _by_column(records: Sequence[dict[str, Any]]) -> pa.RecordBatch:
         raise NotRecords("The source yielded something other than objects with text keys.")
     names = dict.fromkeys(chain.from_iterable(records))
     columns = {name: _column([record.get(name) for record in records]) for name in names}
-    return pa.RecordBatch.from_pydict({_valid(name): column for name, column in columns.items()})
+    return named(pa.RecordBatch.from_pydict({_valid(name): column for name, column in columns.items()}))
 
 
 def _column(values: list[Any]) -> pa.Array:
@@ -78,7 +102,7 @@ def _column(values: list[Any]) -> pa.Array:
         column = pa.array(values)
     except _REFUSALS:
         return texts(values)
-    return column if _is_exact(values, column.type) else texts(values)
+    return texts(values) if is_deep(column.type) or not _is_exact(values, column.type) else column
 
 
 def _is_doubtful(column: pa.Array) -> bool:
@@ -120,16 +144,42 @@ def _is_exact(values: Iterable[Any], kind: pa.DataType) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return _valid(value)
-    if isinstance(value, datetime | date | time | Decimal | UUID | bytes):
+    if isinstance(value, _WITHOUT_JSON) or (isinstance(value, float) and not math.isfinite(value)):
         return _plain(value)
-    return _valid(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain))
+    try:
+        return _valid(_json(value))
+    except ValueError:  # NaN or infinity
+        return _valid(_json(_named(value)))
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _named(value: Any) -> Any:
+    """Copy a value with the names of the numbers that JSON lacks in their places."""
+    if isinstance(value, dict):
+        return {key: _named(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_named, value))
+    return _plain(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> str:
-    """Write a value that JSON has no form for."""
-    if isinstance(value, datetime | date | time):
+    """Write a value that JSON has no form for, as an Arrow column of such values is written."""
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, datetime):
+        text = value.isoformat()
+        return f"{text.removesuffix('+00:00')}Z" if text.endswith("+00:00") else text
+    if isinstance(value, date | time):
         return value.isoformat()
-    return value.hex() if isinstance(value, bytes) else str(value)
+    if isinstance(value, timedelta):
+        return str(rendering.texts(pa.array([value], pa.duration("us")))[0])
+    if isinstance(value, Decimal):
+        is_long = not value.is_finite() or abs(value.adjusted()) > _MOST_DIGITS
+        return str(value) if is_long else format(value, "f")
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _valid(text: str) -> str:

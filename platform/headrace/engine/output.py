@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.connectors import Output
-from headrace.engine.widening import Inexact, conform, storable, widen, with_text
+from headrace.engine.conforming import Inexact, conform, storable, with_text
+from headrace.engine.widening import widen
 from headrace.errors import HeadraceError
 
 _GROUP_ROWS = 122_880  # exactly DuckDB's row group: other sizes double its work and its file
@@ -92,10 +93,10 @@ class OutputWriter:
         whole = self._parts[0] if len(self._parts) == 1 else self._merge()
         with _disk():
             _publish(whole, self._path)
-        return Output(path=self._path, schema=self._schema, rows=self.rows, size=self._path.stat().st_size)
+        schema = storable(self._schema)
+        return Output(path=self._path, schema=schema, rows=self.rows, size=self._path.stat().st_size)
 
     def _flush(self) -> None:
-        self._schema = storable(self._schema)
         table = self._conformed(self._gathered)
         rest = table.slice(_GROUP_ROWS)
         self._gathered = rest.to_batches()
@@ -122,8 +123,9 @@ class OutputWriter:
     def _conformed(self, batches: list[pa.RecordBatch]) -> pa.Table:
         """Return the batches as one table. A column that does not fit its type exactly becomes text."""
         while True:
+            schema = storable(self._schema)
             try:
-                return pa.Table.from_batches([conform(b, self._schema) for b in batches], self._schema)
+                return pa.Table.from_batches([conform(batch, schema) for batch in batches], schema)
             except Inexact as inexact:
                 self._schema = with_text(self._schema, inexact.column)
 
@@ -141,11 +143,12 @@ class OutputWriter:
 
     def _copy_parts(self, merged: Path) -> None:
         groups = (group for part in self._parts if part != merged for group in _row_groups(part))
+        schema = storable(self._schema)
         writer: pq.ParquetWriter | None = None
         try:
             for group in groups:
-                batches = [conform(batch, self._schema) for batch in group.to_batches()]
-                table = pa.Table.from_batches(batches, self._schema)
+                batches = [conform(batch, schema) for batch in group.to_batches()]
+                table = pa.Table.from_batches(batches, schema)
                 writer = writer or _parquet_writer(merged, table)
                 writer.write_table(table, row_group_size=max(table.num_rows, 1))
         finally:

@@ -1,22 +1,15 @@
-"""One schema for batches whose types drift: null gives way, numbers widen, other conflicts become text."""
+"""One schema for batches whose types drift: null gives way, types of a family widen, others become text."""
+
+from collections.abc import Callable
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from headrace.connectors import Unreadable
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS
-from headrace.engine.arrowize import texts
 
 _DIGITS = {8: 3, 16: 5, 32: 10, 64: 20}
 _UNITS = ("s", "ms", "us", "ns")
-
-
-class Inexact(Exception):
-    """A column's values cannot be converted to its wider type without loss: the writer makes it text."""
-
-    def __init__(self, column: str) -> None:
-        super().__init__(column)
-        self.column = column
+_WIDE_DIGITS = 76  # of decimal256
 
 
 class AmbiguousColumns(Unreadable):
@@ -42,24 +35,44 @@ def widen(known: pa.Schema, seen: pa.Schema) -> pa.Schema:
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
     """Return the narrowest type that holds the values of both; None when there is none but text."""
-    is_ = pa.types
-    if one.equals(other) or is_.is_null(other):
+    if one.equals(other) or pa.types.is_null(other):
         return one
-    if is_.is_null(one):
+    if pa.types.is_null(one):
         return other
-    if is_.is_struct(one) and is_.is_struct(other):
-        return _wider_struct(one, other)
-    if is_.is_list(one) and is_.is_list(other):
-        item = wider(one.value_type, other.value_type)
-        return item and pa.list_(item)
-    if is_.is_timestamp(one) and is_.is_timestamp(other) and (one.tz is None) == (other.tz is None):
-        unit = max(one.unit, other.unit, key=_UNITS.index)
-        return pa.timestamp(unit, one.tz if one.tz == other.tz else "UTC")
-    if is_.is_integer(one) and is_.is_integer(other):
-        return _wider_integer(one, other)
-    if _is_number(one) and _is_number(other):
-        return _wider_number(one, other)
+    one, other = value_type(one), value_type(other)
+    if one.equals(other):
+        return one
+    for is_member, join in _FAMILIES:
+        if is_member(one) and is_member(other):
+            return join(one, other)
     return None
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values that references, runs or a name beside the type stand for."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return value_type(kind.value_type)
+    return value_type(kind.storage_type) if isinstance(kind, pa.BaseExtensionType) else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of the type are text."""
+    is_ = pa.types
+    return bool(is_.is_string(kind) or is_.is_large_string(kind) or is_.is_string_view(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether values of the type are lists, of whatever layout."""
+    is_ = pa.types
+    is_view = is_.is_list_view(kind) or is_.is_large_list_view(kind)
+    return bool(is_.is_list(kind) or is_.is_large_list(kind) or is_.is_fixed_size_list(kind) or is_view)
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether values of the type are bytes, of whatever layout."""
+    is_ = pa.types
+    is_wide = is_.is_large_binary(kind) or is_.is_binary_view(kind)
+    return bool(is_.is_binary(kind) or is_.is_fixed_size_binary(kind) or is_wide)
 
 
 def _wider_field(one: pa.Field, other: pa.Field) -> pa.Field:
@@ -70,55 +83,54 @@ def _wider_field(one: pa.Field, other: pa.Field) -> pa.Field:
     return pa.field(one.name, wider(one.type, other.type) or pa.string())
 
 
-def conform(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Return the batch with the schema's columns, types and order. Raises Inexact."""
-    if batch.schema.equals(schema):
-        return batch
-    present = set(batch.schema.names)
-    columns = [
-        _conformed(batch.column(field.name), field)
-        if field.name in present
-        else pa.nulls(batch.num_rows, field.type)
-        for field in schema
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def storable(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with text for what Parquet cannot hold: objects without any key."""
-    return pa.schema([pa.field(f.name, pa.string()) if _has_empty_struct(f.type) else f for f in schema])
-
-
-def with_text(schema: pa.Schema, column: str) -> pa.Schema:
-    """Return the schema with one column as text."""
-    return pa.schema([pa.field(f.name, pa.string()) if f.name == column else f for f in schema])
-
-
-def _conformed(array: pa.Array, field: pa.Field) -> pa.Array:
-    if array.type.equals(field.type):
-        return array
-    if pa.types.is_null(array.type):
-        return pa.nulls(len(array), field.type)
-    try:
-        if pa.types.is_string(field.type) and not pa.types.is_large_string(array.type):
-            return _as_text(array)
-        return array.cast(field.type)
-    except pa.ArrowInvalid:
-        raise Inexact(field.name) from None
-
-
-def _as_text(array: pa.Array) -> pa.Array:
-    if pa.types.is_timestamp(array.type) and array.type.unit == "ns":
-        return pc.strftime(array, "%Y-%m-%dT%H:%M:%S")  # Python's datetime would cut the nanoseconds
-    return texts(array.to_pylist())
-
-
 def _wider_struct(one: pa.StructType, other: pa.StructType) -> pa.DataType | None:
     types: dict[str, pa.DataType | None] = {field.name: field.type for field in one}
+    if len(types) < one.num_fields or len({field.name for field in other}) < other.num_fields:
+        return None  # a name twice: no type holds both
     for field in other:
         mine = types.get(field.name)
         types[field.name] = wider(mine, field.type) if mine is not None else field.type
     return None if None in types.values() else pa.struct(list(types.items()))
+
+
+def _wider_list(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    item = wider(one.value_type, other.value_type)
+    make = pa.large_list if _is_large(one) or _is_large(other) else pa.list_
+    return item and make(item)
+
+
+def _wider_map(one: pa.MapType, other: pa.MapType) -> pa.DataType | None:
+    key, item = wider(one.key_type, other.key_type), wider(one.item_type, other.item_type)
+    return pa.map_(key, item) if key is not None and item is not None else None
+
+
+def _wider_text(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    return pa.large_string() if _is_large(one) or _is_large(other) else pa.string()
+
+
+def _wider_bytes(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    return pa.large_binary() if _is_large(one) or _is_large(other) else pa.binary()
+
+
+def _is_large(kind: pa.DataType) -> bool:
+    is_ = pa.types
+    is_list = is_.is_large_list(kind) or is_.is_large_list_view(kind)
+    return bool(is_.is_large_string(kind) or is_.is_large_binary(kind) or is_list)
+
+
+def _wider_timestamp(one: pa.TimestampType, other: pa.TimestampType) -> pa.DataType | None:
+    if (one.tz is None) != (other.tz is None):
+        return None
+    return pa.timestamp(_finer(one, other), one.tz if one.tz == other.tz else "UTC")
+
+
+def _wider_time(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    unit = _finer(one, other)
+    return pa.time32(unit) if unit in ("s", "ms") else pa.time64(unit)
+
+
+def _finer(one: pa.DataType, other: pa.DataType) -> str:
+    return _UNITS[max(_UNITS.index(one.unit), _UNITS.index(other.unit))]
 
 
 def _wider_integer(one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -135,9 +147,12 @@ def _wider_number(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return pa.float64()
     if any(pa.types.is_floating(kind) for kind in (one, other)):
         return None
-    scale = max(kind.scale for kind in decimals)
-    whole = max(_whole_digits(one), _whole_digits(other))
-    return pa.decimal128(whole + scale, scale) if whole + scale <= DECIMAL_DIGITS else None
+    scale = max(0, *(kind.scale for kind in decimals))
+    digits = max(_whole_digits(one), _whole_digits(other)) + scale
+    if digits <= DECIMAL_DIGITS:
+        return pa.decimal128(digits, scale)
+    is_wide = any(kind.bit_width > 128 for kind in decimals)
+    return pa.decimal256(digits, scale) if is_wide and digits <= _WIDE_DIGITS else None
 
 
 def _whole_digits(kind: pa.DataType) -> int:
@@ -149,9 +164,19 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _has_empty_struct(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind) and kind.num_fields == 0:
-        return True
-    return pa.types.is_nested(kind) and any(
-        _has_empty_struct(kind.field(index).type) for index in range(kind.num_fields)
-    )
+_FAMILIES: tuple[
+    tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType, pa.DataType], pa.DataType | None]], ...
+] = (
+    (is_text, _wider_text),
+    (pa.types.is_integer, _wider_integer),
+    (_is_number, _wider_number),
+    (pa.types.is_struct, _wider_struct),
+    (is_list, _wider_list),
+    (pa.types.is_map, _wider_map),
+    (pa.types.is_timestamp, _wider_timestamp),
+    (pa.types.is_time, _wider_time),
+    (pa.types.is_duration, lambda one, other: pa.duration(_finer(one, other))),
+    (pa.types.is_date, lambda one, other: pa.date32()),
+    (is_bytes, _wider_bytes),
+)
+"""Types that share a wider one, and what it is. Booleans are no numbers, dates no times."""

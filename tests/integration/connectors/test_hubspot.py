@@ -7,7 +7,7 @@ import pytest
 from http_servers.hubspot import FIRST_CHANGE, Portal, portal_server, text
 from http_servers.server import Answer, Asked, serving
 
-from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unauthorized
+from headrace.connectors import Checkpoint, ReadRequest, RunWarning, SyncMode, Unauthorized
 from headrace.connectors.apis.hubspot.connector import HubspotSource
 
 
@@ -111,6 +111,36 @@ def test_associations_have_one_shape_whichever_way_a_record_is_read():
     links = {"companies": {"results": [{"id": "7", "type": "x"}, {"id": "8", "type": "x"}]}}
     assert [record.get("associations") for record in whole] == [links, None]
     assert [record.get("associations") for record in new] == [links, None]
+
+
+def test_more_links_than_one_answer_has_are_all_read():
+    portal = portal_of(3, most_links=2)
+    portal.links[("contacts", "2", "companies")] = [str(n) for n in range(7)]
+    portal.links[("contacts", "3", "companies")] = ["8", "9"]
+    with portal_server(portal) as server:
+        listed, checkpoint = read(server.url, portal, associations=["companies"], mode=SyncMode.INCREMENTAL)
+        for number in (1, 2, 3):
+            portal.add("contacts", number, FIRST_CHANGE + timedelta(days=1))
+        searched, _ = read(
+            server.url, portal, associations=["companies"], mode=SyncMode.INCREMENTAL, cursor=checkpoint
+        )
+
+    for records in (listed, searched):
+        links = [record.get("associations", {}).get("companies") for record in records]
+        assert links[0] is None
+        assert [link["id"] for link in links[1]["results"]] == [str(n) for n in range(7)]
+        assert [link["id"] for link in links[2]["results"]] == ["8", "9"]
+
+
+def test_a_record_that_is_gone_before_its_properties_are_read_is_left_out_and_told():
+    portal = portal_of(3, properties=[f"property_number_{n:03}" for n in range(600)], gone={2})
+    warnings: list[RunWarning] = []
+    with portal_server(portal) as server:
+        request = ReadRequest(stream="contacts", warn=warnings.append)
+        records = [record for page in source(server.url, portal).read(request) for record in page]  # type: ignore[union-attr]
+
+    assert ids(records) == [1, 3]
+    assert [(warning.code, warning.count) for warning in warnings] == [("hubspot.records_gone", 1)]
 
 
 def test_requests_that_are_refused_as_too_many_are_sent_again():

@@ -62,6 +62,28 @@ def test_pages_of_chosen_databases_alone_are_read():
         assert read(server.url, "pages", database_ids=["b"])[0] == ["page-5", "page-3", "page-1"]
 
 
+def test_a_relation_of_which_a_list_gives_the_start_alone_is_read_on():
+    workspace = workspace_of(2)
+    links = [{"id": f"page-{n}"} for n in range(130)]
+    workspace.relations["page-1", "r%3A1"] = links
+    for page, shown in (("page-0", links[:2]), ("page-1", links[:25])):
+        relation = {"id": "r%3A1", "type": "relation", "relation": shown, "has_more": page == "page-1"}
+        [found] = [o for o in workspace.objects if o["id"] == page]
+        found["properties"] = {"Tasks": relation, "Done": {"id": "d", "type": "checkbox", "checkbox": True}}
+    with workspace_server(workspace) as server:
+        pages = list(source(server.url).read(ReadRequest(stream="pages")))
+
+    read_ = {record["id"]: record["properties"] for page in pages for record in page}  # type: ignore[union-attr]
+    assert read_["page-1"]["Tasks"] == {
+        "id": "r%3A1",
+        "type": "relation",
+        "relation": links,
+        "has_more": False,
+    }
+    assert read_["page-0"]["Tasks"]["relation"] == links[:2]
+    assert read_["page-1"]["Done"]["checkbox"] is True
+
+
 def test_an_incremental_run_ends_at_the_first_page_that_was_edited_before():
     with workspace_server(workspace_of(450)) as server:
         found, _ = read(server.url, "pages", cursor=minute(440))

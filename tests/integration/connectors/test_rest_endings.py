@@ -84,6 +84,23 @@ def test_an_answer_that_has_records_is_no_error(body: Any, keys: Keys):
     assert warnings == []
 
 
+@pytest.mark.parametrize("selector", [None, "$"])
+@pytest.mark.parametrize("body", [{"message": "Try later", "documentation_url": "x"}, {"down": "until noon"}])
+def test_a_list_that_goes_on_with_an_object_is_an_error(body: Any, selector: str | None):
+    def handler(asked: Asked) -> Answer:
+        first = Answer(body=ROWS, headers={"Link": '</things?b=1>; rel="Next"'})
+        return first if "b" not in asked.query else Answer(body=body)
+
+    with serving(handler) as server, pytest.raises((ErrorAnswer, NoRecords)):
+        read(server.url, data_selector=selector)
+
+
+def test_a_message_in_the_place_of_a_record_is_no_record():
+    body = {"message": "API rate limit exceeded", "documentation_url": "https://docs.example.com"}
+    with serving(lambda asked: Answer(body=body)) as server, pytest.raises(ErrorAnswer, match="rate limit"):
+        read(server.url, data_selector="$")
+
+
 def test_errors_beside_records_are_told():
     body = {"data": ROWS, "errors": [{"message": "One shard is down"}]}
     with serving(lambda asked: Answer(body=body)) as server:
@@ -159,6 +176,12 @@ SIGNS: list[Keys] = [
     {"links": [{"rel": "self", "href": "/"}, {"rel": "next", "href": "/2"}]},
     {"LastEvaluatedKey": {"id": "x"}},
 ]
+
+
+def test_a_sign_beside_records_that_lie_deep_is_seen():
+    body = {"data": {"viewer": {"things": {"nodes": ROWS, "pageInfo": {"hasNextPage": True}}}}}
+    with serving(lambda asked: Answer(body=body)) as server, pytest.raises(MorePages, match="hasNextPage"):
+        read(server.url, data_selector="data.viewer.things.nodes")
 
 
 @pytest.mark.parametrize("sign", SIGNS)
@@ -323,6 +346,16 @@ def test_a_list_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(trail, "MOST_PAGES", 20)
     with serving(endless) as server, pytest.raises(TooManyPages, match="20 pages were read"):
         read(server.url, paginator="page_number")
+
+
+def test_a_list_of_empty_pages_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(trail, "MOST_EMPTY_PAGES", 20)
+    serial = count()
+    with (
+        serving(lambda asked: Answer(body={"data": [], "next": str(next(serial))})) as server,
+        pytest.raises(RepeatedPage, match="20 pages in a row have no records"),
+    ):
+        read(server.url, paginator={"type": "cursor", "cursor_path": "next"})
 
 
 def test_a_bound_that_leaves_pages_out_is_told(monkeypatch: pytest.MonkeyPatch):

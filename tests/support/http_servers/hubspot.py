@@ -29,6 +29,8 @@ class Portal:
     links: dict[tuple[str, str, str], list[str]] = field(default_factory=dict)
     refuse_next: int = 0  # requests to answer with 429
     search_cap: int = _SEARCH_CAP
+    most_links: int = 1000  # of one record in one answer
+    gone: set[int] = field(default_factory=set)  # listed, and deleted before the next request
 
     def add(self, kind: str, number: int, changed: datetime | None = None, *, archived: bool = False) -> None:
         """Put a record in the place of what has its id."""
@@ -99,20 +101,26 @@ class Portal:
     def _batch(self, kind: str, query: dict[str, Any]) -> Answer:
         if len(query["inputs"]) > 100:
             return _error(400, "Too many inputs")
-        found = [self.records[kind][int(wanted["id"])] for wanted in query["inputs"]]
+        numbers = [int(wanted["id"]) for wanted in query["inputs"]]
+        found = [self.records[kind][number] for number in numbers if number not in self.gone]
         return Answer(status=207, body={"results": [_with(r, query["properties"]) for r in found]})
 
     def _links(self, kind: str, target: str, query: dict[str, Any]) -> Answer:
         found = [
-            {"from": {"id": wanted["id"]}, "to": [{"id": i, "type": "x"} for i in ids]}
+            {"from": {"id": wanted["id"]}, **self._links_from(ids, int(wanted.get("after", 0)), "to")}
             for wanted in query["inputs"]
             if (ids := self.links.get((kind, wanted["id"], target)))
         ]
         return Answer(status=207, body={"results": found})
 
+    def _links_from(self, ids: list[str], start: int, name: str) -> dict[str, Any]:
+        end = start + self.most_links
+        page: dict[str, Any] = {name: [{"id": i, "type": "x"} for i in ids[start:end]]}
+        return page | ({"paging": {"next": {"after": str(end)}}} if end < len(ids) else {})
+
     def _linked(self, kind: str, record: dict[str, Any], targets: str | None) -> dict[str, Any]:
         links = {
-            target: {"results": [{"id": i, "type": "x"} for i in ids]}
+            target: self._links_from(ids, 0, "results")
             for target in (targets or "").split(",")
             if (ids := self.links.get((kind, record["id"], target)))
         }

@@ -17,6 +17,9 @@ class Workspace:
     users: list[dict[str, Any]] = field(default_factory=list)
     objects: list[dict[str, Any]] = field(default_factory=list)  # pages and databases
     blocks: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    relations: dict[tuple[str, str], list[dict[str, str]]] = field(
+        default_factory=dict
+    )  # by page and property
 
     def add_page(self, number: int, edited: str, database: str | None = None) -> None:
         parent = {"type": "database_id", "database_id": database} if database else {"type": "workspace"}
@@ -37,6 +40,11 @@ class Workspace:
                 return _page(self.users, asked.query)
             case ["v1", "blocks", parent, "children"]:
                 return _page(self.blocks.get(parent, []), asked.query)
+            case ["v1", "pages", page, "properties", name]:
+                [found] = [o for o in self.objects if o["id"] == page]
+                items = [{"object": "property_item", "relation": r} for r in self.relations[page, name]]
+                assert found
+                return _page(items, asked.query)
             case ["v1", "search"]:
                 wanted = asked.json["filter"]["value"]
                 found = [o for o in self.objects if o["object"] == wanted]

@@ -138,6 +138,7 @@ def test_a_list_inside_a_document_stays_text() -> None:
         ("José".encode("utf-16"), None, "José"),
         ("José".encode("utf-32"), None, "José"),
         ("José".encode("utf-8-sig"), None, "José"),
+        ("José".encode(), "utf8mb4", "José"),
     ],
 )
 def test_a_text_is_read_in_its_charset(text: bytes, charset: str | None, value: str) -> None:
@@ -152,7 +153,7 @@ def test_a_text_is_read_in_its_charset(text: bytes, charset: str | None, value: 
         (b"\xe9", "us-ascii", "the text is not UTF-8"),
         (b"\x81\xff", "shift_jis", "neither UTF-8 nor shift_jis"),
         (b"\xff\xfe\x00\xd8", None, "neither UTF-8 nor utf-16"),
-        (b"{}", "klingon", "'klingon' is not known"),
+        (b"\xe9", "klingon", "'klingon' is not known"),
     ],
 )
 def test_a_text_of_no_known_charset_is_refused_by_it(text: bytes, charset: str | None, reason: str) -> None:

@@ -34,6 +34,20 @@ def test_a_time_is_written_as_the_api_takes_it(form: str, written: object):
     assert formatted(MOMENT, form) == written
 
 
+@pytest.mark.parametrize(
+    ("moment", "form", "written"),
+    [
+        ("2024-01-02T01:00:00+05:00", "date", "2024-01-01"),  # in UTC
+        ("2024-01-02T01:00:00+05:00", "%Y-%m-%dT%H", "2024-01-01T20"),
+        ("1969-12-31T23:59:58.5Z", "unix", -2),
+        ("2024-03-01T12:00:00.999999Z", "unix", 1709294400),
+        ("2024-03-01T12:00:00.999999Z", "unix_ms", 1709294400999),
+    ],
+)
+def test_a_time_is_never_written_as_a_later_one(moment: str, form: str, written: object):
+    assert formatted(moment, form) == written
+
+
 def test_a_number_is_a_unix_time_already():
     assert formatted(1709294400, "unix") == 1709294400
 

@@ -1,13 +1,15 @@
 """Every trap of turning records into Arrow, by name."""
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
 import pytest
 
 from headrace.engine.arrowize import NotRecords, arrowize
+from headrace.engine.conforming import TooDeep
 
 
 def column(*values: object) -> pa.Array:
@@ -66,7 +68,7 @@ def test_a_float_of_one_or_zero_stays_a_float():
 def test_a_time_of_day_is_not_cut_from_a_date():
     values = column(date(2024, 1, 1), datetime(2024, 1, 1, 5, tzinfo=UTC))
 
-    assert values.to_pylist() == ["2024-01-01", "2024-01-01T05:00:00+00:00"]
+    assert values.to_pylist() == ["2024-01-01", "2024-01-01T05:00:00Z"]
 
 
 def test_a_time_without_a_zone_is_not_given_one():
@@ -74,7 +76,7 @@ def test_a_time_without_a_zone_is_not_given_one():
 
     assert column(naive, naive.replace(tzinfo=UTC)).to_pylist() == [
         "2024-01-01T05:00:00",
-        "2024-01-01T05:00:00+00:00",
+        "2024-01-01T05:00:00Z",
     ]
 
 
@@ -89,7 +91,7 @@ def test_times_keep_their_microseconds_and_their_instant():
 
 
 def test_text_with_bytes_is_not_taken_for_bytes():
-    assert column("a", b"\xff").to_pylist() == ["a", "ff"]
+    assert column("a", b"\xff").to_pylist() == ["a", "/w=="]
 
 
 def test_decimals_keep_38_digits():
@@ -103,7 +105,38 @@ def test_decimals_keep_38_digits():
 
 @pytest.mark.parametrize("value", [Decimal("1e40"), Decimal("NaN")])
 def test_a_decimal_that_no_destination_holds_is_text(value):
-    assert column(value).to_pylist() == [str(value)]
+    assert column(value).to_pylist() == [format(value, "f")]
+
+
+def test_text_has_the_one_form_that_docs_give_for_each_type():
+    moment = datetime(2024, 1, 1, 5, 0, 0, 5, tzinfo=timezone(timedelta(hours=2)))
+    values = ["x", moment, timedelta(days=1, seconds=1.5), Decimal("0E-15"), float("nan"), 1.0, True, 10**30]
+
+    assert column(*values).to_pylist() == [
+        *("x", "2024-01-01T05:00:00.000005+02:00", "P1DT1.5S", "0.000000000000000"),
+        *("NaN", "1.0", "true", "1000000000000000000000000000000"),
+    ]
+    nested = [[float("inf"), {"a": float("nan")}, b"x", Decimal("1.50")], 1]
+    assert column(*nested).to_pylist() == ['["Infinity",{"a":"NaN"},"eA==","1.50"]', "1"]
+
+
+def thread(levels: int) -> Any:
+    value: Any = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_a_value_that_is_nested_deep_is_text_and_not_a_type_that_no_destination_holds():
+    assert column(thread(32)).to_pylist() == [thread(32)]
+    assert column(thread(33)).to_pylist() == ["[" * 33 + "0" + "]" * 33]
+    assert column(thread(500), "x").to_pylist() == ["[" * 500 + "0" + "]" * 500, "x"]
+    assert column(thread(500)).to_pylist() == ["[" * 500 + "0" + "]" * 500]
+
+
+def test_a_value_that_is_nested_too_deep_for_text_is_refused():
+    with pytest.raises(TooDeep):
+        column(thread(3_000), "x")
 
 
 def test_a_uuid_is_text():
@@ -142,3 +175,11 @@ def test_a_page_that_mixes_everything_loses_no_row():
 def test_what_is_no_record_is_refused(records):
     with pytest.raises(NotRecords):
         arrowize(records)
+
+
+def test_a_column_without_a_name_is_given_one():
+    assert arrowize([{"": 1, "a": 2}]).to_pylist() == [{"unnamed": 1, "a": 2}]
+    assert arrowize([{"": 1, "unnamed": "x"}, {"": "y"}]).to_pylist() == [
+        {"unnamed_2": "1", "unnamed": "x"},
+        {"unnamed_2": "y", "unnamed": None},
+    ]

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headrace.connectors.files.csv_columns import UNNAMED
 from headrace.connectors.files.opening import opened
 from headrace.connectors.kit.arrow.json_stream import json_records
 from headrace.connectors.kit.arrow.json_text import InvalidJSON, JsonRecords
@@ -27,7 +26,7 @@ def read_json(path: Path) -> Iterator[Records]:
     with opened(path) as file:
         for records in json_records(_with_a_value(_utf8(file.read))):
             if isinstance(records, JsonRecords):
-                yield _named(records)
+                yield records
             else:
                 yield [item if isinstance(item, dict) else {"value": item} for item in records]
 
@@ -52,26 +51,7 @@ def _lines(text: bytes, before: int) -> Iterator[Records]:
     except InvalidJSON as invalid:
         raise InvalidJSON(f"after line {before:,}: {invalid}" if before else str(invalid)) from None
     if len(records):
-        yield _named(records)
-
-
-def _named(records: JsonRecords) -> Records:
-    """Return the records with a name for a member that has none: no destination has such a column."""
-    if not any(b'""' in text for text in records.lists):
-        return records
-    rows = list(records)
-    if not any("" in row for row in rows):
-        return records
-    name = next(name for name in _names() if not any(name in row for row in rows))
-    return [{name if key == "" else key: value for key, value in row.items()} for row in rows]
-
-
-def _names() -> Iterator[str]:
-    yield UNNAMED
-    number = 2
-    while True:
-        yield f"{UNNAMED}_{number}"
-        number += 1
+        yield records
 
 
 def _with_a_value(read: Callable[[int], bytes]) -> Callable[[int], bytes]:

@@ -21,6 +21,7 @@ _ENVELOPE = _ERRORS | frozenset(
     | {"details", "type", "title", "reason", "path", "timestamp", "request_id", "requestid", "trace_id"}
     | {"documentation_url", "data", "result", "results"}
 )
+_MESSAGES = frozenset({"message", "msg", "detail"})
 _FAILED = frozenset({"error", "fail", "failed", "failure"})
 _NO_ERROR = frozenset({"", "0", "none", "null", "ok", "false", "success"})
 
@@ -90,10 +91,12 @@ def as_records(found: Sequence[Any]) -> Records:
 
 def is_error(document: Any, selector: str | None) -> bool:
     """Whether an answer is an error instead of records: it says so, and has none at the selector."""
-    if not isinstance(document, dict) or not _says_error(document):
+    if not isinstance(document, dict):
         return False
     if selector is not None and steps(selector) == ():
-        return {key.lower() for key in document} <= _ENVELOPE
+        return _is_message(document)
+    if not _says_error(document):
+        return False
     if selector is None:
         return not any(document[key] for key in (*_usual(document), *_likely(document)))
     found = select(document, selector)
@@ -116,6 +119,14 @@ def _says_error(document: Mapping[str, Any]) -> bool:
         or named.get("ok") is False
         or (isinstance(status, str) and status.lower() in _FAILED)
     )
+
+
+def _is_message(document: Mapping[str, Any]) -> bool:
+    """Whether an answer is nothing but an error or a message, where a record might be."""
+    keys = {key.lower() for key in document}
+    if _says_error(document):
+        return keys <= _ENVELOPE
+    return bool(keys & _MESSAGES) and keys <= _ENVELOPE - {"data", "result", "results"}
 
 
 def _is_blank(value: Any) -> bool:

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace.connectors import Checkpoint, Cursor, Unreadable
 from headrace.connectors.contract.order import KINDS, NoPlace, kind_of, place
 from headrace.connectors.rest.config import Incremental
 
-_MILLISECONDS = 1000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_UNITS = {"unix": timedelta(seconds=1), "unix_ms": timedelta(milliseconds=1)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,17 +83,18 @@ class Window:
 
 
 def formatted(value: Cursor, form: str) -> str | int | float:
-    """Write a cursor in the form that a parameter takes. Raises Unreadable when it is not a time."""
+    """Write a cursor in the form that a parameter takes, in UTC. Raises Unreadable when it is not a time.
+
+    What the form has no digits for is cut off, never rounded up: a later time would leave records out.
+    """
     if form == "iso" or (isinstance(value, int | float) and form.startswith("unix")):
         return value if isinstance(value, str | int | float) else str(value)
     moment = moment_of(str(value))
     if moment is None:
         raise Unreadable("The cursor is not an ISO 8601 time, so it cannot be formatted as one.")
-    if form == "unix":
-        return int(moment.timestamp())
-    if form == "unix_ms":
-        return int(moment.timestamp() * _MILLISECONDS)
-    return moment.strftime("%Y-%m-%d" if form == "date" else form)
+    if form in _UNITS:
+        return (moment - _EPOCH) // _UNITS[form]
+    return moment.astimezone(UTC).strftime("%Y-%m-%d" if form == "date" else form)
 
 
 def moment_of(text: str) -> datetime | None:

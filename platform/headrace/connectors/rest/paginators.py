@@ -42,6 +42,7 @@ class Page:
     response: Response
     document: Any
     records: Sequence[Any]
+    selector: str = ""  # the records' path in the document
 
     def at(self, path: str | None) -> Any:
         """Return the document's value at a path; None where there is none."""
@@ -267,7 +268,8 @@ def link(header: str, relation: str) -> str | None:
     """Return the target of a `Link` header's relation, or None."""
     for target, parameters in _LINK.findall(header):
         for name, quoted, plain in re.findall(r";\s*([^;=\s]+)\s*=\s*(?:\"([^\"]*)\"|([^;\s]*))", parameters):
-            if name.lower() == "rel" and relation in (quoted or plain).split():
+            relations = (quoted or plain.strip("'")).lower().split()
+            if name.lower() == "rel" and relation.lower() in relations:
                 return str(target)
     return None
 

@@ -111,7 +111,9 @@ class RestReader:
             self._check_errors(answer, document, selector)
             selector = guess(document, answer.label) if selector is None else selector
             found = selected(document, selector, answer.label)
-            page = Page(request=following, response=answer, document=document, records=found)
+            page = Page(
+                request=following, response=answer, document=document, records=found, selector=selector
+            )
             trail.see(page, paginator)
             yield as_records(found)
             if isinstance(paginator, Auto):
@@ -182,6 +184,8 @@ def resumable(
         yield records
         read += 1
     if request.sync_mode is SyncMode.INCREMENTAL and read == request.max_iterations:
+        detail = "max_iterations ended the reading, so the next run reads the same records again."
+        request.warn(RunWarning(code="rest.cut_short", detail=detail))
         yield Checkpoint(cursor=request.cursor)
     elif place is not None:
         yield Checkpoint(cursor=place)

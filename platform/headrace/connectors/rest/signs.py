@@ -5,6 +5,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from headrace.connectors.rest.paginators import Page
+from headrace.connectors.rest.paths import steps
+
 _PLACES = frozenset(
     {"meta", "metadata", "pagination", "paging", "page", "pageinfo", "links", "responsemetadata", "info"}
     | {"cursors", "cursor", "pager", "paginator", "response", "result"}
@@ -49,10 +52,24 @@ class Sign:
     is_plain: bool  # False: it may mean something else
 
 
-def sign_of_more(document: Any, headers: Mapping[str, str], records: int) -> Sign | None:
-    """Return the plainest sign that more follows a first page of so many records; None without any."""
-    signs = [*_in_headers(headers, records), *_in_document(document, records, 2)]
+def sign_of_more(page: Page) -> Sign | None:
+    """Return the plainest sign that more follows a first page; None without any."""
+    records = len(page.records)
+    signs = [*_in_headers(page.response.headers, records), *_in_document(page.document, records, 2)]
+    for place in _around(page):
+        signs += _in_document(place, records, 1)
     return min(signs, key=lambda sign: not sign.is_plain, default=None)
+
+
+def _around(page: Page) -> Iterator[Any]:
+    """Yield the objects on the way to the records, below the document itself."""
+    place = page.document
+    for step in steps(page.selector)[:-1]:
+        try:
+            place = place[step]
+        except (LookupError, TypeError):
+            return
+        yield place
 
 
 def _in_headers(headers: Mapping[str, str], records: int) -> Iterator[Sign]:

@@ -9,12 +9,16 @@ from headrace.connectors import RunWarning, Unreadable
 from headrace.connectors.contract.warnings import Warn
 from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.connectors.kit.http.messages import Request
+from headrace.connectors.rest.answers import NoRecords
 from headrace.connectors.rest.config import Endpoint
 from headrace.connectors.rest.paginators import Auto, HeaderLink, Page, SinglePage
+from headrace.connectors.rest.paths import select
 from headrace.connectors.rest.signs import sign_of_more
 
 MOST_PAGES = 100_000
 """Pages of one list that are read where `max_pages` says nothing."""
+
+MOST_EMPTY_PAGES = 1_000  # in a row
 
 
 class RepeatedPage(Unreadable):
@@ -51,8 +55,8 @@ class Trail:
         self._endpoint, self._label, self._warn = endpoint, label, warn
         self._asked: set[int] = set()
         self._contents: set[int] = set()
-        self._pages = 0
-        self._next_seen = False
+        self._pages = self._empty = 0
+        self._next_seen = self._had_list = False
 
     def ask(self, request: Request) -> None:
         """Take note of a request. Raises RepeatedPage for one that was sent before, and TooManyPages."""
@@ -68,7 +72,14 @@ class Trail:
     def see(self, page: Page, paginator: SinglePage) -> None:
         """Take note of an answer. Raises RepeatedPage for records that an earlier page had, all of them."""
         self._pages += 1
+        self._empty = 0 if page.records else self._empty + 1
+        if self._empty >= MOST_EMPTY_PAGES:
+            raise RepeatedPage(f"{self._label}: {MOST_EMPTY_PAGES:,} pages in a row have no records.")
         self._next_seen = self._next_seen or paginator.shows_next(page)
+        is_one_object = isinstance(select(page.document, page.selector), dict)
+        if self._had_list and is_one_object:
+            raise NoRecords(f"{self._label}: page {self._pages:,} is an object, and not a list as before.")
+        self._had_list = self._had_list or not is_one_object
         if self._endpoint.repeated_pages == "allow" or not page.records:
             return
         content = _hash(page.records)
@@ -90,7 +101,7 @@ class Trail:
         """Check an end that the answers alone have shown. Raises MorePages where it plainly is none."""
         if self._pages > 1 or self._next_seen:
             return
-        sign = sign_of_more(page.document, page.response.headers, len(page.records))
+        sign = sign_of_more(page)
         if sign is not None:
             self._tell(f"{self._label}: {sign.text}", paginator, is_plain=sign.is_plain)
         elif paginator.place_of_next is not None:

@@ -14,7 +14,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unauthorized, Unreadable
+from headrace.connectors import (
+    Checkpoint,
+    Cursor,
+    ReadRequest,
+    RunWarning,
+    SyncMode,
+    Unauthorized,
+    Unreadable,
+)
 from headrace.connectors.apis.hubspot.config import OBJECTS
 from headrace.connectors.kit.arrow.prefetch import ahead
 from headrace.connectors.kit.http.authorization import authenticated_client
@@ -26,8 +34,9 @@ from headrace.connectors.rest.config import Endpoint
 from headrace.connectors.rest.incremental import Window, moment_of
 from headrace.connectors.rest.paginators import Cursor as CursorPaginator
 from headrace.connectors.rest.paginators import Page, SinglePage
-from headrace.connectors.rest.paths import select
+from headrace.connectors.rest.paths import MISSING, select
 from headrace.connectors.rest.read import RestReader, resumable
+from headrace.connectors.rest.trail import RepeatedPage
 
 if TYPE_CHECKING:
     from headrace.connectors.apis.hubspot.config import HubspotConfig
@@ -111,7 +120,8 @@ class _Reading:
         }
         endpoint = Endpoint(params=params, data_selector="results", paginator=_LIST)
         for records in self._pages(endpoint):
-            yield records if fits else self._with_properties(records, names, archived)
+            whole = records if fits else self._with_properties(records, names, archived)
+            yield self._with_all_links(whole) if self.source.associations else whole
 
     def _search(self, since: datetime, latest: datetime) -> Iterator[Records]:
         query = {
@@ -169,20 +179,53 @@ class _Reading:
             path = f"batch/read?archived={str(archived).lower()}"
             for record in self._post(path, {"inputs": inputs, "properties": names}):
                 found[record["id"]] = record["properties"]
-        return [{**record, "properties": found.get(record["id"], record["properties"])} for record in records]
+        gone = len(records) - sum(record["id"] in found for record in records)
+        if gone:
+            detail = "Records that HubSpot listed were gone when their properties were asked for."
+            self.request.warn(RunWarning(code="hubspot.records_gone", detail=detail, count=gone))
+        return [{**record, "properties": found[record["id"]]} for record in records if record["id"] in found]
 
     def _with_associations(self, records: Records) -> Records:
         """Add the links that lists have and search leaves out, in the lists' shape."""
         links: dict[str, dict[str, Any]] = {record["id"]: {} for record in records}
         for target in self.source.associations:
-            base = self.source.base_url.rstrip("/")
-            url = f"{base}/crm/v3/associations/{self.request.stream}/{target}/batch/read"
-            for start in range(0, len(records), _BATCH_LIMIT):
-                inputs = [{"id": record["id"]} for record in records[start : start + _BATCH_LIMIT]]
-                answer = self.client.send(Request(url=url, method="POST", json={"inputs": inputs}))
-                for found in _results(answer.json()):
-                    links[found["from"]["id"]][target] = {"results": found["to"]}
+            for record, found in self._links(target, list(links)).items():
+                links[record][target] = {"results": found}
         return [{**record, **_linked(links[record["id"]])} for record in records]
+
+    def _with_all_links(self, records: Records) -> Records:
+        """Read on the links of records that a list gives a first page of only."""
+        return [self._completed(record) if _has_more_links(record) else record for record in records]
+
+    def _completed(self, record: dict[str, Any]) -> dict[str, Any]:
+        links = {
+            target: {"results": self._links(target, [record["id"]])[record["id"]]}
+            if "paging" in page
+            else page
+            for target, page in record["associations"].items()
+        }
+        return {**record, "associations": links}
+
+    def _links(self, target: str, records: list[str]) -> dict[str, list[Any]]:
+        """Return all links of records to a target, page after page; records without any are left out."""
+        base = self.source.base_url.rstrip("/")
+        url = f"{base}/crm/v3/associations/{self.request.stream}/{target}/batch/read"
+        links: dict[str, list[Any]] = {}
+        wanted = [{"id": record} for record in records]
+        pages: set[tuple[str, str]] = set()
+        while wanted:
+            inputs, wanted = wanted[:_BATCH_LIMIT], wanted[_BATCH_LIMIT:]
+            answer = self.client.send(Request(url=url, method="POST", json={"inputs": inputs}))
+            for found in _results(answer.json()):
+                links.setdefault(found["from"]["id"], []).extend(found["to"])
+                after = select(found, "paging.next.after")
+                if after not in (MISSING, None):
+                    page = (found["from"]["id"], str(after))
+                    if page in pages:
+                        raise RepeatedPage("HubSpot leads back to links that were read already.")
+                    pages.add(page)
+                    wanted.append({"id": page[0], "after": page[1]})
+        return links
 
     def _post(self, path: str, query: dict[str, Any]) -> Records:
         url = f"{_objects(self.source, self.request.stream)}/{path}"
@@ -222,6 +265,10 @@ def _results(document: Any) -> Records:
     if not isinstance(results, list):
         raise Unreadable("HubSpot's answer has no results.")
     return results
+
+
+def _has_more_links(record: dict[str, Any]) -> bool:
+    return any("paging" in page for page in record.get("associations", {}).values())
 
 
 def _linked(links: dict[str, Any]) -> dict[str, Any]:

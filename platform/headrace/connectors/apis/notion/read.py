@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.connectors.kit.arrow.prefetch import ahead
 from headrace.connectors.kit.http.authorization import authenticated_client
 from headrace.connectors.kit.http.client import HttpClient
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _VERSION = {"Notion-Version": "2022-06-28"}
 _EDITED = "last_edited_time"
 _PAGING = {"type": "cursor", "cursor_path": "next_cursor", "has_more_path": "has_more"}
+_CUT = re.compile(rb'"has_more"\s*:\s*true')
 _OWN_LISTS = ("child_page", "child_database")  # blocks whose contents are pages of their own
 
 
@@ -112,9 +115,28 @@ class _Reading:
     def _new(self, pages: Iterator[Records]) -> Iterator[Records]:
         window = self._window
         for records in pages:
-            yield window.new(records)
+            yield self._with_all_relations(window.new(records))
             if window.is_behind(records):
                 return
+
+    def _with_all_relations(self, records: Records) -> Records:
+        """Read on the relations of pages: a list gives the first 25 of each."""
+        if isinstance(records, JsonRecords) and not any(map(_CUT.search, records.lists)):
+            return records
+        return [self._completed(record) for record in records]
+
+    def _completed(self, record: dict[str, Any]) -> dict[str, Any]:
+        properties = record.get("properties")
+        if not isinstance(properties, dict):
+            return record
+        return {**record, "properties": {name: self._whole(record, p) for name, p in properties.items()}}
+
+    def _whole(self, record: dict[str, Any], found: Any) -> Any:
+        if not isinstance(found, dict) or found.get("has_more") is not True or "relation" not in found:
+            return found
+        path = f"pages/{record['id']}/properties/{found['id']}"
+        items = [item["relation"] for page in self._list(path) for item in page]
+        return {**found, "relation": items, "has_more": False}
 
     def _blocks(self, parent: str, page: str) -> Iterator[Records]:
         """Yield a page's blocks, each list before what lies inside its blocks."""

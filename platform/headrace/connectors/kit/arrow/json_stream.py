@@ -76,10 +76,13 @@ class _Values:
         try:
             made = self._decoded(text) if records is None else records
         except InvalidJSON as invalid:
-            raise InvalidJSON(f"after record {self.count:,}: {invalid}") from None
+            raise self._refusal(str(invalid)) from None
         self.count += len(made)
         self._check(made)
         return made
+
+    def _refusal(self, reason: str) -> InvalidJSON:
+        return InvalidJSON(f"after record {self.count:,}: {reason}" if self.count else reason)
 
     def _check(self, made: Records) -> None:
         """Raise InvalidJSON where several values are not objects: they are no records."""
@@ -121,20 +124,20 @@ class _Items(_Values):
         elif text.startswith(b"]") and not text[1:].strip(_SPACE):
             self.rest = b"]"
         elif text:
-            raise InvalidJSON(f"after record {self.count:,}: a comma or the array's end is missing")
+            raise self._refusal("a comma or the array's end is missing")
 
     def last(self) -> Iterator[Records]:
         """Yield the items of the rest, which ends the array."""
         text = self.rest.lstrip(_SPACE)
         follows = self.count > 0 and text.startswith(b",")
         if self.count > 0 and not follows and not text.startswith(b"]"):
-            raise InvalidJSON(f"after record {self.count:,}: the array does not end")
+            raise self._refusal("the array does not end")
         try:
             found = decoded_around(b"[" + text[follows:], None)
         except InvalidJSON as invalid:
-            raise InvalidJSON(f"after record {self.count:,}: {invalid}") from None
+            raise self._refusal(str(invalid)) from None
         if follows and not found:
-            raise InvalidJSON(f"after record {self.count:,}: a comma has no item after it")
+            raise self._refusal("a comma has no item after it")
         if found:
             yield self._placed(found) if isinstance(found, JsonRecords) else found
 

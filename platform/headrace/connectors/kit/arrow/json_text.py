@@ -184,27 +184,30 @@ def in_utf8(text: bytes, charset: str | None = None) -> bytes:
     `charset` is what a header says. JSON is UTF-8 (RFC 8259, section 8.1), so a text that is valid UTF-8 is
     taken as that, whatever a header says; where it is not, the header decides.
     """
-    for mark, codec in _BYTE_ORDER_MARKS.items():
+    for mark, marked in _BYTE_ORDER_MARKS.items():
         if text.startswith(mark):
-            return text[len(mark) :] if codec == "utf-8" else _in_utf8(text, codec)
-    codec = _codec(charset)
-    if not codec.startswith(_NOT_BEYOND_ASCII):
+            return text[len(mark) :] if marked == "utf-8" else _in_utf8(text, marked)
+    codec = _codec(charset or "utf-8")
+    if codec is None or not codec.startswith(_NOT_BEYOND_ASCII):
         if text.isascii():
             return text
         try:
             text.decode()
             return text
         except UnicodeDecodeError as invalid:
+            if codec is None:
+                raise InvalidJSON(f"the charset {(charset or '')[:40]!r} is not known") from None
             if codec in ("utf-8", "ascii"):
                 raise InvalidJSON(f"the text is not UTF-8 (at byte {invalid.start + 1:,})") from None
     return _in_utf8(text, codec)
 
 
-def _codec(charset: str | None) -> str:
+def _codec(charset: str) -> str | None:
+    """Return the name of the codec for a charset; None where there is none."""
     try:
-        return codecs.lookup(charset or "utf-8").name
+        return codecs.lookup(charset).name
     except LookupError:
-        raise InvalidJSON(f"the charset {(charset or '')[:40]!r} is not known") from None
+        return None
 
 
 def _in_utf8(text: bytes, codec: str) -> bytes:
