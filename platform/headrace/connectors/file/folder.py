@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import glob
 import os
+import secrets
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNFINISHED = ".unfinished"
+_MOMENT = 2  # seconds in which a new file may not be locked yet
 
 
 class Folder(ABC):
@@ -39,6 +44,9 @@ class Folder(ABC):
     def delete(self, names: Iterable[str]) -> None:
         """Remove files; those that are gone already are none to worry about."""
 
+    def clear(self, folder: str, start: str) -> None:  # noqa: B027 - what a store has not put together, nobody sees
+        """Remove what killed writes have left below a folder of files whose names begin with `start`."""
+
     @abstractmethod
     def location(self, name: str) -> str:
         """Say where a file or folder is, for people."""
@@ -57,15 +65,18 @@ class LocalFolder(Folder):
     def write(self, name: str, pieces: Iterable[bytes]) -> None:
         """Write beside the final name, then rename over what was there."""
         target = self._path / name
-        unfinished = target.with_name(f".{target.name}{_UNFINISHED}")
         with _disk(self._path):
             target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_dead(target.parent, target.name)
+            # No other writer of this file, an earlier attempt of this one included, may have the same name.
+            unfinished = target.with_name(f".{target.name}.{secrets.token_hex(6)}{_UNFINISHED}")
             try:
-                with unfinished.open("wb") as file:
+                with unfinished.open("xb") as file:
+                    fcntl.flock(file, fcntl.LOCK_EX)
                     file.writelines(pieces)
                     file.flush()
                     os.fsync(file.fileno())
-                unfinished.replace(target)
+                    unfinished.replace(target)
             finally:
                 unfinished.unlink(missing_ok=True)
             _sync(target.parent)
@@ -92,6 +103,11 @@ class LocalFolder(Folder):
             for folder in path.parents:
                 if folder == self._path or not _removed(folder):
                     break
+
+    def clear(self, folder: str, start: str) -> None:
+        """Remove unfinished files that no process writes any more."""
+        for path in [self._path / folder, *(self._path / folder).rglob("*/")]:
+            _remove_dead(path, start)
 
     def location(self, name: str) -> str:
         """Return the path."""
@@ -172,6 +188,15 @@ def _disk(folder: Path) -> Iterator[None]:
         if error.errno in _FULL:
             raise Rejected(f"The disk of {folder} is full.") from None
         raise Rejected(f"{folder} cannot be written to: {error.strerror}.") from None
+
+
+def _remove_dead(folder: Path, start: str) -> None:
+    """Remove the unfinished files that nobody holds: their writers were killed."""
+    for path in folder.glob(f".{glob.escape(start)}*{_UNFINISHED}"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - path.stat().st_mtime > _MOMENT:
+                path.unlink()
 
 
 def _removed(folder: Path) -> bool:

@@ -92,8 +92,7 @@ class _Text:
             check_quotes(self._open_file, self._dialect.encoding, self._dialect.delimiter)
         if feed.nuls:
             self.warnings.append(RunWarning(code="source.nul_characters", detail=_NULS, count=feed.nuls))
-        if held.num_rows > 1:
-            yield held.slice(0, held.num_rows - 1)
+        yield held.slice(0, held.num_rows - 1)  # of no rows, too: it has the columns
 
     def _feed(self) -> Feed:
         end = self._dialect.delimiter * (len(self.names) - 1) + "\n"

@@ -53,7 +53,7 @@ def named(names: Sequence[str]) -> list[str]:
         while not name:
             number += 1
             unnamed = UNNAMED if number == 1 else f"{UNNAMED}_{number}"
-            name = "" if unnamed in names else unnamed  # noqa: PLW2901 - it has none
+            name = "" if unnamed in names else unnamed
         found.append(name)
     return found
 
