@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.connectors import ConnectorError, Rejected
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.stores.config import AnyStorage, store_url
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ class StoreFolder(Folder):
 def opened(path: str, storage: AnyStorage | None) -> Iterator[Folder]:
     """Hold the folder of a configuration open. Raises ConnectorError."""
     if storage is None:
-        yield LocalFolder(Path(path).expanduser().absolute())
+        yield LocalFolder(local_path(path))
         return
     from headrace.connectors.kit.stores import object_store
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from headrace.connectors import ConnectorError, Unreadable
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.network import connections
 from headrace.connectors.kit.stores.config import StoreUrl
 from headrace.connectors.kit.stores.object_store import NoSuchObject, ObjectChanged, StoredObject
@@ -97,7 +98,7 @@ class LocalPlace(Place):
 
     def find(self, *, with_times: bool) -> Iterator[Found]:
         """Yield the files that match; those of a pattern lie below its folder, whatever links say."""
-        pattern = str(Path(self.pattern).expanduser())
+        pattern = str(local_path(self.pattern))
         matches = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
         fixed = _fixed(Path(pattern)) if _MAGIC.search(pattern) else None
         folder = fixed.resolve() if fixed is not None else None
