@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _STREAMING_MEMORY = "256MB"
 _ORDINAL = "file_row_number"  # DuckDB's name for a row's place in its file
 _OWN_ORDINAL = "_headrace_row"
-# By default DuckDB takes folders of the path such as tenant=acme for columns, and puts them over the file's own.
+# DuckDB would take folders of the path, such as tenant=acme, for columns, and put them over the file's own.
 _AS_IT_IS = "hive_partitioning = false, filename = false, union_by_name = false, binary_as_string = false"
 _DURATIONS = {"s": "to_seconds", "ms": "to_milliseconds", "us": "to_microseconds"}
 

@@ -6,7 +6,7 @@ _base: Path | None = None
 
 
 def start_relative_paths_at(folder: Path | None) -> None:
-    """Say where relative paths begin, for all connectors of this process; None: where the process was started."""
+    """Say where relative paths begin in this process; None: where it was started."""
     global _base
     _base = folder
 
