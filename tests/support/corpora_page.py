@@ -22,14 +22,14 @@ from headrace.errors import HeadraceError
 PAGE = Path(__file__).parents[2] / "docs" / "corpora.md"
 _INTRODUCTION = """# Files that nobody here wrote
 
-Test suites of other projects, read by the `files` source. Each file is read exactly, or refused for a stated reason;
-none crashes the connector. `tests/contract/test_corpora.py` holds this page to what happens, and
+Test suites of other projects, read by the `files` source. Each file is read exactly, or refused for a stated
+reason; none crashes the connector. `tests/contract/test_corpora.py` holds this page to what happens, and
 `tests/support/corpora_page.py` writes it anew.
 
-- [CSV](#csv): csv-spectrum and csv-test-data, whose right values are given. Where they are not, Python's `csv` module is
-  the second reader.
-- [Parquet](#parquet): apache/parquet-testing. DuckDB is the second reader: a column is compared where both give it one
-  type.
+- [CSV](#csv): csv-spectrum and csv-test-data, whose right values are given. Where they are not, Python's
+  `csv` module is the second reader.
+- [Parquet](#parquet): apache/parquet-testing. DuckDB is the second reader: a column is compared where both
+  give it one type.
 - [JSON](#json): JSONTestSuite. Python's `json` module is the second reader.
 """
 
@@ -136,8 +136,9 @@ def _json_lines() -> Iterator[str]:
             detail = f": {found}" if isinstance(found, str) else f", {_like_python(path, found)}"
             either.append(f"| `{path.name}` | {outcome}{detail} |")
     must, must_not = (outcomes[kind, "accepted"] + outcomes[kind, "refused"] for kind in "yn")
-    yield f"A reader must accept {must} of the files: {outcomes['y', 'accepted']} are accepted. It must refuse {must_not}:"
-    yield f"{outcomes['n', 'refused']} are refused. It may treat the others either way:\n"
+    yield f"A reader must accept {must} of the files: {outcomes['y', 'accepted']} are accepted."
+    yield f"It must refuse {must_not}: {outcomes['n', 'refused']} are refused."
+    yield "It may treat the others either way:\n"
     yield "| File | Outcome |\n|---|---|"
     yield from either
 
@@ -154,4 +155,6 @@ def _like_python(path: Path, found: list[pa.RecordBatch]) -> str:
 
 
 if __name__ == "__main__":
+    if not CORPORA.is_dir():
+        raise SystemExit(f"{CORPORA} is not there.")
     PAGE.write_text(page())
