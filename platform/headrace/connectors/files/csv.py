@@ -113,6 +113,9 @@ class _Text:
             false_values=["false"],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
+            check_utf8=True,
+            decimal_point=".",
+            auto_dict_encode=False,
         )
         try:
             with feed, csv.open_csv(feed, read, self._parse_options(), convert) as reader:
@@ -123,6 +126,9 @@ class _Text:
     def _parse_options(self) -> csv.ParseOptions:
         return csv.ParseOptions(
             delimiter=self._dialect.delimiter,
+            quote_char='"',
+            double_quote=True,
+            escape_char=False,
             newlines_in_values=True,
             # A blank line is a row where there is one column, and no row where there are several.
             ignore_empty_lines=len(self.names) != 1,
