@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         return self.root / "outputs"
 
     @property
+    def data_folder(self) -> Path:
+        """The folder in which the relative paths of connectors' configurations begin."""
+        return self.root / "data"
+
+    @property
     def owner_token_file(self) -> Path:
         """The file of this home's owner token; only its owner may read it."""
         return self.root / "owner.token"

@@ -84,6 +84,7 @@ def _ask(task: Task, settings: Settings, seconds: float) -> dict[str, Any]:
         **vars(task),
         "connectors": str(settings.connectors),
         "private_networks": settings.private_networks,
+        "data_folder": str(settings.data_folder),
         "seconds": seconds,
     }
     # The folder is deleted with whatever is left in it, also if the process had to be killed.

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from headrace.connectors import Checkpoint, Connector, ReadRequest, Source, local
 from headrace.connectors.contract.secrets import secrets_within
+from headrace.connectors.kit import local_paths
 from headrace.connectors.kit.network import addresses
 from headrace.engine.arrowize import arrowize
 from headrace.engine.output import OutputWriter
@@ -38,6 +39,7 @@ def main() -> None:
     _be_first_to_go()
     local.use(Path(task["connectors"]))
     addresses.allow_private_networks(task["private_networks"])
+    local_paths.start_relative_paths_at(Path(task["data_folder"]))
     answer.write(_ENCODER.encode(_answered(task)))
     answer.flush()
     os._exit(0)  # a thread that the connector has left behind does not keep the process

@@ -10,6 +10,7 @@ from sqlalchemy import inspect
 
 from headrace import failpoints
 from headrace.connectors import local
+from headrace.connectors.kit import local_paths
 from headrace.connectors.kit.network import addresses
 from headrace.encryption.envelope import Envelope
 from headrace.encryption.keyring import (
@@ -111,6 +112,8 @@ def set_up_connectors(settings: Settings) -> None:
     """Apply the settings that concern connectors to this process."""
     local.use(settings.connectors)
     addresses.allow_private_networks(settings.private_networks)
+    settings.data_folder.mkdir(parents=True, exist_ok=True)
+    local_paths.start_relative_paths_at(settings.data_folder)
 
 
 def new_token() -> str:

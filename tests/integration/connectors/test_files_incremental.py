@@ -1,6 +1,7 @@
 """Files read by their changes: what is new, what is changed, what comes late, and where a run resumes."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 from http_servers.server import Answer, serving
 
 from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode
+from headrace.connectors.contract.warnings import Warn, log_warning
+from headrace.connectors.files import position as file_position
 from headrace.connectors.files.connector import FilesSource
 from headrace.connectors.files.found import FileChanged, NoModificationTime
 from headrace.connectors.files.position import NoPosition
@@ -28,10 +31,10 @@ class Folder:
         (self.path / name).write_text(f"name\n{name}\n")
         os.utime(self.path / name, ns=(0, int((NOON + seconds) * 1e9)))
 
-    def read(self, files: int | None = None, **config: Any) -> list[str]:
+    def read(self, files: int | None = None, warn: Warn = log_warning, **config: Any) -> list[str]:
         """Read what is new, up to the checkpoint of as many files, and keep the position."""
         source = FilesSource(paths=(str(self.path / "*.csv"),), **config)
-        request = ReadRequest(stream="things", sync_mode=SyncMode.INCREMENTAL, cursor=self.cursor)
+        request = ReadRequest(stream="things", sync_mode=SyncMode.INCREMENTAL, cursor=self.cursor, warn=warn)
         names: list[str] = []
         for item in source.read(request):
             if isinstance(item, Checkpoint):
@@ -70,13 +73,58 @@ def test_files_of_one_and_the_same_time_are_all_read_whenever_they_come(folder, 
     assert folder.read(lookback_seconds=lookback) == []
 
 
-def test_a_file_that_appears_late_with_an_older_time_is_read_within_the_lookback(folder):
+def test_a_file_that_appears_late_with_an_older_time_is_read(folder):
     folder.write("b.csv", 0)
-    folder.read(lookback_seconds=60)
+    folder.read()
 
     folder.write("late.csv", -60)
-    folder.write("later.csv", -61)
-    assert folder.read(lookback_seconds=60) == ["late.csv"]
+    folder.write("much later.csv", -10_000_000)
+    assert folder.read() == ["much later.csv", "late.csv"]
+
+
+@pytest.mark.parametrize("wrong", [2_000_000_000, 2**37, -NOON])
+def test_a_file_whose_clock_was_wrong_hides_no_other_one(folder, monkeypatch, wrong):
+    monkeypatch.setattr(file_position, "_MOST_FILES", 2)
+    monkeypatch.setattr(file_position, "_SPARE", 0)
+    found = []
+    for number in range(6):
+        folder.write(f"{number}.csv", wrong if number == 2 else number)
+        found += folder.read(lookback_seconds=0)
+
+    assert found == [f"{number}.csv" for number in range(6)]
+
+
+def test_a_position_that_was_left_in_the_future_hides_nothing_that_comes_now(folder):
+    folder.write("a.csv", 0)
+    folder.cursor = {"since": "2099-01-01T00:00:00.000000000Z", "files": {}}
+    warnings = []
+
+    assert folder.read(warn=warnings.append) == []
+    (folder.path / "b.csv").write_text("name\nb.csv\n")
+    os.utime(folder.path / "b.csv", (time.time() + 60, time.time() + 60))
+    assert folder.read() == ["b.csv"]
+    assert [warning.code for warning in warnings] == ["source.position_in_the_future"]
+
+
+def test_a_file_of_the_same_time_and_another_size_was_changed(folder):
+    folder.write("a.csv", 0)
+    folder.read()
+
+    (folder.path / "a.csv").write_text("name\na.csv\na.csv\n")
+    os.utime(folder.path / "a.csv", ns=(0, NOON * 10**9))
+    assert folder.read() == ["a.csv", "a.csv"]
+
+
+def test_a_position_of_an_older_release_is_read_on_from(folder):
+    folder.write("a.csv", 0)
+    folder.write("b.csv", 10)
+    name = str(folder.path / "a.csv")
+    folder.cursor = {
+        "since": "2024-01-31T11:00:00.000000000Z",
+        "files": {name: "2024-01-31T12:00:00.000000000Z"},
+    }
+
+    assert folder.read() == ["b.csv"]
 
 
 def test_a_file_that_was_changed_is_read_again(folder):
@@ -96,7 +144,9 @@ def test_a_read_resumes_after_the_last_file_that_was_read_whole(folder):
     assert folder.read() == ["3.csv"]
 
 
-def test_the_position_remembers_no_more_names_than_it_needs(folder):
+def test_the_position_remembers_no_more_names_than_it_needs(folder, monkeypatch):
+    monkeypatch.setattr(file_position, "_MOST_FILES", 1)
+    monkeypatch.setattr(file_position, "_SPARE", 1)
     for number in range(10):
         folder.write(f"{number}.csv", 100 * number)
     folder.read(lookback_seconds=150)

@@ -322,3 +322,20 @@ def test_a_missing_table_is_named(path: Path) -> None:
 
     with pytest.raises(Unreadable, match="'nope'"):
         read(path, "nope")
+
+
+def test_the_outputs_own_path_says_nothing_of_its_rows(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tenant=acme" / "a[1]*?"
+    folder.mkdir(parents=True)
+    table = pa.table({"id": [1, 2], "tenant": ["beta", "gamma"]})
+
+    DuckDBDestination(path=str(path)).load(request_for(table, folder))
+
+    assert rows(path, "FROM items ORDER BY id") == [(1, "beta"), (2, "gamma")]
+
+
+@pytest.mark.parametrize("name", ["file_row_number", "FILE_ROW_NUMBER", "filename", "file_index", "rowid"])
+def test_a_column_may_have_a_name_that_duckdbs_reader_uses(path: Path, load: Any, name: str) -> None:
+    load({"id": [1, 2, 1], name: [10, 20, 30]}, "merge", primary_key=("id",))
+
+    assert rows(path, f'SELECT id, "{name}" FROM items ORDER BY id') == [(1, 30), (2, 20)]

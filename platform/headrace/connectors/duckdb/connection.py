@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from headrace.connectors import ConnectorError, Section, Unreachable
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.sql.loads import Busy
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class DuckDBConnection(Section):
 
     def file(self) -> Path:
         """Return the file's whole path: no word before a colon in it can mean another kind of database."""
-        return Path(self.path).expanduser().absolute()
+        return local_path(self.path)
 
     def place(self) -> dict[str, Any]:
         """Name the file, whichever way leads to it."""

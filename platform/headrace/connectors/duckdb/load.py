@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _STREAMING_MEMORY = "256MB"
 _ORDINAL = "file_row_number"  # DuckDB's name for a row's place in its file
+_OWN_ORDINAL = "_headrace_row"
+# DuckDB would take folders of the path, such as tenant=acme, for columns, and put them over the file's own.
+_AS_IT_IS = "hive_partitioning = false, filename = false, union_by_name = false, binary_as_string = false"
 _DURATIONS = {"s": "to_seconds", "ms": "to_milliseconds", "us": "to_microseconds"}
 
 
@@ -137,12 +140,16 @@ class DuckDBLoad(TableLoad):
         path = literal(str(output.path))
         values = ", ".join(f"{_value(field)} AS {quoted(field.name)}" for field in output.schema)
         if not key:
-            return f"SELECT {values} FROM read_parquet({path})"  # noqa: S608 - quoted names
-        source = f"read_parquet({path}, {_ORDINAL} = true)"
+            return f"SELECT {values} FROM read_parquet({path}, {_AS_IT_IS})"  # noqa: S608 - quoted names
+        source = f"read_parquet({path}, {_AS_IT_IS}, {_ORDINAL} = true)"
+        if _ORDINAL in map(str.lower, output.schema.names):  # the file's own column of that name
+            whole = f"read_parquet({path}, {_AS_IT_IS})"
+            source = f"(SELECT *, row_number() OVER () AS {_OWN_ORDINAL} FROM {whole})"  # noqa: S608
         missing = " OR ".join(f"{quoted(name)} IS NULL" for name in key)
         if exists(self.connection, source, missing):
             raise Rejected(f"A row has no value in its primary key ({', '.join(key)}).")
-        place = f"row_number() OVER (PARTITION BY {listed(key)} ORDER BY {_ORDINAL} DESC)"
+        ordinal = _OWN_ORDINAL if source.startswith("(") else _ORDINAL
+        place = f"row_number() OVER (PARTITION BY {listed(key)} ORDER BY {ordinal} DESC)"
         return f"SELECT {values} FROM {source} QUALIFY {place} = 1"  # noqa: S608 - quoted names
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar
 
 from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition, plain_values
 from headrace.connectors.file.config import FileConfig
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.stores.config import storage_for
 
 
@@ -30,7 +30,7 @@ class FileDestination(FileConfig, Destination):
     def target(self, stream: str) -> dict[str, Any]:
         """Name the file, or the folder of files."""
         is_local = "://" not in self.path
-        folder = str(Path(self.path).expanduser().resolve()) if is_local else self.path.rstrip("/")
+        folder = str(local_path(self.path).resolve()) if is_local else self.path.rstrip("/")
         store = plain_values(self.storage, self.storage.address_fields) if self.storage else None
         name = self.file_name or stream
         return {"system": "file", "folder": folder, "store": store, "name": name, "format": self.format}

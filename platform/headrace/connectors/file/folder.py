@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from headrace.connectors import ConnectorError, MovedOn, Rejected
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.stores.config import AnyStorage, store_url
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ class StoreFolder(Folder):
 def opened(path: str, storage: AnyStorage | None) -> Iterator[Folder]:
     """Hold the folder of a configuration open. Raises ConnectorError."""
     if storage is None:
-        yield LocalFolder(Path(path).expanduser().absolute())
+        yield LocalFolder(local_path(path))
         return
     from headrace.connectors.kit.stores import object_store
 

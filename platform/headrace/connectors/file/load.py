@@ -22,6 +22,7 @@ from headrace.connectors.file.records import (
     write_record,
 )
 from headrace.connectors.file.rows import chained, kind_of, parts, pieces
+from headrace.connectors.kit.arrow import noted_types
 from headrace.connectors.kit.loading.load import Load
 
 if TYPE_CHECKING:
@@ -65,8 +66,22 @@ class FileLoad(Load):
 
     def commit(self) -> None:
         """Write a new file and put it in the place of the old one."""
-        written = chained(pieces(self.request.output, self.config.format), self.request.before_commit)
-        self.folder.write(self._name(), written, tag(self.request.pipeline_id))
+        digest = noted_types.Digest()
+        written = digest.passed(pieces(self.request.output, self.config.format))
+        publishing = chained(written, lambda: self._before_publishing(digest))
+        self.folder.write(self._name(), publishing, tag(self.request.pipeline_id))
+
+    def _before_publishing(self, digest: noted_types.Digest) -> None:
+        """Note the types that text does not tell, then ask whether the file may be published.
+
+        The note of the file that is there is kept: a kill before the file is published leaves both.
+        """
+        if self.config.format != "parquet":
+            name = noted_types.note_of(self._name(), self.table)
+            before = self.folder.read(name)
+            note = noted_types.written(self.request.output.schema, digest.text, before)
+            self.folder.write(name, [note], tag(self.request.pipeline_id))
+        self.request.before_commit()
 
     def location(self) -> str:
         """Name the file."""
@@ -100,6 +115,7 @@ class SetLoad(Load):
         except BaseException:
             with suppress(ConnectorError, OSError):
                 self.folder.delete(name for name in self.written if name not in self.kept)
+                self._remove_notes(self.kept)
             raise
 
     def last(self) -> Loaded | None:
@@ -121,6 +137,7 @@ class SetLoad(Load):
         sweep(self.folder, self.request.pipeline_id)
         self.folder.sweep(self.table, tag(self.request.pipeline_id), below=True)
         _remove_strays(self.folder, self.request.pipeline_id, self.table, self.kept)
+        self._remove_notes(self.kept)
 
     def publish(self) -> None:
         """Write the new files beside the old ones."""
@@ -132,6 +149,9 @@ class SetLoad(Load):
         with parts(request.output, config.format, config.partition_by) as new:
             request.before_commit()
             self.tidy()
+            if config.format != "parquet" or config.partition_by:
+                note = noted_types.note_of(f"{start}-00000.{config.format}", self.table)
+                self.folder.write(note, [noted_types.written(request.output.schema)], writer)
             for number, part in enumerate(new):
                 request.progress(int(request.output.rows * number / len(new)))
                 path = [self.table, part.folder, f"{start}-{number:05}.{config.format}"]
@@ -158,6 +178,15 @@ class SetLoad(Load):
             raise MovedOn("Another load of this pipeline was recorded while this one wrote its files.")
         write_record(self.folder, self.noted, self.request.pipeline_id)
         self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
+        self._remove_notes(self.noted.files)
+
+    def _remove_notes(self, files: tuple[str, ...]) -> None:
+        """Remove the pipeline's notes of types that none of the files needs."""
+        needed = {noted_types.note_of(name.rpartition("/")[2], self.table) for name in files}
+        folder = f"{noted_types.FOLDER}/{self.table}"
+        start = f"{folder}/{tag(self.request.pipeline_id)}-"
+        notes = [name for name in self.folder.list(folder) if name.startswith(start)]
+        self.folder.delete(name for name in notes if name not in needed)
 
     def location(self) -> str:
         """Name the folder."""

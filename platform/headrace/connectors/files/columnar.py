@@ -31,6 +31,7 @@ def read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
         with _parquet(plain, "s") as file:
             unit = _unit_of_int96(plain, file)
         with _parquet(plain, unit) as file:
+            yield _checked(_no_rows(file.schema_arrow))
             for batch in file.iter_batches():
                 yield _checked(batch)
 
@@ -40,17 +41,24 @@ def read_arrow(path: Path) -> Iterator[pa.RecordBatch]:
     with plain_file(path) as plain, pa.memory_map(str(plain)) as file:
         if file.read(6) == b"ARROW1":
             with pa.ipc.open_file(file) as reader:
+                yield _checked(_no_rows(reader.schema))
                 for index in range(reader.num_record_batches):
                     yield _checked(reader.get_batch(index))
             return
         file.seek(0)
         with pa.ipc.open_stream(file) as stream:
+            yield _checked(_no_rows(stream.schema))
             for batch in stream:
                 yield _checked(batch)
 
 
+def _no_rows(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch that says which columns a file has, be it without rows."""
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
 def _checked(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Return the batch in plain types. Raises ArrowInvalid where its text is no UTF-8, or an offset is wrong."""
+    """Return the batch in plain types. Raises ArrowInvalid where text is no UTF-8 or an offset is wrong."""
     batch.validate(full=True)
     return plain_batch(batch)
 
@@ -84,7 +92,7 @@ def _unit_of_int96(path: Path, file: pq.ParquetFile) -> _Unit:
 
 
 def _check_microseconds(path: Path, columns: list[str]) -> None:
-    """Raise TimesBeyondRange where a time has nanoseconds, which the unit that reaches the others would cut."""
+    """Raise TimesBeyondRange where a time has nanoseconds, which microseconds would cut."""
     with _parquet(path, "ns") as fine, _parquet(path, "s") as coarse:
         both = zip(fine.iter_batches(columns=columns), coarse.iter_batches(columns=columns), strict=True)
         for batch, seconds in both:

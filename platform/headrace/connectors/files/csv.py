@@ -92,8 +92,7 @@ class _Text:
             check_quotes(self._open_file, self._dialect.encoding, self._dialect.delimiter)
         if feed.nuls:
             self.warnings.append(RunWarning(code="source.nul_characters", detail=_NULS, count=feed.nuls))
-        if held.num_rows > 1:
-            yield held.slice(0, held.num_rows - 1)
+        yield held.slice(0, held.num_rows - 1)  # of no rows, too: it has the columns
 
     def _feed(self) -> Feed:
         end = self._dialect.delimiter * (len(self.names) - 1) + "\n"
@@ -114,6 +113,9 @@ class _Text:
             false_values=["false"],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
+            check_utf8=True,
+            decimal_point=".",
+            auto_dict_encode=False,
         )
         try:
             with feed, csv.open_csv(feed, read, self._parse_options(), convert) as reader:
@@ -124,6 +126,9 @@ class _Text:
     def _parse_options(self) -> csv.ParseOptions:
         return csv.ParseOptions(
             delimiter=self._dialect.delimiter,
+            quote_char='"',
+            double_quote=True,
+            escape_char=False,
             newlines_in_values=True,
             # A blank line is a row where there is one column, and no row where there are several.
             ignore_empty_lines=len(self.names) != 1,

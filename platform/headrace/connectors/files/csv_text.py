@@ -21,7 +21,7 @@ class StrayQuote(Exception):
 
 
 class Feed(io.RawIOBase):
-    """A file's text in UTF-8, without a byte order mark and without blank lines at its start; and one row more.
+    """A file's text in UTF-8, without a byte order mark and blank lines at its start; and one row more.
 
     The last row, `end`, is empty in all of its fields. Where the parser does not yield it, a quote that was
     never closed has swallowed it.
@@ -48,7 +48,7 @@ class Feed(io.RawIOBase):
         super().close()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, `size` unless the end comes first: pyarrow takes what is short for a row's end."""
+        """Return the next bytes: fewer than `size` at the end only, where pyarrow takes a row for whole."""
         while len(self._rest) < size and not self._is_over:
             self._rest += self._next(size)
         found, self._rest = self._rest[:size], self._rest[size:]
@@ -72,7 +72,7 @@ class Feed(io.RawIOBase):
 
 
 class QuoteCheck:
-    """Tells whether quotes stand only around whole fields, and twice inside of them: then all readers agree."""
+    """Tells whether quotes stand around whole fields only, and twice inside: then all readers agree."""
 
     def __init__(self, delimiter: str) -> None:
         self.is_regular = True

@@ -44,6 +44,13 @@ class Text(Protocol):
         """Yield some columns of all rows."""
 
 
+def narrowest(values: pa.Array) -> pa.DataType:
+    """Return the type that `types_of` would give a column of these values."""
+    guess = _Guess()
+    guess.see(values)
+    return guess.type
+
+
 def types_of(text: Text) -> dict[str, pa.DataType]:
     """Return the types of all columns, over all of the file; null for one without values."""
     guesses = {name: _Guess() for name in text.names}

@@ -1,6 +1,8 @@
 """File formats to rows: exact, in bounded memory. Imports pyarrow, so only a running read imports it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,6 +18,7 @@ from headrace.connectors.files.json_files import read_json, read_json_lines
 from headrace.connectors.files.opening import COMPRESSIONS, opened
 from headrace.connectors.files.sniffing import START, other_content
 from headrace.connectors.kit.arrow.json_text import InvalidJSON
+from headrace.connectors.kit.arrow.parsing import from_json, parsed
 
 Format = Literal["csv", "jsonl", "json", "parquet", "arrow"]
 Batches = Iterator[pa.RecordBatch | Sequence[dict[str, Any]]]
@@ -49,11 +52,20 @@ def format_of(name: str) -> Format | None:
     return _ENDINGS.get(endings[-1]) if endings else None
 
 
-def read(path: Path, kind: Format, dialect: Dialect, warn: Warn = log_warning) -> Batches:
-    """Yield a file's rows; gzip and zstd are told by its first bytes. Raises Unreadable."""
+def read(
+    path: Path,
+    kind: Format,
+    dialect: Dialect,
+    warn: Warn = log_warning,
+    schema: pa.Schema | None = None,
+) -> Batches:
+    """Yield a file's rows; gzip and zstd are told by its first bytes. Raises Unreadable.
+
+    `schema` holds the columns that a file of text was written with, where that is known.
+    """
     readers: dict[Format, Callable[[], Batches]] = {
-        "csv": lambda: read_csv(lambda: opened(path), dialect, warn),
-        "jsonl": lambda: read_json_lines(path),
+        "csv": lambda: _csv(path, dialect, warn, schema),
+        "jsonl": lambda: _json_lines(path, schema),
         "json": lambda: read_json(path),
         "parquet": lambda: read_parquet(path),
         "arrow": lambda: read_arrow(path),
@@ -70,7 +82,7 @@ def read(path: Path, kind: Format, dialect: Dialect, warn: Warn = log_warning) -
         raise NotWhole(f"The file is no valid {kind}: {invalid}.") from None
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError, UnicodeError):
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         # The parsers' own words quote the row.
         raise NotWhole(f"The file is not whole, valid {kind}.") from None
 
@@ -85,6 +97,26 @@ def with_column(rows: Any, column: str | None, value: str) -> Any:
     if isinstance(rows, pa.RecordBatch):
         return rows.append_column(column, pa.repeat(value, rows.num_rows))
     return [{**row, column: value} for row in rows]
+
+
+def _csv(path: Path, dialect: Dialect, warn: Warn, schema: pa.Schema | None) -> Batches:
+    if schema is None:
+        yield from read_csv(lambda: opened(path), dialect, warn)
+        return
+    for texts in read_csv(lambda: opened(path), replace(dialect, infer_types=False), warn):
+        if texts.schema.names != schema.names:
+            raise NotWhole("The file has other columns than it was written with.")
+        arrays = [parsed(column, field.type) for column, field in zip(texts.columns, schema, strict=True)]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _json_lines(path: Path, schema: pa.Schema | None) -> Batches:
+    if schema is None:
+        yield from read_json_lines(path)
+        return
+    for rows in chain([()], read_json_lines(path)):  # a batch of no rows, too: it has the columns
+        columns = [from_json([row[field.name] for row in rows], field.type) for field in schema]
+        yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
 def _refuse_other_content(path: Path, kind: Format, encoding: str) -> None:

@@ -9,12 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from headrace.connectors import ConnectorError, Unreadable
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.network import connections
 from headrace.connectors.kit.stores.config import StoreUrl
 from headrace.connectors.kit.stores.object_store import NoSuchObject, ObjectChanged, StoredObject
@@ -22,7 +23,11 @@ from headrace.connectors.kit.stores.object_store import NoSuchObject, ObjectChan
 if TYPE_CHECKING:
     from headrace.connectors.kit.stores.object_store import ObjectStore
 
+RECORDS = "_headrace"
+"""The folder of the `file` destination's own records, which are no data: no pattern matches what is in it."""
+
 _MAGIC = re.compile(r"[*?\[]")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BYTES_BETWEEN_CHECKS = 16 * 1024 * 1024
 Check = Callable[[], None]
 
@@ -51,6 +56,8 @@ class Found:
     name: str  # as people know it: a path, a URL without its query
     modified: str  # UTC with nanoseconds, so that texts are in order as the times are; empty: unknown
     place: Place = field(repr=False)
+    folders: tuple[str, ...] = ()  # that it lies in, below the fixed part of the pattern
+    version: str = ""  # what changes with the content, besides the time: a size, an ETag
     object: StoredObject | None = None  # of an object store
 
     @contextmanager
@@ -74,6 +81,14 @@ class Place(ABC):
     def opened(self, found: Found, check: Check) -> AbstractContextManager[Path]:
         """Lay one of the files open for reading."""
 
+    def names(self, folder: str) -> Iterable[str]:
+        """Return the names of the files in a folder, which is named as files are. Raises ConnectorError."""
+        return ()
+
+    def content(self, name: str) -> bytes:
+        """Return the content of a small file; nothing where there is none."""
+        return b""
+
 
 @dataclass(frozen=True)
 class LocalPlace(Place):
@@ -83,14 +98,30 @@ class LocalPlace(Place):
 
     def find(self, *, with_times: bool) -> Iterator[Found]:
         """Yield the files that match; those of a pattern lie below its folder, whatever links say."""
-        pattern = str(Path(self.pattern).expanduser())
+        pattern = str(local_path(self.pattern))
         matches = sorted(Path(name) for name in glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
-        folder = _fixed(Path(pattern)).resolve() if _MAGIC.search(pattern) else None
+        fixed = _fixed(Path(pattern)) if _MAGIC.search(pattern) else None
+        folder = fixed.resolve() if fixed is not None else None
         for path in matches:
+            if RECORDS in path.parts:
+                continue
             if folder is not None and not path.resolve().is_relative_to(folder):
                 raise Unreadable(f"{path} is a link that leads out of {folder}: name its target in `paths`.")
             if path.is_file():
-                yield Found(name=str(path), modified=_nanoseconds(path.stat().st_mtime_ns), place=self)
+                stat = path.stat()
+                modified = _nanoseconds(stat.st_mtime_ns)
+                folders = path.parent.relative_to(fixed).parts if fixed is not None else ()
+                yield Found(
+                    name=str(path), modified=modified, version=str(stat.st_size), folders=folders, place=self
+                )
+
+    def names(self, folder: str) -> Iterable[str]:
+        """Return the paths of the files in a folder."""
+        return [str(path) for path in Path(folder).iterdir()] if Path(folder).is_dir() else ()
+
+    def content(self, name: str) -> bytes:
+        """Return the file's content."""
+        return Path(name).read_bytes() if Path(name).is_file() else b""
 
     @contextmanager
     def opened(self, found: Found, check: Check) -> Iterator[Path]:
@@ -155,8 +186,9 @@ class StorePlace(Place):
         matches = re.compile(_expression(self.url.key))
         folder = str(_fixed(Path(self.url.key)))
         for listed in self.store.list("" if folder == "." else folder):
-            if matches.fullmatch(listed.key):
-                yield self._found(listed)
+            parts = Path(listed.key).parts
+            if matches.fullmatch(listed.key) and RECORDS not in parts:
+                yield self._found(listed, parts[len(Path(folder).parts) : -1])
 
     @contextmanager
     def opened(self, found: Found, check: Check) -> Iterator[Path]:
@@ -168,9 +200,29 @@ class StorePlace(Place):
             file.flush()
             yield Path(file.name)
 
-    def _found(self, listed: StoredObject) -> Found:
+    def names(self, folder: str) -> Iterable[str]:
+        """Return the URLs of the objects below a prefix."""
+        start = f"{self.url.scheme}://{self.url.bucket}/"
+        return [start + listed.key for listed in self.store.list(folder.removeprefix(start))]
+
+    def content(self, name: str) -> bytes:
+        """Return the object's content."""
+        try:
+            return self.store.read(name.removeprefix(f"{self.url.scheme}://{self.url.bucket}/"))
+        except NoSuchObject:
+            return b""
+
+    def _found(self, listed: StoredObject, folders: tuple[str, ...] = ()) -> Found:
         name = f"{self.url.scheme}://{self.url.bucket}/{listed.key}"
-        return Found(name=name, modified=_text(listed.modified), place=self, object=listed)
+        version = listed.etag or str(listed.size)
+        return Found(
+            name=name,
+            modified=_text(listed.modified),
+            version=version,
+            folders=folders,
+            place=self,
+            object=listed,
+        )
 
 
 def _fixed(pattern: Path) -> Path:
@@ -228,9 +280,13 @@ def _sums(sizes: Iterable[int]) -> Iterator[int]:
 
 def _nanoseconds(since_epoch: int) -> str:
     seconds, rest = divmod(since_epoch, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+    try:
+        moment = _EPOCH + timedelta(seconds=seconds)
+    except OverflowError:  # a clock may say anything
+        return "9999-12-31T23:59:59.999999999Z" if seconds > 0 else "0001-01-01T00:00:00.000000000Z"
+    return f"{moment.isoformat(timespec='seconds')[:19]}.{rest:09}Z"
 
 
 def _text(moment: datetime) -> str:
     moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06}000Z"
+    return f"{moment.isoformat(timespec='microseconds')[:26]}000Z"

@@ -35,6 +35,8 @@ def other_content(start: bytes, kind: str, encoding: str = "utf-8") -> str | Non
             return name
     if kind == "csv" and encoding == "utf-8" and start.startswith(_UTF_16):
         return "UTF-16 by its first two bytes: set `encoding`"
+    if kind == "csv" and encoding == "utf-8" and start.count(b"\0") > len(start) // 4:
+        return "full of NUL characters, as UTF-16 is: set `encoding`"
     text = start.replace(b"\0", b"").removeprefix(b"\xef\xbb\xbf").lstrip(b"\xff\xfe \t\r\n")
     if _WEB_PAGE.match(text):
         return "a web page (HTML), such as a page to sign in"

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from headrace.connectors import ConnectorError, Section, Unreachable
+from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.sql.loads import Busy
 
 _BUSY_SECONDS = 30.0
@@ -24,7 +25,7 @@ class SQLiteConnection(Section):
 
     def file(self) -> Path:
         """Return the file's whole path."""
-        return Path(self.path).expanduser().absolute()
+        return local_path(self.path)
 
     def place(self) -> dict[str, Any]:
         """Name the file, whichever way leads to it."""

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 _DAY = 86_400
 _FIRST_DAY, _END_DAY = -719_528, 2_932_897  # 0000-01-01 and 10000-01-01, in days since 1970
-_PARTS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+PARTS = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 _LEAST = -(2**63)
 
 
@@ -24,7 +24,7 @@ def dates(array: pa.Array) -> pa.Array:
 
 def times(array: pa.Array) -> pa.Array:
     """Write `12:30:00`, with a fraction where there is one."""
-    parts = _PARTS[array.type.unit]
+    parts = PARTS[array.type.unit]
     return _written(array, (0, _DAY * parts), _whole_seconds, lambda value: _clock(value, parts))
 
 
@@ -33,7 +33,7 @@ def timestamps(array: pa.Array) -> pa.Array:
 
     UTC has a `Z`, and so have instants whose offset ISO 8601 cannot write, which has minutes and no seconds.
     """
-    parts = _PARTS[array.type.unit]
+    parts = PARTS[array.type.unit]
     zone = "Z" if array.type.tz else ""
     margin = 1 if zone and array.type.tz != "UTC" else 0  # the local time may lie in the next year
     bounds = (_FIRST_DAY + margin) * _DAY * parts, (_END_DAY - margin) * _DAY * parts
@@ -42,7 +42,7 @@ def timestamps(array: pa.Array) -> pa.Array:
 
 def durations(array: pa.Array) -> pa.Array:
     """Write `P1DT3600.5S`: days of 24 hours, and seconds."""
-    parts = _PARTS[array.type.unit]
+    parts = PARTS[array.type.unit]
     values = array.cast(pa.int64())
     least = pc.equal(values, _LEAST)  # it has no positive counterpart
     texts = _durations(pc.if_else(least, 0, values), parts)
@@ -89,7 +89,7 @@ def _plain(array: pa.Array) -> pa.Array:
 def _whole_seconds(array: pa.Array) -> pa.Array:
     """Write without a fraction what has none; otherwise with all the digits of the unit."""
     texts = array.cast(pa.string())
-    zeros = "." + "0" * (len(str(_PARTS[array.type.unit])) - 1)
+    zeros = "." + "0" * (len(str(PARTS[array.type.unit])) - 1)
     whole = pc.ends_with(texts, zeros)
     if zeros == "." or not pc.any(whole).as_py():
         return texts
@@ -102,7 +102,7 @@ def _timestamps(array: pa.Array) -> pa.Array:
     if not zone or zone == "UTC":
         return pc.binary_join_element_wise(_with_t(naive), "Z" if zone else "", "")
     local = pc.local_timestamp(array)
-    offsets = pc.divide(pc.subtract(local, naive).cast(pa.int64()), _PARTS[unit]).dictionary_encode()
+    offsets = pc.divide(pc.subtract(local, naive).cast(pa.int64()), PARTS[unit]).dictionary_encode()
     suffixes = [None if offset is None else _offset(offset) for offset in offsets.dictionary.to_pylist()]
     suffix = pa.array(suffixes, pa.string()).take(offsets.indices)
     return pc.binary_join_element_wise(_with_t(pc.if_else(pc.equal(suffix, "Z"), naive, local)), suffix, "")
@@ -169,3 +169,11 @@ def _date(days: int) -> str:
     full = era * 400 + year + (number <= 2)
     sign = "+" if full > 9999 else "-" if full < 0 else ""
     return f"{sign}{abs(full):04}-{number:02}-{day_of_month:02}"
+
+
+def days_since_1970(year: int, month: int, day: int) -> int:
+    """Return the day's number, for any year of the proleptic Gregorian calendar; the year 0 is 1 BC."""
+    year -= month <= 2
+    era, rest = divmod(year, 400)
+    day_of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return era * 146_097 + rest * 365 + rest // 4 - rest // 100 + day_of_year + _FIRST_DAY + 60
