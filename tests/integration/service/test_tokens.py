@@ -139,9 +139,13 @@ def test_a_change_without_an_answer_is_undone(platform: Platform) -> None:
     taken = keys.begin("k", route="POST /api/tokens", body=b"{}")
     assert isinstance(taken, UUID)
 
-    with pytest.raises(ZeroDivisionError), keys.change():
-        Tokens(platform, platform.owner()).create(name="Never", role=Role.VIEWER)
-        raise ZeroDivisionError
+    def interrupted() -> None:
+        with keys.change():
+            Tokens(platform, platform.owner()).create(name="Never", role=Role.VIEWER)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
     keys.abandon(taken)
 
     assert "Never" not in names(platform)
@@ -167,9 +171,13 @@ def test_a_request_that_lost_its_key_changes_nothing(platform: Platform) -> None
         connection.execute(update(idempotency_keys).values(created_at=datetime.now(UTC) - timedelta(hours=1)))
     assert isinstance(keys.begin("k", route="POST /api/tokens", body=b"{}"), UUID)
 
-    with pytest.raises(KeyInProgress), keys.change():
-        Tokens(platform, platform.owner()).create(name="Late", role=Role.VIEWER)
-        keys.finish(taken, ANSWER)
+    def late() -> None:
+        with keys.change():
+            Tokens(platform, platform.owner()).create(name="Late", role=Role.VIEWER)
+            keys.finish(taken, ANSWER)
+
+    with pytest.raises(KeyInProgress):
+        late()
 
     assert "Late" not in names(platform)
 
