@@ -234,17 +234,16 @@ def test_an_incremental_run_asks_for_what_comes_after_the_cursor_and_leaves_out_
 
         assert server.asked[0].query["since"] == "15"
         assert [item["id"] for item in found if isinstance(item, dict)] == list(range(16, 31))
-        assert [item.cursor for item in found if isinstance(item, Checkpoint)] == [24, 30]
+        assert not any(isinstance(item, Checkpoint) for item in found)  # all was read: the highest counts
 
 
-def test_reading_again_from_every_checkpoint_loses_no_record():
+def test_going_on_from_where_a_trial_has_ended_loses_no_record():
     incremental = {"start_param": "since", "row_order": "asc"}
     with serving(changes) as server:
-        found = read(server.url, field="at", incremental=incremental, primary_key="id", **PAGED)
-        for position, item in enumerate(found):
-            if not isinstance(item, Checkpoint):
-                continue
-            before = {record["id"] for record in found[:position] if isinstance(record, dict)}
+        for pages in (1, 2, 3):
+            keys: Keys = {"incremental": incremental, "primary_key": "id", "max_iterations": pages}
+            *found, item = read(server.url, field="at", **keys, **PAGED)
+            before = {record["id"] for record in found}
             again = read(
                 server.url, field="at", cursor=item.cursor, incremental=incremental, primary_key="id", **PAGED
             )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors import Checkpoint, Unreadable
+from headrace.connectors import Unreadable
 from headrace.connectors.rest.config import Incremental
 from headrace.connectors.rest.incremental import Window, formatted
 
@@ -103,6 +103,26 @@ def test_reading_ends_where_the_newest_come_first_and_old_ones_follow():
     assert not window(None).is_behind(records(7, 4))
 
 
-def test_there_are_checkpoints_where_the_oldest_come_first():
-    assert window(None).checkpoint(records(1, 2)) == Checkpoint(cursor=2)
-    assert window(None).checkpoint([]) is None
+@pytest.mark.parametrize(
+    ("values", "asc", "desc"),
+    [
+        ([1, 2, 2, 10], True, False),
+        (["10", "9", "9"], False, True),
+        (["2024-01-01T00:00:00Z", None, "2024-01-01T01:00:00+01:00"], True, True),
+        ([1, "x"], False, False),
+        ([3], True, True),
+        ([None, None], True, True),
+    ],
+)
+def test_an_order_is_of_values_and_not_of_texts(values: list[Any], asc: bool, desc: bool):
+    found = window(None)
+
+    assert (found.runs(records(*values), None, "asc"), found.runs(records(*values), None, "desc")) == (
+        asc,
+        desc,
+    )
+
+
+def test_an_order_goes_on_from_page_to_page():
+    assert not window(None).runs(records(2, 3), 4, "asc")
+    assert window(None).last(records(1, 2, None)) == 2

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
-from headrace.connectors import Checkpoint, Cursor, Unreadable
+from headrace.connectors import Cursor, Unreadable
 from headrace.connectors.contract.order import KINDS, NoPlace, kind_of, place
 from headrace.connectors.rest.config import Incremental
 
@@ -64,12 +65,26 @@ class Window:
             return False
         return self.after is not None and self._is_old(records[-1].get(self.cursor_field))
 
-    def checkpoint(self, records: Sequence[dict[str, Any]]) -> Checkpoint | None:
-        """Return the place after these records of an API that promises that later ones are newer."""
-        if not records or self.cursor_field is None:
-            return None
-        value = records[-1].get(self.cursor_field)
-        return None if value is None else Checkpoint(cursor=value)
+    def runs(self, records: Sequence[dict[str, Any]], before: Any, order: Literal["asc", "desc"]) -> bool:
+        """Whether records after one with the cursor `before` are in an order; those without a cursor are."""
+        found = [value for record in records if (value := self._value(record)) is not None]
+        values = found if before is None else [before, *found]
+        if len(values) < 2:
+            return True
+        try:
+            kind = KINDS[self.cursor_type] if self.cursor_type else kind_of(values[0])
+            places = [at for value in values if (at := place(value, kind)) is not None]
+            return all(one <= other if order == "asc" else one >= other for one, other in pairwise(places))
+        except (NoPlace, TypeError):
+            return False
+
+    def last(self, records: Sequence[dict[str, Any]]) -> Any:
+        """Return the last cursor among records; None where none of them has one."""
+        values = (self._value(record) for record in reversed(records))
+        return next((value for value in values if value is not None), None)
+
+    def _value(self, record: dict[str, Any]) -> Any:
+        return None if self.cursor_field is None else record.get(self.cursor_field)
 
     def _is_old(self, value: Any) -> bool:
         try:

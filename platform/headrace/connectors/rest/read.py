@@ -183,12 +183,26 @@ def resumable(
     for records in islice(pages, request.max_iterations):
         yield records
         read += 1
-    if request.sync_mode is SyncMode.INCREMENTAL and read == request.max_iterations:
-        detail = "max_iterations ended the reading, so the next run reads the same records again."
-        request.warn(RunWarning(code="rest.cut_short", detail=detail))
-        yield Checkpoint(cursor=request.cursor)
+    if _is_cut(read, request):
+        yield _again(request)
     elif place is not None:
         yield Checkpoint(cursor=place)
+
+
+def newest_first(pages: Iterator[Records], window: Window, warn: Warn) -> Iterator[Records]:
+    """Yield new records until the first page of old ones, or all where an API does not keep to its order."""
+    before, is_ordered = None, True
+    for records in pages:
+        yield window.new(records)
+        if window.after is None:
+            continue
+        if is_ordered and not window.runs(records, before, "desc"):
+            is_ordered = False
+            detail = "The records do not come newest first, so that all of them are read."
+            warn(RunWarning(code="rest.not_in_order", detail=detail))
+        before = window.last(records) or before
+        if is_ordered and window.is_behind(records):
+            return
 
 
 def _items(reader: RestReader, request: ReadRequest) -> Iterator[Records | Checkpoint]:
@@ -198,24 +212,41 @@ def _items(reader: RestReader, request: ReadRequest) -> Iterator[Records | Check
     order = window.spec.row_order if resource.parent is None else None
     pages = reader.pages(request.stream, window)
     if order == "asc":
-        yield from _ascending(islice(pages, request.max_iterations), window)
+        yield from _oldest_first(pages, window, request)
+    elif order == "desc":
+        yield from resumable(newest_first(pages, window, request.warn), request)
     else:
-        yield from resumable(_new(pages, window, stops=order == "desc"), request)
+        if request.cursor is not None:
+            request.log.info(
+                "The API promises no order: `lookback` reads what changes between two pages again"
+            )
+        yield from resumable((window.new(records) for records in pages), request)
 
 
-def _ascending(pages: Iterator[Records], window: Window) -> Iterator[Records | Checkpoint]:
-    for records in pages:
+def _oldest_first(
+    pages: Iterator[Records], window: Window, request: ReadRequest
+) -> Iterator[Records | Checkpoint]:
+    """Yield pages, and where to go on if `max_iterations` ends the reading: at the last record."""
+    read, last, is_ordered = 0, None, True
+    for records in islice(pages, request.max_iterations):
         yield window.new(records)
-        checkpoint = window.checkpoint(records)
-        if checkpoint is not None:
-            yield checkpoint
+        read += 1
+        if request.max_iterations is not None:
+            is_ordered = is_ordered and window.runs(records, last, "asc")
+            last = window.last(records) or last
+    if _is_cut(read, request):
+        yield _again(request) if last is None or not is_ordered else Checkpoint(cursor=last)
 
 
-def _new(pages: Iterator[Records], window: Window, *, stops: bool) -> Iterator[Records]:
-    for records in pages:
-        yield window.new(records)
-        if stops and window.is_behind(records):
-            return
+def _is_cut(pages: int, request: ReadRequest) -> bool:
+    return request.sync_mode is SyncMode.INCREMENTAL and pages == request.max_iterations
+
+
+def _again(request: ReadRequest) -> Checkpoint:
+    """Return the old cursor: what was left out may be of any age."""
+    detail = "max_iterations ended the reading, so the next run reads the same records again."
+    request.warn(RunWarning(code="rest.cut_short", detail=detail))
+    return Checkpoint(cursor=request.cursor)
 
 
 def _window(resource: Resource, request: ReadRequest) -> Window:

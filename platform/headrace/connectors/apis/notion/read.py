@@ -18,7 +18,7 @@ from headrace.connectors.rest.answers import Records
 from headrace.connectors.rest.api import RestApi
 from headrace.connectors.rest.config import Endpoint, Incremental
 from headrace.connectors.rest.incremental import Window
-from headrace.connectors.rest.read import RestReader, resumable
+from headrace.connectors.rest.read import RestReader, newest_first, resumable
 
 if TYPE_CHECKING:
     from headrace.connectors.apis.notion.config import NotionConfig
@@ -113,11 +113,8 @@ class _Reading:
         yield from self._new(self._post(f"databases/{database}/query", body))
 
     def _new(self, pages: Iterator[Records]) -> Iterator[Records]:
-        window = self._window
-        for records in pages:
-            yield self._with_all_relations(window.new(records))
-            if window.is_behind(records):
-                return
+        for records in newest_first(pages, self._window, self.request.warn):
+            yield self._with_all_relations(records)
 
     def _with_all_relations(self, records: Records) -> Records:
         """Read on the relations of pages: a list gives the first 25 of each."""
