@@ -17,6 +17,7 @@ import pyarrow as pa
 from headrace.connectors import Checkpoint, Connector, ReadRequest, Source, local
 from headrace.connectors.contract.secrets import secrets_within
 from headrace.connectors.kit import local_paths
+from headrace.connectors.kit.arrow.rendering import json_lines
 from headrace.connectors.kit.network import addresses
 from headrace.engine.arrowize import arrowize
 from headrace.engine.output import OutputWriter
@@ -86,14 +87,15 @@ def _streams(source: Source, task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _preview(source: Source, task: dict[str, Any]) -> dict[str, Any]:
-    """Return the first records as a run's output file would hold them."""
+    """Return the first records as a run's output file would hold them, in the forms of docs/types.md."""
     path = Path(tempfile.gettempdir()) / "preview.parquet"
     with OutputWriter(path) as writer:
         for batch in _first(source, task["stream"], task["limit"]):
             writer.add(batch)
         output = writer.finish()
     columns = [{"name": field.name, "type": str(field.type)} for field in output.schema]
-    records = [row for batch in output.batches() for row in batch.to_pylist()]
+    lines = [line for batch in output.batches() for line in json_lines(batch).splitlines()]
+    records = [msgspec.json.decode(line) for line in lines]
     return {"columns": columns, "records": _short(records)}
 
 
@@ -119,8 +121,6 @@ def _short(value: Any) -> Any:
         return [_short(inner) for inner in islice(value, _CHARACTERS)]
     if isinstance(value, str) and len(value) > _CHARACTERS:
         return value[:_CHARACTERS] + "…"
-    if isinstance(value, bytes):
-        return value[:_CHARACTERS]
     return value
 
 

@@ -92,6 +92,19 @@ def test_a_preview_has_the_types_of_a_runs_file(connectors, define):
     assert preview.records[1]["late"] == {"a": [1.5]}
 
 
+def test_a_preview_shows_values_that_no_object_of_python_holds(connectors, define):
+    define(
+        "import pyarrow as pa\n"
+        "moments = pa.array([1704067200123456789], pa.timestamp('ns', 'UTC'))\n"
+        "days = pa.array([3_000_000], pa.date32())\n"
+        "yield pa.record_batch({'at': moments, 'day': days, 'x': [float('nan')]})"
+    )
+
+    [record] = connectors.preview("mine", {}, stream="things", limit=10).records
+
+    assert record == {"at": "2024-01-01T00:00:00.123456789Z", "day": "+10183-09-21", "x": "NaN"}
+
+
 def test_a_preview_cuts_long_texts(connectors, define):
     define("yield [{'text': 'x' * 10_000_000, 'items': list(range(100_000))}]")
 
