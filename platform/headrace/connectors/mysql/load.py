@@ -33,32 +33,13 @@ from headrace.connectors.mysql.connection import LOCK_SECONDS, execute, fetch
 from headrace.connectors.mysql.evolve import evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
 from headrace.connectors.mysql.loads import MySQLLedger
+from headrace.connectors.mysql.staging import collation_of, is_held, statements
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
 _ORDINAL = "_headrace_row"  # of two rows with one key, the later one wins
 _ROWS = 10_000
-_STATEMENT_BYTES = 1024 * 1024  # a server takes 16 MiB or more, unless told otherwise
-# Collations that tell every two texts apart, the best first: the last takes blanks at the end for nothing.
-_COLLATIONS = ("utf8mb4_0900_bin", "utf8mb4_nopad_bin", "utf8mb4_bin")
-_HANGS_ON = """
-SELECT 1 FROM information_schema.statistics WHERE table_schema = DATABASE() AND table_name = {0}
-UNION ALL SELECT 1 FROM information_schema.triggers
-    WHERE event_object_schema = DATABASE() AND event_object_table = {0}
-UNION ALL SELECT 1 FROM information_schema.key_column_usage
-    WHERE referenced_table_schema = DATABASE() AND referenced_table_name = {0}
-UNION ALL SELECT 1 FROM information_schema.table_constraints
-    WHERE table_schema = DATABASE() AND table_name = {0}
-UNION ALL SELECT 1 FROM information_schema.partitions
-    WHERE table_schema = DATABASE() AND table_name = {0} AND partition_name IS NOT NULL
-UNION ALL SELECT 1 FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = {0}
-    AND (is_nullable = 'NO' OR column_comment <> '' OR extra <> ''
-        OR coalesce(column_default, 'NULL') <> 'NULL')
-UNION ALL SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = {0}
-    AND table_comment <> ''
-LIMIT 1
-"""
 
 
 @dataclass(kw_only=True)
@@ -128,7 +109,7 @@ class MySQLLoad(TableLoad):
         """
         if self.request.disposition != "replace":
             return False
-        return not self.exists or not fetch(self.connection, _HANGS_ON.format(literal(self.table)))
+        return not self.exists or not is_held(self.connection, self.table)
 
     def make(self) -> None:
         """Fill a staging table; `commit` puts it in the table's place."""
@@ -145,7 +126,7 @@ class MySQLLoad(TableLoad):
 
     def fit(self) -> None:
         """Create or alter the table. Each statement commits by itself, and loses nothing."""
-        collation = _collation(self.connection)
+        collation = collation_of(self.connection)
         if not self.exists:
             self._create(collation)
         expressions = evolved(
@@ -246,7 +227,7 @@ class MySQLLoad(TableLoad):
 
         Return how many the server has taken.
         """
-        collation = _collation(self.connection)
+        collation = collation_of(self.connection)
         parts = [f"{quoted(item.name)} {declared(item, collation)}" for item in self.given]
         if self.key:
             parts.append(f"{quoted(_ORDINAL)} bigint")
@@ -257,7 +238,7 @@ class MySQLLoad(TableLoad):
         lost = Lost()
         self.connection.begin()
         for batch in self.request.output.batches(_ROWS):
-            for values in _statements(sql_rows(batch, self.given, sent if self.key else None)):
+            for values in statements(sql_rows(batch, self.given, sent if self.key else None)):
                 taken += execute(self.connection, f"INSERT INTO {stage} VALUES {values}")  # noqa: S608 - as SQL text
             for item, array in zip(self.given, batch.columns, strict=True):
                 lost.fractions[item.name] += finer_than_microseconds(array)
@@ -286,25 +267,6 @@ class MySQLLoad(TableLoad):
         if {name.lower() for name in self.key} not in indexes.values():
             change = f"ADD UNIQUE INDEX ({listed(self.key)})"
             execute(self.connection, f"ALTER TABLE {quoted(self.table)} {change}")
-
-
-def _statements(rows: list[str]) -> Iterator[str]:
-    held: list[str] = []
-    size = 0
-    for row in rows:
-        if held and size + len(row) > _STATEMENT_BYTES:
-            yield ",".join(held)
-            held, size = [], 0
-        held.append(row)
-        size += len(row)
-    if held:
-        yield ",".join(held)
-
-
-def _collation(connection: Connection) -> str:
-    query = "SELECT collation_name FROM information_schema.collations WHERE collation_name LIKE 'utf8mb4%bin'"
-    known = fetch(connection, query)
-    return next(name for name in _COLLATIONS if (name,) in known)
 
 
 def _digest(text: str) -> str:
