@@ -4,6 +4,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +22,7 @@ from headrace.connectors.dlt.connector import DltDestination, DltSource
 from headrace.connectors.dlt.load import DltDestinationFailed
 from headrace.connectors.dlt.read import DltSourceFailed, DltSourceUnusable
 from headrace.engine.arrowize import arrowize
-from headrace.engine.cursors import HighestCursor
+from headrace.engine.cursors import as_json
 
 pytestmark = [
     pytest.mark.slow,
@@ -79,15 +80,12 @@ def test_a_cursor_is_read_as_the_kind_of_value_that_the_records_have(module, mon
         yield from [{"at": value} for value in values]
 
     monkeypatch.setattr(sys.modules["acme_dlt"], "events", events, raising=False)
-    highest = HighestCursor("at", None)
-    highest.see(arrowize([{"at": values[1]}]))
-    request = ReadRequest(
-        stream="events", sync_mode=SyncMode.INCREMENTAL, cursor_field="at", cursor=highest.value
-    )
+    cursor = as_json(arrowize([{"at": values[1]}]).column(0)[0])
+    request = ReadRequest(stream="events", sync_mode=SyncMode.INCREMENTAL, cursor_field="at", cursor=cursor)
+    source = DltSource(source="acme_dlt:events")
 
-    read = list(DltSource(source="acme_dlt:events").read(request))
-
-    assert read == [[{"at": values[2]}]]
+    assert list(source.read(request)) == [[{"at": values[2]}]]
+    assert list(source.read(replace(request, inclusive=True))) == [[{"at": value} for value in values[1:]]]
 
 
 def test_resources_are_streams_with_their_keys(module):

@@ -186,6 +186,33 @@ def test_an_incremental_run_goes_on_after_the_cursor_in_its_order(
     assert (nothing.rows, nothing.cursor) == ([], everything.cursor)
 
 
+def test_ties_and_rows_without_a_real_date_come_once(mysql_config: Config, run_sql: Any) -> None:
+    source = MySQLSource(**mysql_config)
+    run_sql("SET SESSION sql_mode = ''", "CREATE TABLE items (id INT, v DATE NULL)")
+    run_sql("INSERT INTO items VALUES (1, '2024-01-01'), (2, NULL)")
+    first = Read(source, "items", "v")
+    run_sql("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'",
+            "INSERT INTO items VALUES (3, '2024-01-01'), (4, NULL), (5, '0000-00-00')")  # fmt: skip
+    second = Read(source, "items", "v", first.cursor)
+
+    assert (sorted(first.column("id")), sorted(second.column("id"))) == ([1, 2], [3, 4, 5])
+    assert Read(source, "items", "v", second.cursor).rows == []
+
+
+def test_a_late_commit_is_found_within_the_lookback_and_the_log_says_so_without_one(
+    mysql_config: Config, run_sql: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = MySQLSource(**mysql_config)
+    run_sql("CREATE TABLE items (id INT, v INT)", "INSERT INTO items VALUES (1, 10), (2, 8)")
+    first = Read(source, "items", "v", lookback=5)
+    run_sql("INSERT INTO items VALUES (3, 6)")
+
+    assert Read(source, "items", "v", first.cursor, lookback=5).column("id") == [3]
+    with caplog.at_level(logging.INFO, "headrace.connector"):
+        assert Read(source, "items", "v", first.cursor).rows == []
+    assert "Set `lookback`" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("field", "cursor", "message"),
     [

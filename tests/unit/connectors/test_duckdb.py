@@ -317,6 +317,59 @@ def test_the_source_goes_on_after_its_cursor_and_yields_an_empty_batch_for_nothi
     assert DuckDBSource(path=str(path)).describe("t").primary_key == ("id",)
 
 
+@pytest.mark.parametrize(
+    ("declared", "finite", "placeless"),
+    [
+        ("DOUBLE", "1.5", ["'inf'", "'-inf'", "'nan'", "NULL"]),
+        ("TIMESTAMP", "'2024-01-01'", ["'infinity'", "'-infinity'", "NULL"]),
+        ("TIMESTAMP_NS", "'2024-01-01 00:00:00.000000001'", ["'infinity'", "'-infinity'", "NULL"]),
+        ("DATE", "'2024-01-01'", ["'infinity'", "'-infinity'", "NULL"]),
+    ],
+)
+def test_values_without_a_place_in_the_order_come_once_and_are_no_cursor(
+    path: Path, declared: str, finite: str, placeless: list[str]
+) -> None:
+    source = DuckDBSource(path=str(path))
+    rows(path, f"CREATE TABLE t (id INT, c {declared})")
+    rows(path, f"INSERT INTO t VALUES (0, {finite})")
+    first = Read(source, "t", "c")
+    rows(path, "INSERT INTO t VALUES " + ", ".join(f"({n}, {v})" for n, v in enumerate(placeless, 1)))
+    second = Read(source, "t", "c", first.cursor)
+
+    assert sorted(second.column("id")) == list(range(1, len(placeless) + 1))
+    assert second.value == first.value
+    assert Read(source, "t", "c", second.cursor).batches[0].num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("declared", "values"),
+    [
+        ("VARCHAR COLLATE NOCASE", ["'B'", "'a'", "'b'"]),
+        ("ENUM('z', 'a')", ["'a'", "'z'", "'z'"]),
+        ("HUGEINT", ["9", "10", "170141183460469231731687303715884105727"]),
+        ("UUID", ["'00000000-0000-0000-0000-00000000000a'", "'80000000-0000-0000-0000-000000000000'",
+                  "'f0000000-0000-0000-0000-000000000000'"]),
+    ],
+)  # fmt: skip
+def test_each_type_is_ordered_as_the_engine_orders_it(path: Path, declared: str, values: list[str]) -> None:
+    source = DuckDBSource(path=str(path))
+    rows(path, f"CREATE TABLE t (id INT, c {declared})")
+    rows(path, f"INSERT INTO t VALUES (0, {values[0]}), (1, {values[1]})")
+    first = Read(source, "t", "c")
+    rows(path, f"INSERT INTO t VALUES (2, {values[2]})")
+
+    assert sorted(first.column("id")) == [0, 1]
+    assert Read(source, "t", "c", first.cursor).column("id") == [2]
+
+
+@pytest.mark.parametrize("declared", ["BLOB", "BOOLEAN", "INT[]", "INTERVAL"])
+def test_a_type_without_an_order_is_refused_as_a_cursor(path: Path, declared: str) -> None:
+    rows(path, f"CREATE TABLE t (c {declared})")
+
+    with pytest.raises(Unreadable, match="cannot serve as a cursor"):
+        Read(DuckDBSource(path=str(path)), "t", "c")
+
+
 def test_a_missing_table_is_named(path: Path) -> None:
     rows(path, "CREATE TABLE t (a INT)")
 

@@ -24,6 +24,7 @@ from headrace.connectors import (
 from headrace.connectors.kit.sql.loads import Busy
 from headrace.connectors.sqlite import connection as sqlite_connection
 from headrace.connectors.sqlite.connector import SQLiteDestination, SQLiteSource
+from headrace.engine.boundary import TiesChanged
 
 
 @pytest.fixture
@@ -119,6 +120,61 @@ def test_a_trial_never_loses_rows_that_share_a_cursor(path: Path) -> None:
 
     assert 10_000 <= len(some.rows) < 25_000
     assert sorted(some.column("id") + rest.column("id")) == list(range(25_000))
+
+
+def test_a_column_of_numbers_and_texts_needs_a_declared_order(path: Path) -> None:
+    rows(path, "CREATE TABLE t (id, c)", "INSERT INTO t VALUES (1, 9), (2, '10')")
+
+    with pytest.raises(Unreadable, match="cursor_type"):
+        incremental(path)
+    first = incremental(path, declared="integer")
+    rows(path, "INSERT INTO t VALUES (3, 11), (4, '12'), (5, 10)")
+
+    assert (first.column("id"), first.value) == ([1, 2], "10")
+    assert sorted(incremental(path, first.cursor, declared="integer").column("id")) == [3, 4, 5]
+
+
+def test_text_is_ordered_by_its_code_points_whatever_the_columns_collation(path: Path) -> None:
+    rows(path, "CREATE TABLE t (id, c TEXT COLLATE NOCASE)", "INSERT INTO t VALUES (1, 'B'), (2, 'a')")
+    first = incremental(path)
+    rows(path, "INSERT INTO t VALUES (3, 'b')")
+
+    assert first.value == "a"
+    assert incremental(path, first.cursor).column("id") == [3]
+
+
+def test_infinity_and_null_are_no_cursor_and_come_once(path: Path) -> None:
+    rows(
+        path,
+        "CREATE TABLE t (id, c REAL)",
+        "INSERT INTO t VALUES (1, 9e999), (2, -9e999), (3, 1.5), (4, NULL)",
+    )
+    first = incremental(path)
+    rows(path, "INSERT INTO t VALUES (5, 9e999), (6, -9e999), (7, 2.5), (8, NULL)")
+    second = incremental(path, first.cursor)
+
+    assert (sorted(first.column("id")), first.value) == ([1, 2, 3, 4], 1.5)
+    assert (sorted(second.column("id")), second.value) == ([5, 6, 7, 8], 2.5)
+
+
+def test_many_ties_are_counted_by_the_database_and_read_again_only_if_there_are_more(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.engine.cursors.MOST_HASHES", 2)
+    rows(
+        path,
+        "CREATE TABLE t (id, c)",
+        "INSERT INTO t VALUES (1, 5), (2, 5), (3, 5), (4, NULL), (5, NULL), (6, NULL)",
+    )
+    first = incremental(path)
+    rows(path, "INSERT INTO t VALUES (7, 6)")
+
+    assert (first.cursor["ties"], first.cursor["null_rows"]) == (3, 3)
+    assert incremental(path, first.cursor).column("id") == [7]
+    rows(path, "INSERT INTO t VALUES (8, 5)")
+    with pytest.raises(TiesChanged):
+        incremental(path, first.cursor)
+    assert sorted(incremental(path, first.cursor, merges=True).column("id")) == [1, 2, 3, 7, 8]
 
 
 @pytest.mark.parametrize("name", ['we"ird', "Größe", "with space", "select", "it's"])

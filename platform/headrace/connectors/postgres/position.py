@@ -182,8 +182,9 @@ def comparable(before: Position, now: Position, *, merges: bool) -> None:
         raise NoPosition("the cursor comes from another server, or from before a failover")
     if now.oldest < before.oldest or _end(now) - before.oldest > _FURTHEST:
         raise NoPosition("too many transactions have passed since the last run")
+    is_other = before.tables.keys().isdisjoint(now.tables)
     rewritten = [oid for oid, file in before.tables.items() if now.tables.get(oid, file) != file]
-    if rewritten and not merges:
+    if (is_other or rewritten) and not merges:
         raise NoPosition("the table was written anew")
 
 

@@ -55,7 +55,8 @@ def _before_last(batch: pa.RecordBatch, column: str) -> pa.RecordBatch:
     import pyarrow.compute as pc
 
     values = batch.column(column)
-    return batch.filter(pc.not_equal(values, values[-1])) if batch.num_rows else batch
+    # A row without a value ties with none.
+    return batch.filter(pc.fill_null(pc.not_equal(values, values[-1]), True)) if batch.num_rows else batch
 
 
 def _last_cursor(batch: pa.RecordBatch, column: str, before: Cursor | None) -> Any:
