@@ -44,6 +44,7 @@ def _regular(text: str, sizes: list[int]) -> bool:
 @example(text='"a"b\n', sizes=[])
 @example(text='a"b"\n', sizes=[1])
 @example(text='"a""b"\n', sizes=[3])
+@example(text='a","', sizes=[])
 @settings(max_examples=1_500, deadline=None, derandomize=True, database=None)
 def test_quotes_that_are_regular_are_so_for_a_strict_reader_too(text: str, sizes: list[int]) -> None:
     rows = _strict(text + "\n")

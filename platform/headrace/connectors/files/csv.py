@@ -10,7 +10,7 @@ from pyarrow import csv
 from headrace.connectors import RunWarning, Unreadable
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.files.csv_columns import column_names
-from headrace.connectors.files.csv_text import Feed, Open, StrayQuote, check_quotes
+from headrace.connectors.files.csv_text import Feed, Open, QuoteCheck, StrayQuote, check_quotes
 from headrace.connectors.files.csv_types import types_of
 
 _BLOCKS = (2 * 1024 * 1024, 64 * 1024 * 1024)  # the longest row that can be read; small is quick
@@ -80,7 +80,8 @@ class _Text:
         """Yield all columns. Raises StrayQuote where a quote is never closed, or readers would differ."""
         if not types:
             return
-        feed = self._feed()
+        quotes = QuoteCheck(self._dialect.delimiter)
+        feed = self._feed(quotes)
         held: pa.RecordBatch | None = None
         for batch in self._batches(feed, types):
             if held is not None:
@@ -88,15 +89,15 @@ class _Text:
             held = batch
         if held is None or any(column.null_count == 0 for column in held.slice(held.num_rows - 1).columns):
             raise StrayQuote  # it has swallowed the last row, which is the feed's
-        if not feed.quotes.is_regular:
+        if not quotes.is_regular:
             check_quotes(self._open_file, self._dialect.encoding, self._dialect.delimiter)
         if feed.nuls:
             self.warnings.append(RunWarning(code="source.nul_characters", detail=_NULS, count=feed.nuls))
         yield held.slice(0, held.num_rows - 1)  # of no rows, too: it has the columns
 
-    def _feed(self) -> Feed:
+    def _feed(self, quotes: QuoteCheck | None = None) -> Feed:
         end = self._dialect.delimiter * (len(self.names) - 1) + "\n"
-        return Feed(self._open_file, self._dialect.encoding, self._dialect.delimiter, end.encode())
+        return Feed(self._open_file, self._dialect.encoding, end.encode(), quotes)
 
     def _batches(self, feed: Feed, types: Mapping[str, pa.DataType]) -> Generator[pa.RecordBatch]:
         """Yield the columns that are named: an empty field is null, and empty quotes are an empty text."""
@@ -137,10 +138,10 @@ class _Text:
     def _first_row(self) -> list[str]:
         """Return the first row's fields; nothing for a file without any."""
         self.names = ("", "")  # blank lines before the first row are none
-        with Feed(self._open_file, self._dialect.encoding, self._dialect.delimiter, b"") as feed:
+        with Feed(self._open_file, self._dialect.encoding, b"") as feed:
             if not feed.read(1):
                 return []
-        feed = Feed(self._open_file, self._dialect.encoding, self._dialect.delimiter, b"")
+        feed = Feed(self._open_file, self._dialect.encoding, b"")
         try:
             with (
                 feed,
