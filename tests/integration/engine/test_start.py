@@ -296,7 +296,7 @@ def test_an_error_after_the_commit_is_a_warning(world: World) -> None:
 
     result = world.run()
 
-    assert (result.rows, result.cursor, world.ids()) == (3, 3, [1, 2, 3])
+    assert (result.rows, result.cursor["value"], world.ids()) == (3, 3, [1, 2, 3])
     assert world.warnings == ["load.failed_after_commit"]
 
 

@@ -195,7 +195,7 @@ def test_the_cursor_is_the_source_s_though_the_steps_drop_it(tmp_path):
 
     result = run(config, tmp_path)
 
-    assert (result.rows, result.cursor) == (1, 9)
+    assert (result.rows, result.cursor["value"]) == (1, 9)
     assert result.schema.names == ["id"]
 
 
