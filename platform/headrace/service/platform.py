@@ -29,6 +29,7 @@ from headrace.store.database import Database
 from headrace.store.schema import VERSION
 from headrace.store.sealed import key_ids_in_use
 from headrace.store.tokens import Installation
+from headrace.store.versions import NewerSchema
 
 TOKEN_PREFIX = "headrace_"
 
@@ -163,5 +164,7 @@ def _require_version(database: Database) -> None:
         if not inspect(connection).has_table("alembic_version"):
             raise SchemaMismatch("The database holds no Headrace tables.")
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found is not None and found > VERSION:
+        raise NewerSchema(f"The database is at version {found}; this Headrace knows none after {VERSION}.")
     if found != VERSION:
         raise SchemaMismatch(f"The database is at version {found}; this Headrace needs {VERSION}.")

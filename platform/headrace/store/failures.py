@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from headrace.records import Policy, RunPhase, RunStatus
+from headrace.store.database import Database
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, runs
 
@@ -55,8 +56,15 @@ def fail(
     return failed
 
 
-def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    """Fail the runs whose worker's lease has expired; return their rows from before."""
+def reap(
+    database: Database, connection: Connection, now: datetime, *which: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
+    """Fail the runs whose worker's lease has expired; return their rows from before.
+
+    After an outage, in which no worker could renew, fail none until living workers had time to renew.
+    """
+    if not database.steadiness.holds():
+        return []
     lost = (runs.c.status == RunStatus.RUNNING) & (runs.c.lease_until < now)
     for condition in which:
         lost &= condition
