@@ -99,7 +99,9 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
             context.log_event(_materialization(context, pipeline_id, result.rows, facts))
         except Exception as error:
             # The data is in the destination, and the run is a success: Dagster only lacks its figures.
-            run_log(context.log).warning("Dagster has not stored the run's figures: %s.", type(error).__name__)
+            run_log(context.log).warning(
+                "Dagster has not stored the run's figures: %s.", type(error).__name__
+            )
 
     return GraphDefinition(name="extract_load_graph", node_defs=[extract_load])
 

@@ -26,7 +26,12 @@ BUSY_SECONDS = 5.0
 POOL_SIZE = 10
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _TEMPORARY_CLASSES = {"08", "53", "57", "58", "40"}  # connection, resources, operator, system, rollback
-_TEMPORARY_STATES = {"25006", "25P03", "25P04", "55P03"}  # read-only for a while, time-outs, lock not available
+_TEMPORARY_STATES = {
+    "25006",
+    "25P03",
+    "25P04",
+    "55P03",
+}  # read-only for a while, time-outs, lock not available
 
 
 class DatabaseUnavailable(Unavailable):
@@ -174,7 +179,6 @@ class _Joined:
         return self.connection
 
 
-@contextmanager
 def hold_lock(connection: Connection, lock: AdvisoryLock) -> None:
     """Wait for the lock and hold it until the transaction ends. SQLite's writers take turns anyway."""
     if connection.dialect.name == "postgresql":
