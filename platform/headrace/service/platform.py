@@ -28,6 +28,7 @@ from headrace.settings import Settings
 from headrace.store.database import Database
 from headrace.store.schema import VERSION
 from headrace.store.sealed import key_ids_in_use
+from headrace.store.token_uses import TokenUses
 from headrace.store.tokens import Installation
 from headrace.store.versions import NewerSchema
 
@@ -58,6 +59,7 @@ class Platform:
     database: Database
     envelope: Envelope
     organization_id: UUID
+    uses: TokenUses
 
     @classmethod
     def open(cls, settings: Settings, *, migrate: bool = False) -> "Platform":
@@ -89,10 +91,12 @@ class Platform:
             database=database,
             envelope=Envelope(keyring),
             organization_id=organization_id,
+            uses=TokenUses(database),
         )
 
     def close(self) -> None:
         """Close the connections to the database."""
+        self.uses.close()
         self.database.close()
 
     def owner(self) -> Principal:
@@ -103,7 +107,7 @@ class Platform:
 
     def authenticate(self, token: str) -> Principal:
         """Return the principal of the token. Raises Unauthenticated."""
-        principal = Installation(self.database).authenticate(token_hash(token))
+        principal = Installation(self.database).authenticate(token_hash(token), self.uses)
         if principal is None:
             raise Unauthenticated("The token is unknown, revoked or expired.")
         return principal
