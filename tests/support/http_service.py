@@ -47,7 +47,6 @@ class ScriptedDagster:
     away: bool = False
     code_location: bool = True
     wait_for: threading.Event | None = None  # before it gives a page of a log
-    asked: int = 0  # for pages of logs
 
     def log(self, message: str, level: str = "INFO") -> None:
         """Add a line to the log of every run."""
@@ -60,7 +59,6 @@ class ScriptedDagster:
     def logs(self, dagster_run_id: str, cursor: str | None = None) -> LogPage:
         if self.away:
             raise DagsterUnavailable("Dagster cannot be reached.")
-        self.asked += 1
         if self.wait_for is not None:
             self.wait_for.wait(30)
         start = int(cursor or 0)

@@ -369,7 +369,6 @@ def test_many_who_follow_a_log_leave_threads_for_everybody_else(
 
     assert answered.status_code == 200
     assert {answer.result().status_code for answer in following} == {200}
-    assert service.dagster.asked < 60  # one look at Dagster serves all who look at once
 
 
 def test_a_token_that_is_revoked_follows_no_longer(
