@@ -7,6 +7,7 @@ connection, what it is doing for this one.
 
 import os
 import socket
+import stat
 import struct
 import sys
 import threading
@@ -88,9 +89,10 @@ def opened(connect: Callable[[], T], *, ports: Collection[str]) -> tuple[T, sock
 
     None where the socket is a local one, or another thread connected to the same port at the same time.
     """
-    before = _descriptors()
+    before = _sockets()
     connection = connect()
-    found = [known for fd in _descriptors() - before if (known := _connected_socket(fd, ports)) is not None]
+    new = _sockets() - before
+    found = [known for fd, _ in new if (known := _connected_socket(fd, ports)) is not None]
     if len(found) == 1:
         return connection, found[0]
     for known in found:
@@ -106,11 +108,16 @@ def _in_time(ask: Callable[[], Doing]) -> Doing:
     return answers[0] if answers else "nothing"
 
 
-def _descriptors() -> set[int]:
-    try:
-        return {int(path.name) for path in _DESCRIPTORS.iterdir()}
-    except OSError:
-        return set()
+def _sockets() -> set[tuple[int, int]]:
+    """Return this process's sockets, each with its inode: a number is used again when it is free."""
+    found = set()
+    with suppress(OSError):
+        for number in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
+            with suppress(OSError):  # the listing's own is closed by now
+                status = os.fstat(number)
+                if stat.S_ISSOCK(status.st_mode):
+                    found.add((number, status.st_ino))
+    return found
 
 
 def _connected_socket(descriptor: int, ports: Collection[str]) -> socket.socket | None:
