@@ -3,15 +3,18 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
+from adbc_driver_manager.dbapi import Connection
 from postgres_server import PostgresServer
 
 from headrace.connectors import Unreachable, Unreadable
 from headrace.connectors.kit.network import silence
+from headrace.connectors.mysql import connection as mysql_connection
+from headrace.connectors.mysql.connection import MySQLConnection
 from headrace.connectors.postgres.connection import PostgresConnection, connected, execute, fetch, stream
 
 
@@ -67,20 +70,23 @@ def silent(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> I
     proxy.close()
 
 
-def test_a_query_whose_answer_never_comes_is_given_up(silent: PostgresConnection) -> None:
+def read_it(connection: Connection) -> None:
+    for _ in stream(connection, "SELECT 1 AS fall_silent", Unreadable):
+        pass
+
+
+def write_it(connection: Connection) -> None:
+    execute(connection, "CREATE TEMPORARY TABLE fall_silent (n int)")
+
+
+@pytest.mark.parametrize("ask", [read_it, write_it])
+def test_an_answer_that_never_comes_is_given_up(
+    silent: PostgresConnection, ask: Callable[[Connection], None]
+) -> None:
     began = time.monotonic()
 
     with pytest.raises(Unreachable), connected(silent, Unreadable) as connection:
-        for _ in stream(connection, "SELECT 1 AS fall_silent", Unreadable):
-            pass
-
-    assert time.monotonic() - began < 15
-
-
-def test_a_statement_whose_answer_never_comes_is_given_up(silent: PostgresConnection) -> None:
-    with pytest.raises(Unreachable), connected(silent, Unreadable) as connection:
-        began = time.monotonic()
-        execute(connection, "CREATE TEMPORARY TABLE fall_silent (n int)")
+        ask(connection)
 
     assert time.monotonic() - began < 15
 
@@ -101,3 +107,34 @@ def test_a_connection_that_nobody_waits_for_may_be_silent(postgres_server: Postg
         time.sleep(4)  # the run writes to a slow disk
 
         assert first + sum(batch.num_rows for batch in rows) == 500_000
+
+
+@pytest.mark.parametrize("silences_all", [False, True])
+def test_a_mysql_server_that_falls_silent_is_given_up(
+    mysql_config: dict[str, Any], silences_all: bool
+) -> None:
+    proxy = Proxy(mysql_config["port"], b"fall_silent", silences_all=silences_all)
+    behind = MySQLConnection.model_validate({**mysql_config, "port": proxy.port, "tls": "disable"})
+    began = time.monotonic()
+
+    with pytest.raises(Unreachable), mysql_connection.connected(behind, Unreadable) as connection:
+        mysql_connection.fetch(connection, "SELECT 1 AS fall_silent")
+    proxy.close()
+
+    assert time.monotonic() - began < 15
+
+
+def test_a_mysql_server_that_does_not_greet_is_given_up(mysql_config: dict[str, Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        config = MySQLConnection.model_validate({**mysql_config, "port": port, "tls": "disable"})
+
+        with pytest.raises(Unreachable), mysql_connection.connected(config, Unreadable):
+            pass
+
+
+def test_a_long_statement_of_mysql_is_waited_for(mysql_config: dict[str, Any]) -> None:
+    config = MySQLConnection.model_validate({**mysql_config, "tls": "disable"})
+
+    with mysql_connection.connected(config, Unreadable) as connection:
+        assert mysql_connection.fetch(connection, "SELECT SLEEP(4)") == [(0,)]

@@ -33,6 +33,7 @@ _BUSY = {1205, 1213, 3572}  # lock wait, deadlock, nowait
 
 # https://dev.mysql.com/doc/refman/8.4/en/general-thread-states.html: of a thread that waits for its client
 _WAITING_STATES = {"Writing to net", "Sending to client", "Reading from net", "Receiving from client"}
+_ACTIVITY = "SELECT command, state FROM information_schema.processlist WHERE id = {:d}"
 _watches: WeakKeyDictionary[Connection, silence.Watch] = WeakKeyDictionary()
 
 
@@ -191,9 +192,7 @@ def _doing(config: MySQLConnection, number: int) -> silence.Doing:
     try:
         asking, watch = _opened(config)
         try:
-            rows = fetch(
-                asking, f"SELECT command, state FROM information_schema.processlist WHERE id = {number:d}"
-            )
+            rows = fetch(asking, _ACTIVITY.format(number))
         finally:
             watch.close()
             asking.close()

@@ -141,5 +141,5 @@ def _seconds_since_data(known: socket.socket) -> float | None:
     except OSError:
         return None
     times = struct.unpack_from("=13I", info, 8)  # after eight bytes; in milliseconds
-    last_sent, last_received = times[9], times[11]
+    last_sent, last_received = int(times[9]), int(times[11])
     return min(last_sent, last_received) / 1000
