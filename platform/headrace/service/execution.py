@@ -29,6 +29,8 @@ from headrace.store.leases import Claim, Ending, LeaseStore
 from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
+LONGEST_ATTEMPT_SECONDS = 86_400.0
+"""Time limit of an attempt whose policy has none. Dagster's own, in dagster.yaml, is longer."""
 
 
 class RunFailed(HeadraceError):
@@ -80,7 +82,7 @@ def execute_run(
         leases,
         claim.run,
         seconds=platform.settings.lease_seconds,
-        timeout_seconds=claim.policy.timeout_seconds,
+        timeout_seconds=claim.policy.timeout_seconds or LONGEST_ATTEMPT_SECONDS,
         end_process=end_process,
     )
     tally = Tally()
