@@ -20,6 +20,8 @@ WORKER_LOST = "run.worker_lost"
 WORKER_LOST_TEXT = "The run's worker sent no more heartbeats."
 RESUMES = 3
 """How many workers may be lost while loading before the run fails."""
+SETTLED = timedelta(seconds=60)
+"""After so long Dagster's run of a result must have ended: its worker may have died in between."""
 LONGEST_DELAY = timedelta(hours=1)
 
 
@@ -86,7 +88,7 @@ def _ended(now: datetime, *, stop: bool) -> dict[str, Any]:
         "finished_at": now,
         "lease_until": None,
         "launch_at": None,
-        "stop_at": now if stop else None,
+        "stop_at": now if stop else now + SETTLED,
         "phase": None,
     }
 

@@ -20,7 +20,7 @@ from headrace.connectors.postgres.connection import PostgresConnection, connecte
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask after a second instead of a minute."""
+    """Ask after a second."""
     monkeypatch.setattr(silence, "SILENT_SECONDS", 1.0)
     monkeypatch.setattr(silence, "ANSWER_SECONDS", 2.0)
     monkeypatch.setattr(silence, "_CHECK_SECONDS", 0.1)

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
-SILENT_SECONDS = 60.0
+SILENT_SECONDS = 40.0
 """After so long without a byte the server is asked."""
 UNKNOWN_SECONDS = 600.0
 """After so long the connection is ended where the server answers and cannot tell, as behind some poolers."""
@@ -102,7 +102,14 @@ def opened(connect: Callable[[], T], *, ports: Collection[str]) -> tuple[T, sock
 
 def _in_time(ask: Callable[[], Doing]) -> Doing:
     answers: list[Doing] = []
-    thread = threading.Thread(target=lambda: answers.append(ask()), name="silence-ask", daemon=True)
+
+    def answer() -> None:
+        try:
+            answers.append(ask())
+        except Exception:  # it says nothing of the connection
+            answers.append("unknown")
+
+    thread = threading.Thread(target=answer, name="silence-ask", daemon=True)
     thread.start()
     thread.join(ANSWER_SECONDS)
     return answers[0] if answers else "nothing"
