@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection
 
-_LOST = "server closed the connection"
+_LOST = re.compile(r"server closed the connection|terminating connection")
 _MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
 _TRIED = re.compile(r"connection to server|could not translate host name|FATAL:")
 # A statement that waits for its client, while the client waits for it, never gets on.
@@ -223,7 +223,7 @@ def _quoted_value(value: str) -> str:
 def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
     reason = _MESSAGE.search(message)
     detail = reason[1] if reason else message.partition("\n")[0]
-    return _kind("", failure, lost=_LOST in message)(f"PostgreSQL: {detail.strip()}")
+    return _kind("", failure, lost=bool(_LOST.search(message)))(f"PostgreSQL: {detail.strip()}")
 
 
 def _not_connected(message: str) -> ConnectorError:
@@ -241,7 +241,7 @@ def _translated(error: Any, failure: type[ConnectorError], config: PostgresConne
     reason = _MESSAGE.search(str(error))
     message = facts.get("PG_DIAG_MESSAGE_PRIMARY") or (reason[1] if reason else str(error).partition("\n")[0])
     state = error.sqlstate or ""
-    kind = _kind(state, failure, lost=_LOST in str(error))
+    kind = _kind(state, failure, lost=bool(_LOST.search(str(error))))
     return kind(
         f"PostgreSQL: {config.masked(message.strip())}", context={"sqlstate": state} if state else None
     )
