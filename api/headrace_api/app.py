@@ -13,6 +13,7 @@ from headrace.errors import HeadraceError
 from headrace.service.platform import Platform
 from headrace_api.backend import Backend, ControlLoops, Dagster
 from headrace_api.documentation.routes import documentation
+from headrace_api.followers import Followers
 from headrace_api.http.middleware import Observation, UnexpectedErrors
 from headrace_api.http.problems import answer_error, answer_http_exception
 from headrace_api.http.routing import Endpoint, starlette_routes
@@ -40,6 +41,7 @@ def create_app(
         dagster=dagster,
         control=control,
         metrics=metrics,
+        followers=Followers(),
         closing=closing or threading.Event(),
     )
     described = documentation(list(ENDPOINTS))

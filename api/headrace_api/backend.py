@@ -7,6 +7,7 @@ from typing import Protocol
 from headrace.service.platform import Platform
 from headrace_api.dagster.health import DagsterStatus
 from headrace_api.dagster.log import LogPage
+from headrace_api.followers import Followers
 from headrace_api.metrics import Metrics
 
 
@@ -36,4 +37,5 @@ class Backend:
     dagster: Dagster
     control: ControlLoops
     metrics: Metrics
+    followers: Followers
     closing: threading.Event  # set when the process has to stop: endless answers end then

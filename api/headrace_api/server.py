@@ -29,6 +29,8 @@ def main() -> None:
         platform = Platform.open(settings)
     except StartupError as error:
         sys.exit(_refusal(error))
+    # The database may just have come back: leases that ran out before this start prove nothing yet.
+    platform.database.steadiness.break_off()
     log_to_stderr(settings.log_level)
     # uvicorn raises the signal again after its shutdown; exit normally, so that the with block closes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

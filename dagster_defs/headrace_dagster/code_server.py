@@ -17,8 +17,11 @@ def main() -> int:
     try:
         startup.begin()
         from headrace_dagster import definitions
+        from headrace_dagster.installation import platform
 
         definitions.live.stamp()
+        # The database may just have come back: leases that ran out before this start prove nothing yet.
+        platform().database.steadiness.break_off()
     except StartupError as error:
         return startup.refuse(error)
     _serve()

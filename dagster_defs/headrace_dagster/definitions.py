@@ -36,11 +36,11 @@ def _execute(
 ) -> ExecutionOutcome:
     # Imported here, because the code server loads this module too and does not need the engine.
     from headrace.service.execution import execute_run
-    from headrace.service.lease import RunStopped
+    from headrace.service.lease import OUTAGE_SECONDS, RunStopped, until_written
 
     try:
         done = execute_run(
-            platform(),
+            until_written(platform, seconds=OUTAGE_SECONDS),
             pipeline_id=pipeline_id,
             run_id=run_id,
             dagster_run_id=dagster_run_id,

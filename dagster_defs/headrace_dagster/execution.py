@@ -26,6 +26,7 @@ from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
 from headrace_dagster.private.run_errors import record_without_stack
 from headrace_dagster.progress import Observations
+from headrace_dagster.telling import run_log, tell_patiently
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +90,7 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
         pipeline_id = pipeline_id_of(context.job_name)
         assert pipeline_id is not None, "only pipelines have jobs here"
         started = time.monotonic()
+        tell_patiently(context.instance)
         result = _guarded(execute, context, pipeline_id)
         try:
             facts = _facts(result, time.monotonic() - started)
@@ -97,7 +99,9 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
             context.log_event(_materialization(context, pipeline_id, result.rows, facts))
         except Exception as error:
             # The data is in the destination, and the run is a success: Dagster only lacks its figures.
-            context.log.warning("Dagster has not stored the run's figures: %s.", type(error).__name__)
+            run_log(context.log).warning(
+                "Dagster has not stored the run's figures: %s.", type(error).__name__
+            )
 
     return GraphDefinition(name="extract_load_graph", node_defs=[extract_load])
 
@@ -118,7 +122,7 @@ def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -
             pipeline_id=pipeline_id,
             run_id=launched_for(dict(context.run.tags)),
             dagster_run_id=context.run_id,
-            log=context.log,
+            log=run_log(context.log),
             progress=Observations(context.log_event, _asset_key(context, pipeline_id)).see,
         )
     except DagsterExecutionInterruptedError:

@@ -1,6 +1,7 @@
 """The real REST application over a real database, with a Dagster that says what a test has it say."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class ScriptedDagster:
     ended: bool = True
     away: bool = False
     code_location: bool = True
+    wait_for: threading.Event | None = None  # before it gives a page of a log
 
     def log(self, message: str, level: str = "INFO") -> None:
         """Add a line to the log of every run."""
@@ -57,6 +59,8 @@ class ScriptedDagster:
     def logs(self, dagster_run_id: str, cursor: str | None = None) -> LogPage:
         if self.away:
             raise DagsterUnavailable("Dagster cannot be reached.")
+        if self.wait_for is not None:
+            self.wait_for.wait(30)
         start = int(cursor or 0)
         return LogPage(
             lines=tuple(self.lines[start:]), cursor=str(len(self.lines)), more=False, ended=self.ended

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from anyio import to_thread
 from pydantic import TypeAdapter, with_config
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -31,6 +32,8 @@ from headrace_api.http.responses import JSON, Answer, without_body
 
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 Handler = Callable[..., Answer[Any] | Response]
+Pool = Literal["requests", "logs"]
+"""Logs are read by threads of their own, so that any number of readers leaves threads for requests."""
 ROUTE = "headrace.route"
 """The key in the ASGI scope of the path template of the route that matched."""
 
@@ -55,6 +58,7 @@ class Endpoint:
     status: int
     content: Mapping[str, Any]  # schemas of answers other than JSON, by media type
     problems: tuple[int, ...]  # error statuses besides those that every endpoint of its kind may answer
+    pool: Pool = "requests"  # the threads that answer it
 
     @cached_property
     def hints(self) -> dict[str, Any]:
@@ -99,7 +103,10 @@ class Endpoint:
         # Public endpoints ignore query parameters: a health probe may add one to defeat caches.
         query = parse_query(self.query, request) if principal else {}
         raw = await read_body(request) if self.method in ("POST", "PUT") else b""
-        return await run_in_threadpool(self._respond, backend, request, principal, query, raw)
+        threads = backend.followers.threads if self.pool == "logs" else None
+        return await to_thread.run_sync(
+            self._respond, backend, request, principal, query, raw, limiter=threads
+        )
 
     def _respond(
         self, backend: Backend, request: Request, principal: Principal | None, query: Any, raw: bytes
@@ -154,10 +161,17 @@ class Routes:
         status: int = 200,
         content: Mapping[str, Any] | None = None,
         problems: tuple[int, ...] = (),
+        pool: Pool = "requests",
     ) -> Callable[[Handler], Handler]:
         """Declare an endpoint for tokens with at least this role. Its handler takes a Call."""
         return self._declare(
-            method=method, path=path, role=role, status=status, content=content or {}, problems=problems
+            method=method,
+            path=path,
+            role=role,
+            status=status,
+            content=content or {},
+            problems=problems,
+            pool=pool,
         )
 
     def public(self, path: str, *, problems: tuple[int, ...] = ()) -> Callable[[Handler], Handler]:

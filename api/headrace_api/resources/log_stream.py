@@ -5,14 +5,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import anyio
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from headrace.errors import HeadraceError, NotFound, Unavailable
-from headrace.records import Run
+from headrace.records import Principal, Run
+from headrace.service.platform import Unauthenticated
 from headrace_api.dagster.log import LogLine
-from headrace_api.resources.run_logs import LogSource, follow, render_line
+from headrace_api.followers import Followers, LogSource
+from headrace_api.resources.run_logs import follow, render_line
 
 MEDIA_TYPE = "text/event-stream"
 POLL_SECONDS = 1.0
@@ -31,13 +32,19 @@ def is_wanted(request: Request) -> bool:
 
 
 def followed(
-    request: Request, source: LogSource, look_up: Callable[[], Run], closing: threading.Event
+    request: Request,
+    principal: Principal,
+    followers: Followers,
+    source: LogSource,
+    look_up: Callable[[], Run],
+    closing: threading.Event,
 ) -> Response:
     """Answer with the log after `Last-Event-ID`, until the log ends or the service is closing.
 
     If the client already has the whole log, the answer is 204, after which browsers do not reconnect. Raises
-    what the first poll raises: InvalidEventId, RunNotFound, DagsterUnavailable.
+    what the first poll raises: InvalidEventId, RunNotFound, DagsterUnavailable. Raises TooManyFollowers.
     """
+    followers.require_room(principal.token_id)
     last_id = request.headers.get("last-event-id")
     stream = _Stream(source, look_up, last_id)
     first = stream.poll()
@@ -45,7 +52,8 @@ def followed(
         return Response(status_code=204)
     # X-Accel-Buffering: a proxy that buffers would delay the lines.
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(stream, first, closing), headers=headers, media_type=MEDIA_TYPE)
+    text = _counted(_told(stream, first, closing, followers), followers, principal)
+    return StreamingResponse(text, headers=headers, media_type=MEDIA_TYPE)
 
 
 class _Stream:
@@ -88,11 +96,21 @@ class _Stream:
         return f"id: {self._last_id}\n{data}\n"
 
 
-async def _told(stream: _Stream, text: str, closing: threading.Event) -> AsyncIterator[str]:
+async def _counted(
+    text: AsyncIterator[str], followers: Followers, principal: Principal
+) -> AsyncIterator[str]:
+    with followers.counted(principal.token_id):
+        async for part in text:
+            yield part
+
+
+async def _told(
+    stream: _Stream, text: str, closing: threading.Event, followers: Followers
+) -> AsyncIterator[str]:
     """Yield the stream's text.
 
     While Dagster is unavailable, the stream waits. A deleted run ends it. A service that is closing sends no
-    `end` event, so the client reconnects and continues.
+    `end` event, so the client reconnects and continues. Nor does one whose token was revoked.
     """
     spoken_at = time.monotonic()
     while not stream.ended and not closing.is_set():
@@ -105,9 +123,11 @@ async def _told(stream: _Stream, text: str, closing: threading.Event) -> AsyncIt
         else:
             await anyio.sleep(POLL_SECONDS)
         try:
-            text = await run_in_threadpool(stream.poll)
+            text = await anyio.to_thread.run_sync(stream.poll, limiter=followers.threads)
         except Unavailable:
             text = ""
         except NotFound:
             break
+        except Unauthenticated:
+            return
     yield text if closing.is_set() else text + END

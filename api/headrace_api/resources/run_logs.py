@@ -6,18 +6,12 @@ that page. A page that is read again begins with the same lines, so a client can
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC
-from typing import Protocol
 
 from headrace.errors import FieldError, Invalid
 from headrace.records import Run
 from headrace_api.dagster.client import DagsterRunNotFound
 from headrace_api.dagster.log import LogLine, LogPage
-
-
-class LogSource(Protocol):
-    """What reads logs: the Dagster client."""
-
-    def logs(self, dagster_run_id: str, cursor: str | None = None) -> LogPage: ...
+from headrace_api.followers import LogSource
 
 
 class InvalidEventId(Invalid):

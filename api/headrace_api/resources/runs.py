@@ -1,6 +1,7 @@
 """Runs over HTTP."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -11,6 +12,8 @@ from typing_extensions import TypedDict
 
 from headrace.records import Role, RunStatus, TriggeredBy
 from headrace.service.runs import Runs
+from headrace_api.followers import rechecked
+from headrace_api.http.auth import authenticate
 from headrace_api.http.pagination import Paging, page_of, paged
 from headrace_api.http.requests import Call
 from headrace_api.http.responses import Answer, Timestamp, created
@@ -221,16 +224,18 @@ def get_run(call: Call, run_id: UUID) -> Answer[RunView]:
     role=Role.VIEWER,
     content={log_stream.MEDIA_TYPE: {"type": "string"}},
     problems=(404, 503),
+    pool="logs",
 )
 def get_run_logs(call: Call, run_id: UUID) -> Answer[RunLog] | Response:
     """Get a run's log.
 
     With `Accept: text/event-stream`, the answer follows the log while it grows. It has one event for each
     line, and an event `end` when the run has ended and the log is complete. `Last-Event-ID` resumes it.
+    One token may follow 250 logs at once.
     """
     runs, dagster = _runs(call), call.backend.dagster
     if log_stream.is_wanted(call.request):
-        return log_stream.followed(call.request, dagster, lambda: runs.get(run_id), call.backend.closing)
+        return _followed(call, run_id)
     return Answer(body=RunLog(logs=run_logs.render(run_logs.read(dagster, runs.get(run_id)))))
 
 
@@ -258,6 +263,19 @@ def cancel_run(call: Call, run_id: UUID) -> Answer[Cancelled]:
     Cancelling is final. 409 `run.already_ended` has the final status in `run_status`.
     """
     return Answer(body=Cancelled(status=_runs(call).cancel(run_id).status))
+
+
+def _followed(call: Call, run_id: UUID) -> Response:
+    backend, followers, organization_id = call.backend, call.backend.followers, call.principal.organization_id
+    look_up = partial(followers.run, run_id, organization_id, partial(_runs(call).get, run_id))
+    return log_stream.followed(
+        call.request,
+        call.principal,
+        followers,
+        followers.source(backend.dagster),
+        rechecked(look_up, partial(authenticate, backend.platform, call.request)),
+        backend.closing,
+    )
 
 
 def _runs(call: Call) -> Runs:

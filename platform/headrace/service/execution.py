@@ -23,14 +23,14 @@ from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.resolution import resolve_config
 from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
-from headrace.service.lease import Lease, RunStopped, TimedOut, until_written
+from headrace.service.lease import OUTAGE_SECONDS, Lease, RunStopped, TimedOut, until_written
 from headrace.service.platform import Platform
 from headrace.store.leases import Claim, Ending, LeaseStore
 from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
-RESULT_SECONDS = 60.0
-"""How long a worker retries to write its result while the database does not answer."""
+LONGEST_ATTEMPT_SECONDS = 86_400.0
+"""Time limit of an attempt whose policy has none. Dagster's own, in dagster.yaml, is longer."""
 
 
 class RunFailed(HeadraceError):
@@ -70,16 +70,19 @@ def execute_run(
     Raises Unavailable if the database does not answer after the load: the next attempt ends the run.
     """
     leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
-    claim = (
-        leases.claim_new(pipeline_id, dagster_run_id)
-        if run_id is None
-        else leases.claim(run_id, dagster_run_id)
+    claim = until_written(
+        lambda: (
+            leases.claim_new(pipeline_id, dagster_run_id)
+            if run_id is None
+            else leases.claim(run_id, dagster_run_id)
+        ),
+        seconds=OUTAGE_SECONDS,
     )
     lease = Lease(
         leases,
         claim.run,
         seconds=platform.settings.lease_seconds,
-        timeout_seconds=claim.policy.timeout_seconds,
+        timeout_seconds=claim.policy.timeout_seconds or LONGEST_ATTEMPT_SECONDS,
         end_process=end_process,
     )
     tally = Tally()
@@ -128,7 +131,9 @@ def _job(
         pipeline_name=claim.pipeline_name,
         run_id=str(run.id),
         log=log,
-        state=RunStates(platform.database).get(run.pipeline_id),
+        state=until_written(
+            lambda: RunStates(platform.database).get(run.pipeline_id), seconds=OUTAGE_SECONDS
+        ),
         schema_before=last.schema_after if last else None,
         rows_before=last.written if last else None,
         known_columns=last.named_columns if last else (),
@@ -204,5 +209,5 @@ def _may_pass(error: HeadraceError) -> bool:
 
 
 def _write(leases: LeaseStore, run: Run, ending: Ending) -> None:
-    if not until_written(lambda: leases.end(run, ending), seconds=RESULT_SECONDS):
+    if not until_written(lambda: leases.end(run, ending), seconds=OUTAGE_SECONDS):
         raise RunStopped("The run had ended before its result was written.")

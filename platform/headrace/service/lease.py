@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from headrace.engine.job import Progress
 from headrace.errors import HeadraceError, Unavailable
@@ -17,7 +18,13 @@ STUCK_SECONDS = 5.0
 PROGRESS_SECONDS = 1.0
 """How often progress is written to the run's row."""
 
+OUTAGE_SECONDS = 60.0
+"""How long a worker waits for a database that is away, where it cannot go on without."""
+_RETRY_SECONDS = 1.0
+"""How soon a renewal is tried again: after an outage, workers must renew before they are taken for lost."""
+
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class RunStopped(HeadraceError):
@@ -75,9 +82,10 @@ class Lease:
     def check_with_database(self) -> None:
         """Raise RunStopped unless the database confirms that the worker still has the run.
 
-        To be called before what cannot be taken back. Raises Unavailable where the database does not answer.
+        To be called before what cannot be taken back. A database that is away is waited for. Raises
+        Unavailable if that takes too long.
         """
-        if not self._renew():
+        if not until_written(self._renew, seconds=OUTAGE_SECONDS):
             self._lost.set()
         self.check()
 
@@ -107,8 +115,9 @@ class Lease:
             due = time.monotonic() + self._interval
             try:
                 held = self._renew()
-            except Unavailable:
-                _log.warning("The lease of run %s was not renewed: no database.", self._run.id)
+            except Exception as error:  # whatever it is: without this thread the run is lost
+                _log.warning("The lease of run %s was not renewed: %s.", self._run.id, type(error).__name__)
+                due = time.monotonic() + _RETRY_SECONDS
                 continue  # The fence decides who has the run by then, not this clock.
             if not held:
                 self._lost.set()
@@ -121,7 +130,7 @@ class Lease:
         ending = Ending(
             status=RunStatus.FAILED, error_code=TimedOut.code, error=self._too_long(), may_pass=True
         )
-        with suppress(Unavailable):  # the reaper then ends it
+        with suppress(HeadraceError):  # the reaper then ends it
             until_written(lambda: self._leases.end(self._run, ending), seconds=STUCK_SECONDS)
         self._end_process()
 
@@ -133,7 +142,7 @@ class Lease:
         return self._leases.renew(self._run, phase=progress.phase, rows=progress.rows, bytes_=progress.bytes)
 
 
-def until_written(write: Callable[[], bool], *, seconds: float) -> bool:
+def until_written(write: Callable[[], T], *, seconds: float) -> T:
     """Return what `write` returns. Retry for `seconds` while the database does not answer.
 
     Raises Unavailable after that: the reaper then ends the run.

@@ -28,7 +28,9 @@ from headrace.settings import Settings
 from headrace.store.database import Database
 from headrace.store.schema import VERSION
 from headrace.store.sealed import key_ids_in_use
+from headrace.store.token_uses import TokenUses
 from headrace.store.tokens import Installation
+from headrace.store.versions import NewerSchema
 
 TOKEN_PREFIX = "headrace_"
 
@@ -57,6 +59,7 @@ class Platform:
     database: Database
     envelope: Envelope
     organization_id: UUID
+    uses: TokenUses
 
     @classmethod
     def open(cls, settings: Settings, *, migrate: bool = False) -> "Platform":
@@ -88,10 +91,12 @@ class Platform:
             database=database,
             envelope=Envelope(keyring),
             organization_id=organization_id,
+            uses=TokenUses(database),
         )
 
     def close(self) -> None:
         """Close the connections to the database."""
+        self.uses.close()
         self.database.close()
 
     def owner(self) -> Principal:
@@ -102,7 +107,7 @@ class Platform:
 
     def authenticate(self, token: str) -> Principal:
         """Return the principal of the token. Raises Unauthenticated."""
-        principal = Installation(self.database).authenticate(token_hash(token))
+        principal = Installation(self.database).authenticate(token_hash(token), self.uses)
         if principal is None:
             raise Unauthenticated("The token is unknown, revoked or expired.")
         return principal
@@ -163,5 +168,7 @@ def _require_version(database: Database) -> None:
         if not inspect(connection).has_table("alembic_version"):
             raise SchemaMismatch("The database holds no Headrace tables.")
         found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    if found is not None and found > VERSION:
+        raise NewerSchema(f"The database is at version {found}; this Headrace knows none after {VERSION}.")
     if found != VERSION:
         raise SchemaMismatch(f"The database is at version {found}; this Headrace needs {VERSION}.")

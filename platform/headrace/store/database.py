@@ -2,11 +2,12 @@
 
 Each method of a store is one transaction. On SQLite, a writer begins with IMMEDIATE and waits up to
 `BUSY_SECONDS` for another writer. On PostgreSQL, connections are checked before use, so a restart of the
-server causes at most one error for each request.
+server causes at most one error for each request. Every wait has a bound, whatever state the server is in.
 """
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -19,9 +20,18 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import func
 
 from headrace.errors import Conflict, HeadraceError, Unavailable
+from headrace.store.steadiness import Steadiness
 
 BUSY_SECONDS = 5.0
 POOL_SIZE = 10
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_TEMPORARY_CLASSES = {"08", "53", "57", "58", "40"}  # connection, resources, operator, system, rollback
+_TEMPORARY_STATES = {
+    "25006",
+    "25P03",
+    "25P04",
+    "55P03",
+}  # read-only for a while, time-outs, lock not available
 
 
 class DatabaseUnavailable(Unavailable):
@@ -61,17 +71,18 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self.steadiness = Steadiness()
         self._joined: ContextVar[_Joined | None] = ContextVar("joined", default=None)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a transaction that only reads, or use that of `joined` after its first write."""
         joined = self._joined.get()
-        with _without_sqlalchemy_errors():
+        with self._watched():
             if joined is not None and joined.connection is not None:
                 yield joined.connection
                 return
-            with self.engine.connect() as connection:
+            with self._connected() as connection:
                 yield connection
 
     @contextmanager
@@ -81,15 +92,27 @@ class Database:
         Within `joined`, this is a savepoint of the joined transaction, which is committed later.
         """
         joined = self._joined.get()
-        with _without_sqlalchemy_errors():
+        with self._watched():
             if joined is not None:
-                connection = joined.begun(self.engine)
+                connection = joined.begun(self._connected)
                 with connection.begin_nested():
                     yield connection
                 return
-            with _writing(self.engine) as connection:
+            with self._connected(writes=True) as connection:
                 yield connection
                 connection.commit()
+
+    @contextmanager
+    def write_at_length(self) -> Iterator[Connection]:
+        """A transaction that writes, of statements that may take any time, such as migrations."""
+        with self.write() as connection:
+            if self.is_sqlite:
+                yield connection
+                return
+            from headrace.store.postgres import without_timeout
+
+            with without_timeout(connection):
+                yield connection
 
     @contextmanager
     def joined(self) -> Iterator[None]:
@@ -97,7 +120,7 @@ class Database:
 
         The transaction begins with the first write, so nothing is locked earlier. An exception rolls it back.
         """
-        with _without_sqlalchemy_errors(), ExitStack() as stack:
+        with self._watched(), ExitStack() as stack:
             joined = _Joined(stack)
             token = self._joined.set(joined)
             try:
@@ -109,14 +132,37 @@ class Database:
 
     def now(self, connection: Connection) -> datetime:
         """Return the time of the database's clock. Leases use it, because workers' clocks may differ."""
-        if self.is_sqlite:
-            return datetime.now(UTC)
-        now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
-        return now.astimezone(UTC)
+        now = datetime.now(UTC) if self.is_sqlite else self._ask_time(connection)
+        self.steadiness.saw(now)
+        return now
 
     def close(self) -> None:
         """Close the pool's connections."""
         self.engine.dispose()
+
+    def _ask_time(self, connection: Connection) -> datetime:
+        began = time.monotonic()
+        now: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        self.steadiness.took(began)
+        return now.astimezone(UTC)
+
+    @contextmanager
+    def _connected(self, *, writes: bool = False) -> Iterator[Connection]:
+        began = time.monotonic()
+        with self.engine.connect() as connection:
+            self.steadiness.took(began)
+            connection.execution_options(headrace_writes=writes)
+            yield connection
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Replace exceptions of SQLAlchemy, and note those that say that the database is away."""
+        try:
+            with _without_sqlalchemy_errors():
+                yield
+        except DatabaseUnavailable:
+            self.steadiness.break_off()
+            raise
 
 
 class _Joined:
@@ -126,18 +172,11 @@ class _Joined:
         self._stack = stack
         self.connection: Connection | None = None
 
-    def begun(self, engine: Engine) -> Connection:
+    def begun(self, connected: Callable[..., AbstractContextManager[Connection]]) -> Connection:
         """Return the connection, in its transaction."""
         if self.connection is None:
-            self.connection = self._stack.enter_context(_writing(engine))
+            self.connection = self._stack.enter_context(connected(writes=True))
         return self.connection
-
-
-@contextmanager
-def _writing(engine: Engine) -> Iterator[Connection]:
-    with engine.connect() as connection:
-        connection.execution_options(headrace_writes=True)
-        yield connection
 
 
 def hold_lock(connection: Connection, lock: AdvisoryLock) -> None:
@@ -166,22 +205,28 @@ def _without_sqlalchemy_errors() -> Iterator[None]:
 def _is_temporary(error: DBAPIError) -> bool:
     """Return True if the statement may succeed later: no connection, locked, deadlock, shutdown."""
     state = getattr(error.orig, "sqlstate", None)
-    if state is not None:  # PostgreSQL's classes: connection, resources, operator intervention, rollback
-        return str(state)[:2] in {"08", "53", "57", "40"}
-    return type(error.orig).__name__ == "OperationalError"
+    if state is not None:
+        return str(state)[:2] in _TEMPORARY_CLASSES or str(state) in _TEMPORARY_STATES
+    # Without importing a driver: of SQLite, or of psycopg where no server has answered.
+    return any(base.__name__ == "OperationalError" for base in type(error.orig).__mro__)
 
 
 def _engine(url: str) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
-            pool_size=POOL_SIZE,
-            max_overflow=POOL_SIZE,
-            pool_timeout=BUSY_SECONDS,
-            pool_pre_ping=True,
-            hide_parameters=True,
-            connect_args={"connect_timeout": int(BUSY_SECONDS)},
+        # Imported here: the embedded default needs no driver of PostgreSQL in memory.
+        from headrace.store import postgres
+
+        return postgres.bounded(
+            create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_size=POOL_SIZE,
+                max_overflow=POOL_SIZE,
+                pool_timeout=BUSY_SECONDS,
+                pool_pre_ping=True,
+                hide_parameters=True,
+                connect_args=postgres.CONNECT_ARGS,
+            )
         )
     if parsed.database:
         Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from headrace.records import Policy, RunPhase, RunStatus
+from headrace.store.database import Database
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, runs
 
@@ -19,6 +20,8 @@ WORKER_LOST = "run.worker_lost"
 WORKER_LOST_TEXT = "The run's worker sent no more heartbeats."
 RESUMES = 3
 """How many workers may be lost while loading before the run fails."""
+SETTLED = timedelta(seconds=60)
+"""After so long Dagster's run of a result must have ended: its worker may have died in between."""
 LONGEST_DELAY = timedelta(hours=1)
 
 
@@ -55,8 +58,15 @@ def fail(
     return failed
 
 
-def reap(connection: Connection, now: datetime, *which: ColumnElement[bool]) -> Sequence[Row[Any]]:
-    """Fail the runs whose worker's lease has expired; return their rows from before."""
+def reap(
+    database: Database, connection: Connection, now: datetime, *which: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
+    """Fail the runs whose worker's lease has expired; return their rows from before.
+
+    After an outage, in which no worker could renew, fail none until living workers had time to renew.
+    """
+    if not database.steadiness.holds():
+        return []
     lost = (runs.c.status == RunStatus.RUNNING) & (runs.c.lease_until < now)
     for condition in which:
         lost &= condition
@@ -78,7 +88,7 @@ def _ended(now: datetime, *, stop: bool) -> dict[str, Any]:
         "finished_at": now,
         "lease_until": None,
         "launch_at": None,
-        "stop_at": now if stop else None,
+        "stop_at": now if stop else now + SETTLED,
         "phase": None,
     }
 

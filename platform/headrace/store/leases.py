@@ -16,7 +16,7 @@ from headrace.errors import Conflict
 from headrace.receipts import Receipt
 from headrace.records import Policy, Run, RunPhase, RunStatus, State, TriggeredBy
 from headrace.store.database import Database
-from headrace.store.failures import fail
+from headrace.store.failures import SETTLED, fail
 from headrace.store.policies import policy_of
 from headrace.store.runs import ACTIVE, COLUMNS, active_run_id, pending_run, run_of
 from headrace.store.schema import pipelines, runs, states
@@ -155,6 +155,7 @@ class LeaseStore:
                 _held(run),
                 finished_at=now,
                 lease_until=None,
+                stop_at=now + SETTLED,
                 phase=None,
                 status=ending.status,
                 rows=ending.rows,

@@ -52,7 +52,7 @@ class SlotStore:
             taken = _slot(connection, pipeline_id, scheduled_at)
             if taken is not None:
                 return taken.reason or f"Run {taken.run_id} has this slot."
-            reap(connection, now, runs.c.pipeline_id == pipeline_id)
+            reap(self._database, connection, now, runs.c.pipeline_id == pipeline_id)
             return _take(connection, pipeline, scheduled_at, now)
 
     def take_together(self, scheduled_at: datetime, is_due: Callable[[str, str], bool]) -> int:
@@ -96,7 +96,7 @@ class SlotStore:
                     )
                 ).scalars()
             )
-            reap(connection, now, runs.c.pipeline_id.in_(pipeline_ids))
+            reap(self._database, connection, now, runs.c.pipeline_id.in_(pipeline_ids))
             left = [row for row in found if row.id not in taken]
             for pipeline in left:
                 _take(connection, pipeline, scheduled_at, now)

@@ -5,13 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select
 
 from headrace.errors import Conflict, NotFound
 from headrace.records import Page, Principal, Role, Token
 from headrace.store.database import Database
 from headrace.store.schema import organizations, tokens
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
+from headrace.store.token_uses import TokenUses
 
 USE_RESOLUTION = timedelta(minutes=1)
 """Resolution of a token's last use. A write for each request would be too expensive."""
@@ -102,7 +103,7 @@ class Installation:
             }
             insert_unless_taken(connection, tokens, row)
 
-    def authenticate(self, hash_: str) -> Principal | None:
+    def authenticate(self, hash_: str, uses: TokenUses) -> Principal | None:
         """Return the principal of the token with this hash; None if the token is unknown or expired."""
         with self._database.read() as connection:
             now = self._database.now(connection)
@@ -110,17 +111,13 @@ class Installation:
         if row is None or (row.expires_at is not None and row.expires_at <= now):
             return None
         if row.last_used_at is None or now - row.last_used_at >= USE_RESOLUTION:
-            self._used(row.id, now)
+            uses.note(row.id, now)
         return Principal(
             organization_id=row.organization_id,
             token_id=row.id,
             role=Role(row.role),
             reads_secrets=row.reads_secrets,
         )
-
-    def _used(self, token_id: UUID, now: datetime) -> None:
-        with self._database.write() as connection:
-            connection.execute(update(tokens).where(tokens.c.id == token_id).values(last_used_at=now))
 
 
 def _token_of(row: Any) -> Token:

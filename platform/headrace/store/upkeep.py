@@ -152,7 +152,8 @@ class UpkeepStore:
     def reap(self) -> Sequence[Run]:
         """Fail the attempts whose worker's lease has expired; return the runs from before."""
         with self._database.write() as connection:
-            return [run_of(row) for row in reap(connection, self._database.now(connection))]
+            now = self._database.now(connection)
+            return [run_of(row) for row in reap(self._database, connection, now)]
 
     def lease_stops(self, limit: int) -> Sequence[Run]:
         """Take runs of which something must be stopped in Dagster: all of it, if they have ended."""

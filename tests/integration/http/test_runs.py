@@ -4,13 +4,19 @@ import csv
 import io
 import json
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pyarrow.parquet as pq
 import pytest
-from http_service import DUMMY_CONFIG
+from http_service import DUMMY_CONFIG, Service
+from starlette.testclient import TestClient
 
+from headrace.service.platform import Platform
 from headrace.store.schema import runs as runs_table
+from headrace_api import followers
 
 ITEM_KEYS = [
     "id",
@@ -343,3 +349,52 @@ def test_deleting_a_pipeline_cancels_its_active_run(client, create):
     client.delete(f"/api/pipelines/{pipeline['id']}")
 
     assert client.post(f"/api/pipelines/runs/{run_id}/cancel").status_code == 404
+
+
+def test_many_who_follow_a_log_leave_threads_for_everybody_else(
+    service: Service, client: TestClient, known_to_dagster: str
+) -> None:
+    client.post(f"/api/pipelines/runs/{known_to_dagster}/cancel")  # so that its log ends
+    slow = threading.Event()
+    service.dagster.wait_for = slow
+    path, accept = f"/api/pipelines/runs/{known_to_dagster}/logs", {"Accept": "text/event-stream"}
+
+    with ThreadPoolExecutor(61) as pool:
+        following = [pool.submit(client.get, path, headers=accept) for _ in range(60)]
+        try:
+            time.sleep(0.5)  # until they hold all the threads that they may
+            answered = pool.submit(client.get, "/api/pipelines").result(timeout=10)
+        finally:
+            slow.set()
+
+    assert answered.status_code == 200
+    assert {answer.result().status_code for answer in following} == {200}
+
+
+def test_a_token_that_is_revoked_follows_no_longer(
+    service: Service, client: TestClient, known_to_dagster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followers, "RECHECK_SECONDS", 0.0)
+    service.dagster.ended = False
+    made = client.post("/api/tokens", json={"name": "viewer", "role": "viewer"}).json()
+    path, accept = f"/api/pipelines/runs/{known_to_dagster}/logs", {"Accept": "text/event-stream"}
+
+    with service.client(made["token"]) as viewer, ThreadPoolExecutor(1) as pool:
+        following = pool.submit(viewer.get, path, headers=accept)
+        time.sleep(1.5)
+        client.delete(f"/api/tokens/{made['id']}")
+        told = following.result(timeout=20)
+
+    assert told.status_code == 200
+    assert "event: end" not in told.text
+
+
+def test_a_request_does_not_wait_to_record_that_its_token_was_used(
+    platform: Platform, client: TestClient
+) -> None:
+    with platform.database.write():
+        answers = [client.get("/api/pipelines").status_code for _ in range(2)]
+    platform.uses.write()
+
+    assert answers == [200, 200]
+    assert all(token["last_used_at"] for token in client.get("/api/tokens").json())

@@ -346,7 +346,7 @@ def test_a_run_whose_data_is_there_never_fails(
 
     with monkeypatch.context() as patch:
         patch.setattr(LeaseStore, "end", fail)
-        patch.setattr(execution, "RESULT_SECONDS", 0.0)
+        patch.setattr(execution, "OUTAGE_SECONDS", 0.0)
         with pytest.raises(DatabaseUnavailable):
             execute(platform, pipeline.id, pending.id)
     interrupted = stored(platform, pending)

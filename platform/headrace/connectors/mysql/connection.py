@@ -5,13 +5,16 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors import ConnectorError, Section, Unauthorized, Unreachable
+from headrace.connectors.kit.network import silence
 from headrace.connectors.kit.network.addresses import ForbiddenAddress
 from headrace.connectors.kit.sql.loads import Busy
 
@@ -26,6 +29,12 @@ _SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTI
 _REFUSED = {1044, 1045, 1142, 1143, 1227, 1370, 1698}
 _LOST = {2006, 2013, 1053, 1927}  # gone away, lost, shutting down, killed
 _BUSY = {1205, 1213, 3572}  # lock wait, deadlock, nowait
+
+
+# https://dev.mysql.com/doc/refman/8.4/en/general-thread-states.html: of a thread that waits for its client
+_WAITING_STATES = {"Writing to net", "Sending to client", "Reading from net", "Receiving from client"}
+_ACTIVITY = "SELECT command, state FROM information_schema.processlist WHERE id = {:d}"
+_watches: WeakKeyDictionary[Connection, silence.Watch] = WeakKeyDictionary()
 
 
 class DriverMissing(ConnectorError):
@@ -83,7 +92,9 @@ def connected(config: MySQLConnection, failure: type[ConnectorError]) -> Iterato
     except ImportError:
         raise DriverMissing("This connector needs PyMySQL.") from None
 
-    connection = _opened(config)
+    connection, watch = _opened(config)
+    _watches[connection] = watch
+    watch.ask = partial(_doing, config, connection.thread_id())
     try:
         execute(connection, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
         execute(connection, f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
@@ -92,24 +103,38 @@ def connected(config: MySQLConnection, failure: type[ConnectorError]) -> Iterato
     except pymysql.Error as error:
         raise _translated(error, failure) from None
     finally:
+        watch.close()
         if connection.open:
             connection.close()
 
 
+def waiting(connection: Connection) -> AbstractContextManager[None]:
+    """Return a block that waits for the server, whose silence is watched meanwhile."""
+    watch = _watches.get(connection)
+    return watch.waiting() if watch is not None else nullcontext()
+
+
+def commit(connection: Connection) -> None:
+    """Commit the transaction."""
+    with waiting(connection):
+        connection.commit()
+
+
 def fetch(connection: Connection, query: str) -> list[tuple[Any, ...]]:
     """Return the rows of a small query: all of them are held in memory."""
-    with connection.cursor() as cursor:
+    with waiting(connection), connection.cursor() as cursor:
         cursor.execute(query)
         return list(cursor.fetchall())
 
 
 def execute(connection: Connection, statement: str) -> int:
     """Run a statement that returns no rows, and return how many it changed."""
-    with connection.cursor() as cursor:
+    with waiting(connection), connection.cursor() as cursor:
         return int(cursor.execute(statement))
 
 
-def _opened(config: MySQLConnection) -> Connection:
+def _opened(config: MySQLConnection) -> tuple[Connection, silence.Watch]:
+    """Return a connection, and a watch of it, which is for the caller to close."""
     import pymysql
     from pymysql.constants import CLIENT
 
@@ -135,9 +160,10 @@ def _opened(config: MySQLConnection) -> Connection:
     )
     try:
         # The guard resolves, checks and connects: the driver gets a socket to an allowed address.
-        connection.connect(
+        opened = (
             connections.connect(config.host, config.port, _CONNECT_SECONDS) if config.host else _local(config)
         )
+        return connection, _greeted(connection, opened)
     except ForbiddenAddress:
         raise
     except pymysql.Error as error:
@@ -145,7 +171,41 @@ def _opened(config: MySQLConnection) -> Connection:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Unreachable(f"MySQL could not be connected to: {reason}.") from None
-    return connection
+
+
+def _greeted(connection: Connection, opened: socket.socket) -> silence.Watch:
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    watch = silence.Watch(opened.dup())
+    try:
+        with watch.waiting():
+            connection.connect(opened)
+    except BaseException:
+        watch.close()
+        raise
+    return watch
+
+
+def _doing(config: MySQLConnection, number: int) -> silence.Doing:
+    """Ask the server, over another connection, what one of its threads does."""
+    import pymysql
+
+    try:
+        asking, watch = _opened(config)
+        try:
+            rows = fetch(asking, _ACTIVITY.format(number))
+        finally:
+            watch.close()
+            asking.close()
+    except Unauthorized:
+        return "unknown"
+    except Unreachable:
+        return "nothing"
+    except pymysql.Error as error:
+        return "unknown" if _facts(error)[0] not in _LOST else "nothing"
+    if not rows:
+        return "unknown"
+    command, state = rows[0]
+    return "working" if command == "Query" and state not in _WAITING_STATES else "nothing"
 
 
 def _local(config: MySQLConnection) -> socket.socket:

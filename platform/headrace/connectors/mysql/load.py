@@ -29,7 +29,7 @@ from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import Busy, check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
 from headrace.connectors.mysql.catalog import columns, tables
-from headrace.connectors.mysql.connection import LOCK_SECONDS, execute, fetch
+from headrace.connectors.mysql.connection import LOCK_SECONDS, commit, execute, fetch
 from headrace.connectors.mysql.evolve import evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
 from headrace.connectors.mysql.loads import MySQLLedger
@@ -100,7 +100,7 @@ class MySQLLoad(TableLoad):
     def claim(self) -> None:
         """Write the ledger's row: MySQL creates and renames tables outside of transactions."""
         self.ledger.claim(self.table, self.request)
-        self.connection.commit()
+        commit(self.connection)
 
     def can_make(self) -> bool:
         """Whether nothing but rows and columns would be lost with the table that is there.
@@ -189,7 +189,7 @@ class MySQLLoad(TableLoad):
         if self.swaps:
             self._swap()
             super().note()
-        self.connection.commit()
+        commit(self.connection)
         if self.swaps:
             execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.old)}")
 
@@ -244,7 +244,7 @@ class MySQLLoad(TableLoad):
                 lost.fractions[item.name] += finer_than_microseconds(array)
             sent += batch.num_rows
             self.request.progress(sent)
-        self.connection.commit()
+        commit(self.connection)
         lost.tell(self.request, "MySQL")
         return taken
 

@@ -14,7 +14,7 @@ from headrace.connectors.kit.sql.batches import first_batches
 from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.mysql.catalog import Column, Table, columns, tables
-from headrace.connectors.mysql.connection import execute, fetch
+from headrace.connectors.mysql.connection import execute, fetch, waiting
 from headrace.connectors.mysql.projection import Projected, projected
 
 if TYPE_CHECKING:
@@ -146,14 +146,20 @@ def _batches(
         request.log.warning("%d rows hold a date that does not exist in %s: null there", special, names)
 
 
+def _fetched(connection: Connection, cursor: _Rows) -> tuple[tuple[Any, ...], ...]:
+    with waiting(connection):
+        return tuple(cursor.fetchmany(_FETCHED))
+
+
 def _pages(connection: Connection, query: str) -> Iterator[tuple[tuple[Any, ...], ...]]:
     connection.decoders = {}  # values stay the text that the server sends: Arrow casts whole columns
     cursor = connection.cursor(_Rows)
     ended = False
     try:
-        cursor.execute(query)
-        while rows := cursor.fetchmany(_FETCHED):
-            yield tuple(rows)
+        with waiting(connection):
+            cursor.execute(query)
+        while rows := _fetched(connection, cursor):
+            yield rows
         ended = True
     finally:
         if not ended:

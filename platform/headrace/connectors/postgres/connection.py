@@ -2,14 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from weakref import WeakKeyDictionary
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors import ConnectorError, Section, Unauthorized, Unreachable
+from headrace.connectors.kit.network import silence
 from headrace.connectors.kit.sql.loads import Busy
 from headrace.masking import MASK
 
@@ -17,15 +20,23 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection
 
-_LOST = "server closed the connection"
+_LOST = re.compile(r"server closed the connection|terminating connection")
 _MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
 _TRIED = re.compile(r"connection to server|could not translate host name|FATAL:")
+# A statement that waits for its client, while the client waits for it, never gets on.
+_ACTIVITY = (
+    "SELECT coalesce(state = 'active' AND wait_event_type IS DISTINCT FROM 'Client', false)"
+    " FROM pg_stat_activity WHERE pid = $1"
+)
 _PLAIN_VALUE = re.compile(r"[\w./-]+")
 _REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does not exist|permission denied")
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
 _REFUSED_STATES = ("28", "42501")
 _UNREACHABLE_STATES = ("08", "53", "57P")
 _BUSY_STATES = ("40001", "40P01", "55P03")
+
+
+_watches: "WeakKeyDictionary[Connection, silence.Watch]" = WeakKeyDictionary()
 
 
 class PostgresConnection(Section):
@@ -60,6 +71,9 @@ class PostgresConnection(Section):
             "client_encoding": "UTF8",
             "connect_timeout": 10,
             "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 60_000,
             "passfile": "/dev/null",  # never send a password of this machine's user to a configured address
         }
         return _with_values(
@@ -92,33 +106,53 @@ def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Ite
     """Hold a connection in a transaction, which ends undone unless it was committed.
 
     What the driver raises, inside the block too, becomes a ConnectorError: `failure` where the server did
-    not like what was asked.
+    not like what was asked. A server that falls silent is given up: see `waiting`.
     """
     import adbc_driver_manager
     from adbc_driver_postgresql import dbapi
 
     try:
-        connection = dbapi.connect(config.conninfo())
+        connection, known = silence.opened(
+            lambda: dbapi.connect(config.conninfo()), ports=config.place()["port"].split(",")
+        )
     except adbc_driver_manager.Error as error:
         raise _not_connected(config.masked(str(error))) from None
+    watch = silence.Watch(known) if known is not None else None
     try:
+        if watch is not None:
+            _watches[connection] = watch
+            watch.ask = partial(_doing, config, _backend(connection))
         yield connection
     except adbc_driver_manager.Error as error:
         raise _translated(error, failure, config) from None
     finally:
+        if watch is not None:
+            watch.close()
         connection.close()
+
+
+def waiting(connection: "Connection") -> AbstractContextManager[None]:
+    """Return a block that waits for the server, whose silence is watched meanwhile."""
+    watch = _watches.get(connection)
+    return watch.waiting() if watch is not None else nullcontext()
+
+
+def commit(connection: "Connection") -> None:
+    """Commit the transaction."""
+    with waiting(connection):
+        connection.commit()
 
 
 def fetch(connection: "Connection", query: str, *parameters: object) -> list[tuple[Any, ...]]:
     """Return the rows of a small query: all of them are held in memory."""
-    with connection.cursor() as cursor:
+    with waiting(connection), connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
         return list(cursor.fetchall())
 
 
 def execute(connection: "Connection", statement: str, *parameters: object) -> int:
     """Run a statement that returns no rows, and return how many it changed (-1: not known)."""
-    with connection.cursor() as cursor:
+    with waiting(connection), connection.cursor() as cursor:
         cursor.execute(statement, parameters or None)
         return int(cursor.rowcount)
 
@@ -128,16 +162,41 @@ def stream(connection: "Connection", query: str, failure: type[ConnectorError]) 
     import pyarrow as pa
 
     with connection.cursor() as cursor:
-        cursor.execute(query)
-        batches = cursor.fetch_record_batch()
+        with waiting(connection):
+            cursor.execute(query)
+            batches = cursor.fetch_record_batch()
         while True:
             try:
-                batch = batches.read_next_batch()
+                with waiting(connection):
+                    batch = batches.read_next_batch()
             except StopIteration:
                 return
             except (OSError, pa.ArrowException) as error:  # once rows flow, the driver's errors are Arrow's
                 raise _broken_off(str(error), failure) from None
             yield batch
+
+
+def _backend(connection: "Connection") -> int:
+    """Return the number of the server's process for the connection."""
+    ((number,),) = fetch(connection, "SELECT pg_backend_pid()")
+    with waiting(connection):
+        connection.rollback()  # what comes may begin with SET TRANSACTION
+    return int(number)
+
+
+def _doing(config: PostgresConnection, backend: int) -> silence.Doing:
+    """Ask the server, over another connection, what one of its processes does."""
+    import adbc_driver_manager
+    from adbc_driver_postgresql import dbapi
+
+    try:
+        with dbapi.connect(config.conninfo()) as asking:
+            rows = fetch(asking, _ACTIVITY, backend)
+    except adbc_driver_manager.Error as error:
+        return "unknown" if error.sqlstate or "FATAL" in str(error) else "nothing"
+    if not rows:
+        return "unknown"
+    return "working" if rows[0][0] else "nothing"
 
 
 def _with_values(url: str, values: Mapping[str, str]) -> str:
@@ -164,7 +223,7 @@ def _quoted_value(value: str) -> str:
 def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
     reason = _MESSAGE.search(message)
     detail = reason[1] if reason else message.partition("\n")[0]
-    return _kind("", failure, lost=_LOST in message)(f"PostgreSQL: {detail.strip()}")
+    return _kind("", failure, lost=bool(_LOST.search(message)))(f"PostgreSQL: {detail.strip()}")
 
 
 def _not_connected(message: str) -> ConnectorError:
@@ -182,7 +241,7 @@ def _translated(error: Any, failure: type[ConnectorError], config: PostgresConne
     reason = _MESSAGE.search(str(error))
     message = facts.get("PG_DIAG_MESSAGE_PRIMARY") or (reason[1] if reason else str(error).partition("\n")[0])
     state = error.sqlstate or ""
-    kind = _kind(state, failure, lost=_LOST in str(error))
+    kind = _kind(state, failure, lost=bool(_LOST.search(str(error))))
     return kind(
         f"PostgreSQL: {config.masked(message.strip())}", context={"sqlstate": state} if state else None
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.names import listed, quoted
 from headrace.connectors.postgres.catalog import columns
-from headrace.connectors.postgres.connection import execute, fetch
+from headrace.connectors.postgres.connection import commit, execute, fetch
 from headrace.connectors.postgres.evolve import evolved, find_relation
 from headrace.connectors.postgres.landing import Landing, checked_name, landings
 from headrace.connectors.postgres.loads import PostgresLedger
@@ -141,7 +141,7 @@ class PostgresLoad(TableLoad):
 
     def commit(self) -> None:
         """Commit rows, table and note as one."""
-        self.connection.commit()
+        commit(self.connection)
 
     def location(self) -> str:
         """Name the database, schema and table."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from headrace.connectors.kit.loading.ledger import LEDGER, Kind, Ledger
 from headrace.connectors.kit.sql.names import quoted
 from headrace.connectors.postgres.catalog import columns
-from headrace.connectors.postgres.connection import execute, fetch
+from headrace.connectors.postgres.connection import commit, execute, fetch
 
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
@@ -49,7 +49,7 @@ class PostgresLedger(Ledger):
         """Add what an older release did not write, and commit: the lock that it takes must not last."""
         if self.columns():
             self.ensure()
-            self.connection.commit()
+            commit(self.connection)
 
     def columns(self) -> list[str]:
         """Ask the catalog."""

@@ -10,7 +10,7 @@ from headrace.connectors import LoadRequest, Output, Rejected
 from headrace.connectors.kit.arrow.prefetch import ahead
 from headrace.connectors.kit.loading.lost import Lost, finer_than_microseconds
 from headrace.connectors.kit.sql.names import quoted
-from headrace.connectors.postgres.connection import execute
+from headrace.connectors.postgres.connection import execute, waiting
 from headrace.connectors.postgres.landing import Landing
 from headrace.connectors.postgres.values import without_json_nuls, without_nuls
 
@@ -70,7 +70,7 @@ def _made_ready(stage: Stage, output: Output, lost: Lost) -> Iterator[pa.RecordB
 
 def _send(connection: Connection, stage: Stage, batch: pa.RecordBatch) -> int:
     # A statement a batch: what the caller raises in between is not lost inside the driver.
-    with connection.cursor() as cursor:
+    with waiting(connection), connection.cursor() as cursor:
         if stage.schema:
             return cursor.adbc_ingest(stage.table, batch, mode="append", db_schema_name=stage.schema)
         return cursor.adbc_ingest(stage.table, batch, mode="append", temporary=True)

@@ -5,7 +5,7 @@ import pytest
 from fakes.dagster import FakeDagster
 
 from headrace.records import RunStatus
-from headrace.store.leases import LeaseStore
+from headrace.store.leases import Ending, LeaseStore
 from headrace.store.runs import RunStore
 from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.terminator import Terminator
@@ -92,3 +92,25 @@ def test_a_run_cancelled_before_its_launch_leaves_nothing_to_stop(
     terminator.work()
 
     assert dagster.calls == ["find_by_run_tag"]
+
+
+def test_the_dagster_run_of_a_worker_that_died_right_after_its_result_is_ended(
+    terminator: Terminator,
+    dagster: FakeDagster,
+    store: RunStore,
+    leases: LeaseStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    left = dagster.launch(pipeline_id, run.id)
+    leases.end(leases.claim(run.id, left).run, Ending(status=RunStatus.SUCCESS, rows=1))
+    terminator.work()
+    at_once = dagster.known[left].status
+    make_due()
+
+    terminator.work()
+
+    assert at_once is RunStatus.RUNNING  # it ends by itself, as a rule
+    assert dagster.known[left].status is RunStatus.CANCELLED
+    assert store.get(run.id).status is RunStatus.SUCCESS

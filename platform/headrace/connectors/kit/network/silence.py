@@ -1,0 +1,152 @@
+"""Ends a connection whose other side has fallen silent, which a driver would wait for without an end.
+
+A network that swallows packets, or a server that was stopped, sends nothing, not even an error. A long
+statement sends nothing either. So after a while of silence the watch asks the server, over another
+connection, what it is doing for this one.
+"""
+
+import os
+import socket
+import stat
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Literal, TypeVar
+
+SILENT_SECONDS = 40.0
+"""After so long without a byte the server is asked."""
+UNKNOWN_SECONDS = 600.0
+"""After so long the connection is ended where the server answers and cannot tell, as behind some poolers."""
+ANSWER_SECONDS = 20.0
+_CHECK_SECONDS = 5.0
+_DESCRIPTORS = Path("/dev/fd")
+
+Doing = Literal["working", "nothing", "unknown"]
+"""What the server does for a connection: a statement; nothing, so it waits for us as we wait for it."""
+T = TypeVar("T")
+
+
+class Watch:
+    """Watches one connection. It counts only the time in which its user waits for the server."""
+
+    ask: Callable[[], Doing]
+    """Asks the server. Until it is set, a silent server counts as gone."""
+
+    def __init__(self, watched: socket.socket) -> None:
+        """Watch a duplicate of the connection's socket, which this closes in the end."""
+        self.ask = lambda: "nothing"
+        self._socket = watched
+        self._since: float | None = None
+        self._asked_at = 0.0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="silence", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Say that the block waits for the server."""
+        self._since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since = None
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._done.set()
+        self._thread.join(_CHECK_SECONDS)
+        self._socket.close()
+
+    def _keep(self) -> None:
+        while not self._done.wait(_CHECK_SECONDS):
+            since = self._since
+            if since is None or (silent := self._silent_for(since)) < SILENT_SECONDS:
+                continue
+            if time.monotonic() - self._asked_at < SILENT_SECONDS:
+                continue
+            self._asked_at = time.monotonic()
+            doing = _in_time(self.ask)
+            is_gone = doing == "nothing" or (doing == "unknown" and silent > UNKNOWN_SECONDS)
+            if is_gone and self._since == since:
+                # The driver's read ends, as if the server had closed the connection.
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                return
+
+    def _silent_for(self, since: float) -> float:
+        """Return for how long no byte has come or gone, of the time since."""
+        waited = time.monotonic() - since
+        moved = _seconds_since_data(self._socket)
+        return waited if moved is None else min(waited, moved)
+
+
+def opened(connect: Callable[[], T], *, ports: Collection[str]) -> tuple[T, socket.socket | None]:
+    """Return a new connection to one of the ports, and a duplicate of its socket: drivers in C keep it.
+
+    None where the socket is a local one, or another thread connected to the same port at the same time.
+    """
+    before = _sockets()
+    connection = connect()
+    new = _sockets() - before
+    found = [known for fd, _ in new if (known := _connected_socket(fd, ports)) is not None]
+    if len(found) == 1:
+        return connection, found[0]
+    for known in found:
+        known.close()
+    return connection, None
+
+
+def _in_time(ask: Callable[[], Doing]) -> Doing:
+    answers: list[Doing] = []
+
+    def answer() -> None:
+        try:
+            answers.append(ask())
+        except Exception:  # it says nothing of the connection
+            answers.append("unknown")
+
+    thread = threading.Thread(target=answer, name="silence-ask", daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    return answers[0] if answers else "nothing"
+
+
+def _sockets() -> set[tuple[int, int]]:
+    """Return this process's sockets, each with its inode: a number is used again when it is free."""
+    found = set()
+    with suppress(OSError):
+        for number in [int(path.name) for path in _DESCRIPTORS.iterdir()]:
+            with suppress(OSError):  # the listing's own is closed by now
+                status = os.fstat(number)
+                if stat.S_ISSOCK(status.st_mode):
+                    found.add((number, status.st_ino))
+    return found
+
+
+def _connected_socket(descriptor: int, ports: Collection[str]) -> socket.socket | None:
+    try:
+        known = socket.socket(fileno=os.dup(descriptor))
+    except OSError:
+        return None
+    with suppress(OSError):
+        if known.family in (socket.AF_INET, socket.AF_INET6) and str(known.getpeername()[1]) in ports:
+            return known
+    known.close()
+    return None
+
+
+def _seconds_since_data(known: socket.socket) -> float | None:
+    """Return when the connection last carried data (Linux; struct tcp_info of tcp(7)); else None."""
+    if sys.platform != "linux":
+        return None
+    try:
+        info = known.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    except OSError:
+        return None
+    times = struct.unpack_from("=13I", info, 8)  # after eight bytes; in milliseconds
+    last_sent, last_received = int(times[9]), int(times[11])
+    return min(last_sent, last_received) / 1000
