@@ -14,7 +14,7 @@ from collections.abc import Callable
 import duckdb
 import pyarrow as pa
 
-from headrace.engine.transforms import transformation
+from headrace.engine.transforms.steps import transformation
 from headrace.pipeline.transforms import Transform
 
 _CODE = "data['double'] = data['n'] * 2\ndata['name'] = data['name'].upper()"

@@ -57,14 +57,15 @@ def _serve(roles: Roles) -> None:
 
     from headrace.service.jobs import Jobs
     from headrace.service.web_session import SessionSeal
-    from headrace_dagster import definitions, labels
+    from headrace_dagster import definitions
     from headrace_dagster.catalog_entry import catalog_entry
-    from headrace_dagster.guard import Guard
     from headrace_dagster.home import workspace_file
     from headrace_dagster.launchable import with_launchable
     from headrace_dagster.private import code_location
     from headrace_dagster.private.webserver import webserver_app
-    from headrace_dagster.sign_in import SignIn
+    from headrace_dagster.ui import labels
+    from headrace_dagster.ui.guard import Guard
+    from headrace_dagster.ui.sign_in import SignIn
 
     jobs = Jobs(platform())
     make_entry = partial(catalog_entry, api_address=settings().api_address)

@@ -573,7 +573,7 @@ def test_the_ui_searches_where_names_are_put_in(what: str, pattern: str) -> None
 
     found = any(re.search(pattern, chunk.read_text()) for chunk in chunks)
 
-    assert found, f"Dagster has moved {what}: adapt headrace_dagster/labels.js, then this test."
+    assert found, f"Dagster has moved {what}: adapt headrace_dagster/ui/labels.js, then this test."
 
 
 # Storage.

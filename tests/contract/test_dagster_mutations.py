@@ -28,8 +28,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from headrace.records import Role
 from headrace.service.web_session import Purpose, SessionSeal
-from headrace_dagster.guard import Guard
-from headrace_dagster.sign_in import COOKIE, SignIn
+from headrace_dagster.ui.guard import Guard
+from headrace_dagster.ui.sign_in import COOKIE, SignIn
 
 SITE = "http://localhost:3000"
 SOCKET = "ws://localhost:3000/graphql"

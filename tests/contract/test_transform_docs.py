@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from headrace.engine.arrowize import arrowize
-from headrace.engine.transforms import transformation
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.transforms.steps import transformation
 from headrace.pipeline.document import parse_config
 from headrace.pipeline.transforms import MODULES, Columns, Transform
 

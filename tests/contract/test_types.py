@@ -27,7 +27,7 @@ from headrace.connectors import Destination, LoadRequest, Output
 from headrace.connectors.duckdb.connector import DuckDBDestination
 from headrace.connectors.postgres.connector import PostgresDestination
 from headrace.engine import output as output_module
-from headrace.engine.arrowize import arrowize
+from headrace.engine.arrow.arrowize import arrowize
 from headrace.engine.output import OutputWriter
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -34,8 +34,8 @@ from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import States
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.schema import runs
-from headrace.store.upkeep import UpkeepStore
 
 Mode = Literal["full_refresh", "append", "merge"]
 Fault = Literal["raise", "kill", "cancel"]

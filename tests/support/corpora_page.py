@@ -16,7 +16,7 @@ from headrace.connectors import ReadRequest
 from headrace.connectors.files.connector import FilesSource
 from headrace.connectors.kit.arrow.plain_types import plain
 from headrace.connectors.kit.arrow.rendering import texts
-from headrace.engine.arrowize import arrowize
+from headrace.engine.arrow.arrowize import arrowize
 from headrace.errors import HeadraceError
 
 PAGE = Path(__file__).parents[2] / "docs" / "corpora.md"

@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 
 from headrace.connectors import Checkpoint, ReadRequest, RunWarning, Source, SyncMode
-from headrace.engine.arrowize import arrowize
-from headrace.engine.boundary import Boundary
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.cursors.boundary import Boundary
 
 
 class Read:

@@ -12,7 +12,7 @@ from http_servers.server import Answer, Asked, serving
 from headrace.connectors import ConnectorError, ReadRequest
 from headrace.connectors.files.connector import FilesSource
 from headrace.connectors.rest.connector import RestSource
-from headrace.engine.arrowize import arrowize
+from headrace.engine.arrow.arrowize import arrowize
 
 CASES = CORPORA / "json"
 PAGE = Path(__file__).parents[2] / "docs" / "json-cases.md"

@@ -5,8 +5,8 @@ from uuid import UUID, uuid4
 
 from headrace.records import Pipeline
 from headrace.store.database import Database
+from headrace.store.lifecycle.queue import Limits
 from headrace.store.pipelines import PipelineColumns, PipelineStore
-from headrace.store.queue import Limits
 from headrace.store.sealed import SealedConfig
 
 LIMITS = Limits(total=1000)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
-from headrace.store.upkeep import PendingLaunch
+from headrace.store.lifecycle.upkeep import PendingLaunch
 from headrace_api.control.launches import are_enough, is_lost
 from headrace_api.dagster.client import JobNotFound
 from headrace_api.dagster.runs import DagsterRun
@@ -27,7 +27,7 @@ SOON_SECONDS = 3.0
 
 
 class Launches(Protocol):
-    """The outbox: `headrace.store.upkeep.UpkeepStore`."""
+    """The outbox: `headrace.store.lifecycle.upkeep.UpkeepStore`."""
 
     def lease_launches(self, limit: int) -> Sequence[PendingLaunch]: ...
 

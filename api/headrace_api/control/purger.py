@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from headrace.store.upkeep import DeletedPipeline
+from headrace.store.lifecycle.upkeep import DeletedPipeline
 from headrace_api.control.outputs import remove_output
 from headrace_api.dagster.client import RUNS_AT_ONCE
 from headrace_api.dagster.runs import DagsterRun
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Tombstones(Protocol):
-    """The pipelines to purge: `headrace.store.upkeep.UpkeepStore`."""
+    """The pipelines to purge: `headrace.store.lifecycle.upkeep.UpkeepStore`."""
 
     def to_purge(self) -> Sequence[DeletedPipeline]: ...
 

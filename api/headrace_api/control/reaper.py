@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
-    """The leases: `headrace.store.upkeep.UpkeepStore`."""
+    """The leases: `headrace.store.lifecycle.upkeep.UpkeepStore`."""
 
     def reap(self) -> Sequence[Run]: ...
 

@@ -15,7 +15,7 @@ from headrace_api.dagster.runs import DagsterRun
 
 
 class Unfinished(Protocol):
-    """The active runs: `headrace.store.upkeep.UpkeepStore`."""
+    """The active runs: `headrace.store.lifecycle.upkeep.UpkeepStore`."""
 
     def unfinished(self) -> Sequence[Run]: ...
 

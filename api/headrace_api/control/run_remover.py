@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
-from headrace.store.retention import ExpiredRun
+from headrace.store.lifecycle.retention import ExpiredRun
 from headrace_api.control.outputs import remove_output
 from headrace_api.dagster.runs import DagsterRun
 
@@ -21,7 +21,7 @@ RUNS_A_ROUND = 50
 
 
 class Expired(Protocol):
-    """The expired runs: `headrace.store.retention.RetentionStore`."""
+    """The expired runs: `headrace.store.lifecycle.retention.RetentionStore`."""
 
     def expired(self, limit: int) -> Sequence[ExpiredRun]: ...
 

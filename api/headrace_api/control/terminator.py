@@ -12,7 +12,7 @@ RUNS_A_ROUND = 10
 
 
 class Stops(Protocol):
-    """The runs to stop: `headrace.store.upkeep.UpkeepStore`."""
+    """The runs to stop: `headrace.store.lifecycle.upkeep.UpkeepStore`."""
 
     def lease_stops(self, limit: int) -> Sequence[Run]: ...
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from headrace.conformance import configuration, runs
 from headrace.conformance.cases import Broken, Check, NotApplicable, SourceCase, require
 from headrace.connectors import Checkpoint, ReadRequest, SyncMode
-from headrace.engine.arrowize import arrowize
-from headrace.engine.cursors import as_json
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.cursors.followers import as_json
 from headrace.errors import HeadraceError
 
 _PLACES = 5  # how many of many checkpoints or cursors are resumed from

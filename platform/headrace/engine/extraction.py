@@ -10,15 +10,15 @@ import pyarrow as pa
 from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, RunWarning, Stream, cursor_text
 from headrace.connectors.contract.warnings import Warn
 from headrace.connectors.kit.arrow.json_text import JsonRecords
-from headrace.engine.arrowize import arrowize
-from headrace.engine.boundary import Boundary
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.arrow.joining import joined
+from headrace.engine.arrow.json_arrow import JsonArrow
+from headrace.engine.cursors.boundary import Boundary
 from headrace.engine.job import EngineJob
-from headrace.engine.joining import joined
-from headrace.engine.json_arrow import JsonArrow
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.reporting import Reporter
 from headrace.engine.start import Start, merges
-from headrace.engine.transforms import transformation
+from headrace.engine.transforms.steps import transformation
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
 from headrace.records import RunPhase

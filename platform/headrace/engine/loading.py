@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from headrace.connectors import LoadRequest, LoadResult, RunWarning, Stream, WriteDisposition
-from headrace.engine.columns import renamed
 from headrace.engine.extraction import Extracted
 from headrace.engine.job import EngineJob
 from headrace.engine.reporting import Reporter
 from headrace.engine.start import merges
 from headrace.engine.tally import check_load
+from headrace.engine.transforms.columns import renamed
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from headrace.connectors import Output
-from headrace.engine.conforming import Inexact, conform, storable, with_text
-from headrace.engine.widening import widen
+from headrace.engine.arrow.conforming import Inexact, conform, storable, with_text
+from headrace.engine.arrow.widening import widen
 from headrace.errors import HeadraceError
 
 _GROUP_ROWS = 122_880  # exactly DuckDB's row group: other sizes double its work and its file

@@ -7,9 +7,9 @@ own record is asked first; the platform's copy of the state serves destinations 
 from dataclasses import dataclass
 
 from headrace.connectors import Cursor, Destination, Loaded, RunWarning, Stream
-from headrace.engine.columns import renamed
 from headrace.engine.job import EngineJob
 from headrace.engine.reporting import Reporter
+from headrace.engine.transforms.columns import renamed
 from headrace.errors import Conflict
 from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.identity import Identity, identity_of

@@ -19,7 +19,7 @@ from headrace.connectors.contract.secrets import secrets_within
 from headrace.connectors.kit import local_paths
 from headrace.connectors.kit.arrow.rendering import json_lines
 from headrace.connectors.kit.network import addresses
-from headrace.engine.arrowize import arrowize
+from headrace.engine.arrow.arrowize import arrowize
 from headrace.engine.output import OutputWriter
 from headrace.errors import HeadraceError
 from headrace.masking import MaskingFilter

@@ -25,7 +25,7 @@ from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
 from headrace.service.lease import OUTAGE_SECONDS, Lease, RunStopped, TimedOut, until_written
 from headrace.service.platform import Platform
-from headrace.store.leases import Claim, Ending, LeaseStore
+from headrace.store.lifecycle.leases import Claim, Ending, LeaseStore
 from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"

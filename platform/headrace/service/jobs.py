@@ -9,7 +9,7 @@ from headrace.records import JobCard
 from headrace.schedule import has_slot
 from headrace.service.platform import Platform
 from headrace.store.jobs import JobStore
-from headrace.store.slots import LATE, SlotStore
+from headrace.store.lifecycle.slots import LATE, SlotStore
 
 
 class Jobs:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from headrace.engine.job import Progress
 from headrace.errors import HeadraceError, Unavailable
 from headrace.records import Run, RunPhase, RunStatus
-from headrace.store.leases import Ending, LeaseStore
+from headrace.store.lifecycle.leases import Ending, LeaseStore
 
 STUCK_SECONDS = 5.0
 """Grace period of a worker that must stop, before it is killed: a driver in C code ignores signals."""

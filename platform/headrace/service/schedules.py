@@ -8,8 +8,8 @@ from uuid import UUID
 from headrace.records import Page, Pipeline, Principal, Slot
 from headrace.schedule import next_slots
 from headrace.service.platform import Platform
+from headrace.store.lifecycle.slots import ScheduleLedger
 from headrace.store.pipelines import PipelineStore
-from headrace.store.slots import ScheduleLedger
 
 NEXT_SLOTS = 10
 

@@ -3,10 +3,10 @@
 from datetime import timedelta
 
 from headrace.service.platform import Platform
-from headrace.store.queue import Limits
-from headrace.store.retention import Keep, RetentionStore
-from headrace.store.slots import SlotStore
-from headrace.store.upkeep import UpkeepStore
+from headrace.store.lifecycle.queue import Limits
+from headrace.store.lifecycle.retention import Keep, RetentionStore
+from headrace.store.lifecycle.slots import SlotStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 
 
 def upkeep_store(platform: Platform) -> UpkeepStore:

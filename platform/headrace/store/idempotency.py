@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, delete, update
 
 from headrace.errors import Conflict, Invalid
-from headrace.store.retention import IDEMPOTENCY_LIFE
+from headrace.store.lifecycle.retention import IDEMPOTENCY_LIFE
 from headrace.store.schema import idempotency_keys
 from headrace.store.scoped import Scoped, insert_unless_taken
 

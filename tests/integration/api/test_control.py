@@ -17,10 +17,10 @@ from headrace.records import Run, RunStatus
 from headrace.service.platform import Platform
 from headrace.settings import Settings
 from headrace.store.database import Database
-from headrace.store.leases import LeaseStore
+from headrace.store.lifecycle.leases import LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.pipelines import PipelineStore
 from headrace.store.runs import RunStore
-from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.control import Control
 from headrace_api.control.dispatcher import Dispatcher
 from headrace_api.dagster.client import DagsterClient

@@ -14,11 +14,11 @@ from stored import store_pipeline
 
 from headrace.records import Page, RunStatus, SlotOutcome
 from headrace.store.database import Database
+from headrace.store.lifecycle.retention import Keep, RetentionStore
+from headrace.store.lifecycle.slots import ScheduleLedger
 from headrace.store.migrations import migrate
-from headrace.store.retention import Keep, RetentionStore
 from headrace.store.runs import RunStore
 from headrace.store.schema import attempts, idempotency_keys, runs, slots
-from headrace.store.slots import ScheduleLedger
 from headrace.store.tokens import Installation
 from headrace_api.control.run_remover import RunRemover
 

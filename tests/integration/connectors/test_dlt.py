@@ -21,8 +21,8 @@ from headrace.connectors import ReadRequest, SyncMode, Unreadable
 from headrace.connectors.dlt.connector import DltDestination, DltSource
 from headrace.connectors.dlt.load import DltDestinationFailed
 from headrace.connectors.dlt.read import DltSourceFailed, DltSourceUnusable
-from headrace.engine.arrowize import arrowize
-from headrace.engine.cursors import as_json
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.cursors.followers import as_json
 
 pytestmark = [
     pytest.mark.slow,

@@ -13,9 +13,9 @@ from json_outcomes import CASES, PAGE, cases, outcomes, page
 
 from headrace.connectors import ReadRequest
 from headrace.connectors.rest.connector import RestSource
-from headrace.engine.arrowize import arrowize
-from headrace.engine.joining import joined
-from headrace.engine.json_arrow import JsonArrow
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.arrow.joining import joined
+from headrace.engine.arrow.json_arrow import JsonArrow
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 _VALUES = st.recursive(

@@ -10,9 +10,9 @@ import pytest
 
 from headrace.connectors import Output
 from headrace.engine import output as output_module
-from headrace.engine.arrowize import arrowize
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.arrow.widening import AmbiguousColumns
 from headrace.engine.output import DiskFull, OutputWriter, open_output
-from headrace.engine.widening import AmbiguousColumns
 
 
 @pytest.fixture(params=["gathered", "in parts"])

@@ -24,15 +24,15 @@ from headrace.connectors import (
     Stream,
     SyncMode,
 )
-from headrace.engine import code_steps
-from headrace.engine.arrowize import arrowize
-from headrace.engine.code_steps import NoSandbox, TransformFailed
-from headrace.engine.columns import MissingColumn
-from headrace.engine.frames import encoded
+from headrace.engine.arrow.arrowize import arrowize
 from headrace.engine.job import EngineJob, EngineResult
 from headrace.engine.loading import NoPrimaryKey
 from headrace.engine.run import run_pipeline
-from headrace.engine.transforms import transformation
+from headrace.engine.transforms import code_steps
+from headrace.engine.transforms.code_steps import NoSandbox, TransformFailed
+from headrace.engine.transforms.columns import MissingColumn
+from headrace.engine.transforms.frames import encoded
+from headrace.engine.transforms.steps import transformation
 from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.transforms import Transform
 
@@ -148,7 +148,7 @@ def pipeline(*pages: Page, by: Sequence[dict[str, Any]], incremental: bool = Fal
 def step_processes() -> list[psutil.Process]:
     """The processes of steps; this one has other children, as the suite's servers."""
     children = psutil.Process().children()
-    return [child for child in children if "headrace.engine.transform_process" in child.cmdline()]
+    return [child for child in children if "headrace.engine.transforms.process" in child.cmdline()]
 
 
 def run(config: PipelineConfig, folder: Path, **changes: Any) -> EngineResult:
@@ -277,8 +277,8 @@ _WORKER = """
 import logging, sys, threading, time
 import psutil
 from headrace.pipeline.transforms import Transform
-from headrace.engine.arrowize import arrowize
-from headrace.engine.transforms import transformation
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.transforms.steps import transformation
 
 with transformation([Transform(label="x", python="while True: pass")], check=lambda: None) as transformed:
     next(transformed(arrowize([{"id": 1}])))
@@ -394,7 +394,7 @@ def test_without_a_sandbox_no_code_runs(monkeypatch):
         # The same process, on a kernel that knows no filters: `uname` says another machine.
         program = (
             "import platform; platform.machine = lambda: 'vax'\n"
-            "from headrace.engine.transform_process import main; main()"
+            "from headrace.engine.transforms.process import main; main()"
         )
         return _popen([arguments[0], "-I", "-c", program], **options)
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from headrace.engine import output as output_module
-from headrace.engine.arrowize import arrowize
-from headrace.engine.conforming import TooDeep, is_deep, storable
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.arrow.conforming import TooDeep, is_deep, storable
+from headrace.engine.arrow.widening import wider
 from headrace.engine.output import OutputWriter
-from headrace.engine.widening import wider
 
 NOON, LATER = time(12), time(12, 0, 0, 5)
 FIRST, LAST = date(1, 1, 1), date(9999, 12, 31)

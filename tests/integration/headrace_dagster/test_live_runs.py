@@ -14,7 +14,7 @@ from headrace.records import Page, Pipeline, Run, RunStatus
 from headrace.service.internal_token import internal_token
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.runs import Runs
-from headrace.store.retention import Keep, RetentionStore
+from headrace.store.lifecycle.retention import Keep, RetentionStore
 from headrace_api.control.run_remover import RunRemover
 from headrace_api.dagster.client import DagsterClient
 

@@ -29,8 +29,8 @@ from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import States
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.schema import runs, states
-from headrace.store.upkeep import UpkeepStore
 
 pytestmark = pytest.mark.slow
 

@@ -24,10 +24,10 @@ from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import NotIncremental, States
 from headrace.store.database import DatabaseUnavailable
-from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunDetails
 from headrace.store.schema import runs
-from headrace.store.upkeep import UpkeepStore
 
 LOG = logging.getLogger("test.run")
 SECRET = "s3cr3t-t0ken"

@@ -10,13 +10,13 @@ from stored import LIMITS, store_pipeline
 from headrace.records import Missed, Overlap, Page, Policy, Run, RunPhase, RunStatus, SlotOutcome
 from headrace.store.database import Database
 from headrace.store.domains import DomainStore
-from headrace.store.leases import Ending, LeaseStore
-from headrace.store.queue import Limits
+from headrace.store.lifecycle.leases import Ending, LeaseStore
+from headrace.store.lifecycle.queue import Limits
+from headrace.store.lifecycle.slots import ScheduleLedger, SlotStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
 from headrace.store.schema import pipelines, runs
-from headrace.store.slots import ScheduleLedger, SlotStore
 from headrace.store.stats import StatsStore
-from headrace.store.upkeep import UpkeepStore
 
 PASSING = Ending(
     status=RunStatus.FAILED, error_code="connector.unreachable", error="No answer.", may_pass=True

@@ -18,13 +18,13 @@ from headrace.errors import HeadraceError
 from headrace.records import Page, RunStatus, TriggeredBy
 from headrace.store import migrations
 from headrace.store.database import Database
-from headrace.store.leases import Claim, Ending, LeaseStore
+from headrace.store.lifecycle.leases import Claim, Ending, LeaseStore
+from headrace.store.lifecycle.retention import Keep, RetentionStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.pipelines import PipelineStore
-from headrace.store.retention import Keep, RetentionStore
 from headrace.store.runs import RunStore, pending_run
 from headrace.store.schema import pipelines, run_counts, runs
 from headrace.store.tokens import Installation
-from headrace.store.upkeep import UpkeepStore
 
 ONE = Page(limit=1, offset=0)
 SUCCESS = Ending(status=RunStatus.SUCCESS)

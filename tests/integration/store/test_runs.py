@@ -10,14 +10,14 @@ from headrace.errors import HeadraceError
 from headrace.records import Page, Run, RunPhase, RunStatus, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.jobs import JobStore
-from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.slots import SlotStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.pipelines import PipelineStore
 from headrace.store.runs import RunAlreadyActive, RunAlreadyEnded, RunNotFound, RunStore
 from headrace.store.schema import runs
 from headrace.store.scoped import PipelineNotFound
-from headrace.store.slots import SlotStore
 from headrace.store.tokens import TokenStore
-from headrace.store.upkeep import UpkeepStore
 
 LEASE = timedelta(seconds=15)
 SLOT = datetime.now(UTC).replace(second=0, microsecond=0)

@@ -24,7 +24,7 @@ from headrace.connectors import (
 from headrace.connectors.kit.sql.loads import Busy
 from headrace.connectors.sqlite import connection as sqlite_connection
 from headrace.connectors.sqlite.connector import SQLiteDestination, SQLiteSource
-from headrace.engine.boundary import TiesChanged
+from headrace.engine.cursors.boundary import TiesChanged
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_infinity_and_null_are_no_cursor_and_come_once(path: Path) -> None:
 def test_many_ties_are_counted_by_the_database_and_read_again_only_if_there_are_more(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.engine.cursors.MOST_HASHES", 2)
+    monkeypatch.setattr("headrace.engine.cursors.followers.MOST_HASHES", 2)
     rows(
         path,
         "CREATE TABLE t (id, c)",

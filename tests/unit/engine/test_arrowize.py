@@ -8,8 +8,8 @@ from uuid import UUID
 import pyarrow as pa
 import pytest
 
-from headrace.engine.arrowize import NotRecords, arrowize
-from headrace.engine.conforming import TooDeep
+from headrace.engine.arrow.arrowize import NotRecords, arrowize
+from headrace.engine.arrow.conforming import TooDeep
 
 
 def column(*values: object) -> pa.Array:

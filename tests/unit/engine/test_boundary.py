@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors import Checkpoint, ReadRequest, RunWarning
-from headrace.engine import cursors
-from headrace.engine.arrowize import arrowize
-from headrace.engine.boundary import Boundary, TiesChanged
-from headrace.engine.cursor_order import CursorMisplaced
-from headrace.engine.cursors import NoCursor
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.cursors import followers as cursors
+from headrace.engine.cursors.boundary import Boundary, TiesChanged
+from headrace.engine.cursors.followers import NoCursor
+from headrace.engine.cursors.order import CursorMisplaced
 
 Record = dict[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from headrace.engine.arrowize import arrowize
-from headrace.engine.code_steps import TransformFailed
-from headrace.engine.columns import ColumnsStep, MissingColumn, renamed
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.transforms.code_steps import TransformFailed
+from headrace.engine.transforms.columns import ColumnsStep, MissingColumn, renamed
 from headrace.pipeline.transforms import Transform
 
 SALT = "a salt of the company's own"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from headrace.connectors import Checkpoint
-from headrace.engine import joining
-from headrace.engine.joining import joined
+from headrace.engine.arrow import joining
+from headrace.engine.arrow.joining import joined
 
 
 @pytest.fixture(autouse=True)

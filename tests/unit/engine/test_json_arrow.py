@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.connectors.kit.arrow.json_text import JsonRecords, NotJSON, decoded, decoded_around
-from headrace.engine import json_arrow
-from headrace.engine.arrowize import arrowize
-from headrace.engine.json_arrow import JsonArrow
+from headrace.engine.arrow import json_arrow
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.arrow.json_arrow import JsonArrow
 
 _SCALARS = (
     st.none()

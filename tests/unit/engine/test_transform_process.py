@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from headrace.engine.arrowize import arrowize
-from headrace.engine.transform_process import Step, StepFailed, python_step, sql_step
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.transforms.process import Step, StepFailed, python_step, sql_step
 
 
 def applied(step: Step, given: list[dict[str, Any]] | pa.RecordBatch) -> pa.RecordBatch:

@@ -12,9 +12,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from headrace.records import Role
 from headrace.service.platform import Unauthenticated
 from headrace.service.web_session import LIFETIME, Purpose, SessionSeal
-from headrace_dagster.guard import Guard
 from headrace_dagster.private.workspace import READ_ONLY_SCOPE
-from headrace_dagster.sign_in import COOKIE, SignIn
+from headrace_dagster.ui.guard import Guard
+from headrace_dagster.ui.sign_in import COOKIE, SignIn
 
 HOST = "http://localhost:3000"
 SEAL = SessionSeal(b"k" * 32)

@@ -6,7 +6,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from headrace_dagster import labels
+from headrace_dagster.ui import labels
 
 
 def client(jobs: FakeJobs) -> TestClient:

@@ -10,7 +10,7 @@ from headrace.records import Run, RunStatus, TriggeredBy
 from headrace.service import lease as lease_module
 from headrace.service.lease import Lease, RunStopped
 from headrace.store.database import DatabaseFailed, DatabaseUnavailable
-from headrace.store.leases import LeaseStore
+from headrace.store.lifecycle.leases import LeaseStore
 
 RUN = Run(
     id=uuid4(), organization_id=uuid4(), pipeline_id=uuid4(), status=RunStatus.RUNNING,

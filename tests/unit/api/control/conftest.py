@@ -12,11 +12,11 @@ from sqlalchemy import update
 from stored import LIMITS, store_pipeline
 
 from headrace.store.database import Database
-from headrace.store.leases import LeaseStore
+from headrace.store.lifecycle.leases import LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
 from headrace.store.schema import runs
 from headrace.store.tokens import Installation
-from headrace.store.upkeep import UpkeepStore
 
 
 @pytest.fixture

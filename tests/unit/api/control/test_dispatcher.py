@@ -8,9 +8,9 @@ from stored import store_pipeline
 
 from headrace.records import RunStatus
 from headrace.store.database import Database
-from headrace.store.leases import AlreadyTaken, LeaseStore
+from headrace.store.lifecycle.leases import AlreadyTaken, LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
-from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.dispatcher import Dispatcher
 from headrace_api.dagster.graphql import DagsterUnavailable
 

@@ -8,10 +8,10 @@ from stored import store_pipeline
 
 from headrace.records import RunStatus
 from headrace.store.database import Database
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.pipelines import PipelineStore
 from headrace.store.runs import RunStore
 from headrace.store.schema import runs
-from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.purger import Purger
 from headrace_api.dagster.graphql import DagsterUnavailable
 

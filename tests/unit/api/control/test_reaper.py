@@ -7,9 +7,9 @@ import pytest
 
 from headrace.records import RunStatus
 from headrace.store.database import Database
-from headrace.store.leases import LeaseStore
+from headrace.store.lifecycle.leases import LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
-from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.reaper import Reaper
 
 

@@ -9,10 +9,10 @@ from sqlalchemy import update
 from headrace.errors import Unavailable
 from headrace.records import Run, RunPhase, RunStatus
 from headrace.store.database import Database
-from headrace.store.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
 from headrace.store.schema import runs
-from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.dispatcher import Dispatcher
 from headrace_api.control.launches import CLAIM_SECONDS, LAUNCHES, UNBEGUN_LAUNCHES
 from headrace_api.control.reconciler import Reconciler

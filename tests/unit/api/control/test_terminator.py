@@ -5,9 +5,9 @@ import pytest
 from fakes.dagster import FakeDagster
 
 from headrace.records import RunStatus
-from headrace.store.leases import Ending, LeaseStore
+from headrace.store.lifecycle.leases import Ending, LeaseStore
+from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
-from headrace.store.upkeep import UpkeepStore
 from headrace_api.control.terminator import Terminator
 
 

@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from headrace.engine.arrowize import NotRecords, arrowize
-from headrace.engine.frames import decoded, encoded, receive, send
-from headrace.engine.sandbox import NotConfined, confine
+from headrace.engine.arrow.arrowize import NotRecords, arrowize
+from headrace.engine.transforms.frames import decoded, encoded, receive, send
+from headrace.engine.transforms.sandbox import NotConfined, confine
 from headrace.pipeline.transforms import MODULES
 
 _FILE = "<transform>"

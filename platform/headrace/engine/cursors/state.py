@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.connectors import Cursor
-from headrace.engine.cursors import NoCursor
-from headrace.engine.row_hashes import packed, unpacked
+from headrace.engine.cursors.followers import NoCursor
+from headrace.engine.cursors.row_hashes import packed, unpacked
 
 
 @dataclass(frozen=True, kw_only=True)

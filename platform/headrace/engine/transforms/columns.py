@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
-from headrace.engine.arrowize import texts
-from headrace.engine.code_steps import TransformFailed
+from headrace.engine.arrow.arrowize import texts
+from headrace.engine.transforms.code_steps import TransformFailed
 from headrace.pipeline.transforms import Columns, Hashing, Transform
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError)

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headrace.errors import HeadraceError
 from headrace.records import Role
 from headrace_dagster.private.workspace import READ_ONLY_SCOPE
-from headrace_dagster.sign_in import SignIn
+from headrace_dagster.ui.sign_in import SignIn
 
 GRAPHQL = "/graphql"
 _LARGEST_BODY = 4 << 20

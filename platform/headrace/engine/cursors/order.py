@@ -7,7 +7,7 @@ import pyarrow as pa
 from headrace.connectors import Cursor
 from headrace.connectors.contract.order import KINDS, Kind, NoPlace, kinds_of_texts, place
 from headrace.connectors.kit.arrow.order import Misplaced, kind_of_type, places
-from headrace.engine.cursors import Follower, NoCursor
+from headrace.engine.cursors.followers import Follower, NoCursor
 
 _SAMPLE = 1000  # texts that are looked at to tell what they are
 

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from headrace.engine.code_steps import CodeSteps
-from headrace.engine.columns import ColumnsStep
+from headrace.engine.transforms.code_steps import CodeSteps
+from headrace.engine.transforms.columns import ColumnsStep
 from headrace.pipeline.transforms import Transform
 
 Transformation = Callable[[pa.RecordBatch], Iterator[pa.RecordBatch]]

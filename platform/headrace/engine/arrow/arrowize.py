@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from headrace.connectors import Unreadable
 from headrace.connectors.kit.arrow import rendering
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS
-from headrace.engine.conforming import TooDeep, is_deep
+from headrace.engine.arrow.conforming import TooDeep, is_deep
 
 _REFUSALS = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, UnicodeError)
 _CERTAIN = {pa.int64().id, pa.string().id, pa.bool_().id, pa.null().id}

@@ -22,10 +22,10 @@ from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, Unr
 from headrace.connectors.contract.order import SECOND, Kind, NoPlace, below, cursor_type, earlier, place
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.kit.arrow.order import between, plain
-from headrace.engine.cursor_order import CursorOrder, fits
-from headrace.engine.cursor_state import Known, hashed
-from headrace.engine.cursors import MOST_HASHES, Follower, Nearby, NoCursor
-from headrace.engine.row_hashes import row_hashes
+from headrace.engine.cursors.followers import MOST_HASHES, Follower, Nearby, NoCursor
+from headrace.engine.cursors.order import CursorOrder, fits
+from headrace.engine.cursors.row_hashes import row_hashes
+from headrace.engine.cursors.state import Known, hashed
 
 
 class TiesChanged(Unreadable):

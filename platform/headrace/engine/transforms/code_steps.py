@@ -15,7 +15,7 @@ from typing import Self
 import msgspec
 import pyarrow as pa
 
-from headrace.engine.frames import TooLong, decoded, encoded, receive, send
+from headrace.engine.transforms.frames import TooLong, decoded, encoded, receive, send
 from headrace.errors import HeadraceError
 from headrace.pipeline.transforms import Transform
 
@@ -63,7 +63,7 @@ class CodeSteps:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-X", "utf8", "-m", "headrace.engine.transform_process"],
+                [sys.executable, "-I", "-X", "utf8", "-m", "headrace.engine.transforms.process"],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

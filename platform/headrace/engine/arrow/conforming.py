@@ -9,7 +9,7 @@ from headrace.connectors import Unreadable
 from headrace.connectors.kit.arrow.flat_texts import resolved
 from headrace.connectors.kit.arrow.json_text import InvalidJSON, decoded
 from headrace.connectors.kit.arrow.rendering import texts
-from headrace.engine.widening import is_list, is_text, value_type
+from headrace.engine.arrow.widening import is_list, is_text, value_type
 
 DEEPEST_COLUMN = 32
 """Levels of lists and objects that a column's type may have. DuckDB takes twenty seconds at 48, and more

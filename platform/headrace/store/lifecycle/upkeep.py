@@ -14,8 +14,8 @@ from sqlalchemy.sql import func
 
 from headrace.records import Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
-from headrace.store.failures import fail, reap
-from headrace.store.queue import Limits, choose, is_waiting
+from headrace.store.lifecycle.failures import fail, reap
+from headrace.store.lifecycle.queue import Limits, choose, is_waiting
 from headrace.store.runs import ACTIVE, COLUMNS, cancel_active, run_of
 from headrace.store.schema import pipelines, runs
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from headrace.connectors import Cursor, Unreadable
 from headrace.connectors.contract.order import Kind, below
 from headrace.connectors.kit.arrow.order import between, highest, value_of
-from headrace.engine.row_hashes import row_hashes
+from headrace.engine.cursors.row_hashes import row_hashes
 
 MOST_HASHES = 100_000  # about a megabyte of state
 _MOST_BYTES = 32 * 1024 * 1024  # of rows that wait to be hashed

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 
 from headrace.connectors.kit.arrow.json_text import JsonRecords
-from headrace.engine.arrowize import arrowize
-from headrace.engine.widening import widen
+from headrace.engine.arrow.arrowize import arrowize
+from headrace.engine.arrow.widening import widen
 
 _LARGEST_EXACT = 2**53  # integers above it are rounded where a column holds doubles
 _MOST_CREDIT = 10  # refusals in a row after which a stream goes the long way for good

@@ -1,0 +1,1 @@
+"""What stands before Dagster's webserver: the guard, sign-in, and pipelines' names in pages."""

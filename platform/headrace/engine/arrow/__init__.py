@@ -1,0 +1,1 @@
+"""From records and pages to Arrow batches of one schema."""

@@ -1,0 +1,1 @@
+"""How runs come and go: queue, leases, slots, failures, upkeep and retention."""
