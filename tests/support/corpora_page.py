@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ reason; none crashes the connector. `tests/contract/test_corpora.py` holds this 
   `csv` module is the second reader.
 - [Parquet](#parquet): apache/parquet-testing. DuckDB is the second reader: a column is compared where both
   give it one type.
-- [JSON](#json): JSONTestSuite. Python's `json` module is the second reader.
+- JSON: JSONTestSuite, on [a page of its own](json-cases.md).
 """
 
 
@@ -39,7 +38,6 @@ def page() -> str:
     tables = [
         ("CSV", "| File | Outcome |\n|---|---|\n", _csv_lines()),
         ("Parquet", "| File | Outcome |\n|---|---|\n", _parquet_lines()),
-        ("JSON", "", _json_lines()),
     ]
     return _INTRODUCTION + "".join(
         f"\n## {title}\n\n{head}" + "".join(f"{line}\n" for line in lines) for title, head, lines in tables
@@ -123,35 +121,6 @@ def _agree(one: pa.Table, other: pa.Table, name: str) -> bool:
 def _plain(table: pa.Table, name: str) -> pa.Array:
     column = table.column(name).combine_chunks()
     return plain(column)
-
-
-def _json_lines() -> Iterator[str]:
-    outcomes = Counter[tuple[str, str]]()
-    either = []
-    for path in sorted(CORPORA.glob("json/*.json")):
-        found = rows_of(path)
-        outcome = "refused" if isinstance(found, str) else "accepted"
-        outcomes[path.name[0], outcome] += 1
-        if path.name[0] == "i":
-            detail = f": {found}" if isinstance(found, str) else f", {_like_python(path, found)}"
-            either.append(f"| `{path.name}` | {outcome}{detail} |")
-    must, must_not = (outcomes[kind, "accepted"] + outcomes[kind, "refused"] for kind in "yn")
-    yield f"A reader must accept {must} of the files: {outcomes['y', 'accepted']} are accepted."
-    yield f"It must refuse {must_not}: {outcomes['n', 'refused']} are refused."
-    yield "It may treat the others either way:\n"
-    yield "| File | Outcome |\n|---|---|"
-    yield from either
-
-
-def _like_python(path: Path, found: list[pa.RecordBatch]) -> str:
-    try:
-        value = json.loads(path.read_bytes())
-    except (ValueError, UnicodeError, RecursionError):
-        return "which Python's reader refuses"
-    items = value if isinstance(value, list) else [value]
-    records = [item if isinstance(item, dict) else {"value": item} for item in items]
-    same = records == [row for batch in found for row in batch.to_pylist()]
-    return "with Python's values" if same else "its values made storable (docs/types.md)"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS = 4096
+_SAMPLE = 8
+_BYTES = 4 * 1024 * 1024
 
 
 def csv_lines(path: Path) -> Iterator[bytes]:
@@ -43,5 +45,12 @@ def _output(path: Path) -> Output:
 
 
 def _batches(output: Output) -> Iterator[pa.RecordBatch]:
-    for batch in output.batches(_ROWS):
+    for batch in output.batches(_rows_at_once(output)):
         yield from rendering.slices(batch)
+
+
+def _rows_at_once(output: Output) -> int:
+    """Return how many rows are little memory: encoded, a text that repeats tells nothing of its length."""
+    first = next(output.batches(_SAMPLE), None)
+    width = first.nbytes // first.num_rows if first is not None and first.num_rows else 0
+    return max(1, min(_ROWS, _BYTES // max(width, 1)))

@@ -18,6 +18,7 @@ from headrace.connectors.files.csv_columns import AmbiguousHeader
 from headrace.connectors.files.folders import AmbiguousFolders
 from headrace.connectors.files.formats import NotWhole
 from headrace.connectors.kit.arrow.rendering import texts
+from headrace.engine.arrowize import arrowize
 
 
 class Source:
@@ -42,7 +43,7 @@ class Source:
                 self.types |= {field.name: str(field.type) for field in batch.schema}
                 rows += batch.to_pylist()
             else:
-                rows += list(batch)
+                rows += arrowize(list(batch)).to_pylist()
         return rows
 
     @property
@@ -223,6 +224,7 @@ _PAGE = "<!DOCTYPE html>\n<html><body>Please sign in</body></html>\n"
         (b"PK\x03\x04rest", "zip"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
     ],
+    ids=["page", "upper case", "compressed page", "xml", "zip", "lfs"],  # gzip notes the time: no stable name
 )
 def test_a_file_that_is_plainly_something_else_is_refused(
     source: Source, name: str, content: bytes, told: str
