@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import func
 
 from headrace.errors import Conflict, HeadraceError, Unavailable
-from headrace.store.lifecycle.steadiness import Steadiness
+from headrace.store.steadiness import Steadiness
 
 BUSY_SECONDS = 5.0
 POOL_SIZE = 10

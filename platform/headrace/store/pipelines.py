@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, exists, f
 
 from headrace.errors import FieldError, Invalid
 from headrace.records import Page, Pipeline, Policy, RunStatus
-from headrace.store.lifecycle.policies import policy_of, policy_text
+from headrace.store.policies import policy_of, policy_text
 from headrace.store.runs import cancel_active
 from headrace.store.schema import domains, pipeline_tags, pipelines, runs
 from headrace.store.scoped import Scoped, next_sequence, page_of, require_revision

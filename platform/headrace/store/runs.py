@@ -15,7 +15,7 @@ from sqlalchemy.sql import func
 from headrace.errors import Conflict, NotFound
 from headrace.receipts import Receipt
 from headrace.records import Attempt, Page, Run, RunPhase, RunStatus, TriggeredBy
-from headrace.store.lifecycle.policies import policy_of
+from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, run_counts, runs
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
 from headrace.store.targets import hold_table

@@ -18,22 +18,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning
 from headrace.connectors.contract.order import SECOND, Kind, NoPlace, below, cursor_type, earlier, place
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.kit.arrow.order import between, plain
-from headrace.engine.cursors.followers import MOST_HASHES, Follower, Nearby, NoCursor
+from headrace.engine.cursors.followers import MOST_HASHES, Follower, Nearby, NoCursor, TiesChanged
 from headrace.engine.cursors.order import CursorOrder, fits
-from headrace.engine.cursors.row_hashes import row_hashes
+from headrace.engine.cursors.row_hashes import known_rows
 from headrace.engine.cursors.state import Known, hashed
-
-
-class TiesChanged(Unreadable):
-    """More rows share the cursor than can be told apart, and their number has grown since the last run."""
-
-    code = "source.ties_changed"
-    title = "New rows cannot be told from old ones"
-    hint = "Sync by a finer field, merge on a primary key, or reset the state to load the stream anew."
 
 
 class Boundary:
@@ -186,7 +178,7 @@ class Boundary:
             # Too many to be known one by one, or unknown: those that a bare cursor's run has delivered.
             old = [] if self._merges else places.to_pylist()
         else:
-            old = _known_rows(self._unseen_nulls, places, rows)
+            old = known_rows(self._unseen_nulls, places, rows)
         self._new_nulls += rows.num_rows - len(old)
         return old
 
@@ -202,7 +194,7 @@ class Boundary:
         if not len(places):
             return []
         if self._known.ties is None:
-            return _known_rows(self._seen, places, batch.take(places))
+            return known_rows(self._seen, places, batch.take(places))
         self._tied += len(places)
         return [] if self._merges else places.to_pylist()
 
@@ -301,16 +293,6 @@ class Boundary:
         if self._told_apart:
             return before + read
         return read if self._reads_ties and not self._partial else before | read
-
-
-def _known_rows(known: "Counter[bytes]", places: pa.Array, rows: pa.RecordBatch) -> list[int]:
-    """Return the places of rows that are among the known ones, and take them from there."""
-    old = []
-    for index, digest in zip(places.to_pylist(), row_hashes(rows), strict=True):
-        if known[digest] > 0:
-            known[digest] -= 1
-            old.append(index)
-    return old
 
 
 def _same(value: Any, highest: Any, kind: Kind) -> bool:

@@ -25,6 +25,14 @@ class NoCursor(Unreadable):
     hint = "Sync by a field that every row has and that only grows: a change time, a counter."
 
 
+class TiesChanged(Unreadable):
+    """More rows share the cursor than can be told apart, and their number has grown since the last run."""
+
+    code = "source.ties_changed"
+    title = "New rows cannot be told from old ones"
+    hint = "Sync by a finer field, merge on a primary key, or reset the state to load the stream anew."
+
+
 class Nearby:
     """The rows that must be known again: hashed, at most `MOST_HASHES`; beyond it they are only counted."""
 

@@ -100,3 +100,13 @@ def _lists(column: pa.Array, values: pa.Array) -> Sequence[bytes | None]:
 
 def _joined(parts: list[bytes]) -> bytes:
     return b"".join(len(part).to_bytes(8, "little") + part for part in parts) + _END
+
+
+def known_rows(known: "Counter[bytes]", places: pa.Array, rows: pa.RecordBatch) -> list[int]:
+    """Return the places of rows that are among the known ones, and take them from there."""
+    old = []
+    for index, digest in zip(places.to_pylist(), row_hashes(rows), strict=True):
+        if known[digest] > 0:
+            known[digest] -= 1
+            old.append(index)
+    return old

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from headrace.records import Policy, RunPhase, RunStatus
 from headrace.store.database import Database
-from headrace.store.lifecycle.policies import policy_of
+from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, runs
 
 WORKER_LOST = "run.worker_lost"

@@ -17,7 +17,7 @@ from headrace.receipts import Receipt
 from headrace.records import Policy, Run, RunPhase, RunStatus, State, TriggeredBy
 from headrace.store.database import Database
 from headrace.store.lifecycle.failures import SETTLED, fail
-from headrace.store.lifecycle.policies import policy_of
+from headrace.store.policies import policy_of
 from headrace.store.runs import ACTIVE, COLUMNS, active_run_id, pending_run, run_of
 from headrace.store.schema import pipelines, runs, states
 from headrace.store.scoped import insert_unless_taken, replace_row

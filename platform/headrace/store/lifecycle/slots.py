@@ -13,7 +13,7 @@ from headrace.records import Missed, Overlap, Page, Policy, RunStatus, Slot, Slo
 from headrace.schedule import next_slots, slots_between
 from headrace.store.database import Database
 from headrace.store.lifecycle.failures import reap
-from headrace.store.lifecycle.policies import policy_of
+from headrace.store.policies import policy_of
 from headrace.store.runs import active_run_id, pending_run
 from headrace.store.schema import pipelines, runs, slots
 from headrace.store.scoped import Scoped, insert_unless_taken, page_of
