@@ -167,7 +167,7 @@ log.addHandler(logging.FileHandler("run.log"))
 config = parse_config({
     "name": "shop",
     "source": {"name": "dlt", "source": "acme:orders", "stream": "orders", "sync_mode": "incremental",
-               "params": {"last": int(sys.argv[1])}, "cursor_field": "changed"},
+               "cursor_field": "changed"},
     "destination": {"name": "dlt", "config": {
         "destination": "duckdb", "secrets": {"credentials": "it.duckdb"}, "dataset_name": "shop"}},
 })
@@ -175,12 +175,13 @@ job = EngineJob(output_path=Path(sys.argv[2]), pipeline_id="1-2", run_id=sys.arg
 print(run_pipeline(config, job).rows)
 """
 _SOURCE = """
+import sys
 from datetime import UTC, datetime, timedelta
 import dlt
 
 @dlt.resource(primary_key="id")
-def orders(last: int):
-    for n in range(last):
+def orders():
+    for n in range(int(sys.argv[1])):
         yield {"id": n % 4, "changed": datetime(2024, 1, 1, tzinfo=UTC) + timedelta(hours=n), "nothing": None}
 """
 
