@@ -56,10 +56,10 @@ def begun(platform: LivePlatform, every_minute: Watch) -> Begun:
 def test_runs_whose_workers_are_killed_or_hang_are_failed_and_publish_nothing(
     platform: LivePlatform, tmp_path: Path
 ) -> None:
-    to_file = {"name": "file", "config": {"path": str(tmp_path)}}
-    killed = platform.run(platform.create("Killed", LONG, to_file))
+    to_files = [{"name": "file", "config": {"path": str(tmp_path), "file_name": name}} for name in "ab"]
+    killed = platform.run(platform.create("Killed", LONG, to_files[0]))
     platform.worker_of(killed).kill()
-    paused = platform.run(platform.create("Paused", BRIEF, to_file))
+    paused = platform.run(platform.create("Paused", BRIEF, to_files[1]))
     worker = platform.worker_of(paused)
     worker.suspend()
     paused_at = time.monotonic()

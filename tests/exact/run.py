@@ -22,6 +22,7 @@ from history import plan_of, plans, prepared
 from pydantic import SecretStr
 from servers import Servers, run_servers
 
+from headrace.connectors.kit.local_paths import start_relative_paths_at
 from headrace.encryption import keyring_file
 from headrace.service.platform import Platform
 from headrace.settings import Settings
@@ -48,6 +49,7 @@ def a_platform() -> Iterator[Platform]:
             yield platform
         finally:
             platform.close()
+            start_relative_paths_at(None)  # other tests of this process have other homes
 
 
 def play(seed: int, platform: Platform, servers: Servers) -> Outcome:

@@ -146,7 +146,7 @@ def test_an_error_while_reading_the_token_is_raised_as_it_is() -> None:
 
 @pytest.mark.parametrize("status", ["MANAGED", "SUSPENDED", "INVENTED_LATER"])
 def test_statuses_that_dagster_may_invent_count_as_running(status: str, serve: Serve) -> None:
-    result = {"runId": "x", "status": status, "updateTime": None}
+    result = {"runId": "x", "status": status, "updateTime": None, "startTime": None}
     client = serve(200, answer(__typename="Runs", results=[result]))
 
     [run] = client.runs(["x"])

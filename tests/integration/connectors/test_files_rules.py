@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from headrace.engine.arrowize import arrowize
 from pydantic import ValidationError
 
 from headrace.connectors import ReadRequest, RunWarning, Unreadable
@@ -19,6 +18,7 @@ from headrace.connectors.files.csv_columns import AmbiguousHeader
 from headrace.connectors.files.folders import AmbiguousFolders
 from headrace.connectors.files.formats import NotWhole
 from headrace.connectors.kit.arrow.rendering import texts
+from headrace.engine.arrow.arrowize import arrowize
 
 
 class Source:
