@@ -12,9 +12,8 @@ from sqlalchemy import update
 from stored import LIMITS, store_pipeline
 
 from headrace.records import Run, RunPhase, RunStatus
-from headrace.store import postgres
+from headrace.store import postgres, steadiness
 from headrace.store.database import Database, DatabaseUnavailable
-from headrace.store.lifecycle import steadiness
 from headrace.store.lifecycle.leases import LeaseStore
 from headrace.store.lifecycle.slots import SlotStore
 from headrace.store.lifecycle.upkeep import UpkeepStore
