@@ -27,7 +27,7 @@ def test_a_killed_supervisor_and_a_stop_leave_no_process_and_no_run(tmp_path: Pa
         first.worker_of(lost)
         first.process.kill()
         first.process.wait()
-        eventually(lambda: not first.family(), seconds=15, what="The end of the orphans")
+        eventually(lambda: not first.family(), seconds=30, what="The end of the orphans")
 
     with running(home, config) as second:
         run = second.ended_run(lost, seconds=LOST_SECONDS)

@@ -29,6 +29,7 @@ from headrace.store.lifecycle.leases import Claim, Ending, LeaseStore
 from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
+INTERRUPTED_SECONDS = 3.0  # to write down that a run was interrupted: its process is killed soon after
 LONGEST_ATTEMPT_SECONDS = 86_400.0
 """Time limit of an attempt whose policy has none. Dagster's own, in dagster.yaml, is longer."""
 
@@ -198,7 +199,7 @@ def _write_interrupted(leases: LeaseStore, run: Run) -> None:
     detail = "The run was interrupted before it ended."
     ending = Ending(status=RunStatus.FAILED, error_code="run.interrupted", error=detail)
     with suppress(HeadraceError):
-        until_written(lambda: leases.end(run, ending), seconds=1)
+        until_written(lambda: leases.end(run, ending), seconds=INTERRUPTED_SECONDS)
 
 
 def _may_pass(error: HeadraceError) -> bool:
