@@ -15,6 +15,7 @@ from parallel import ByPlatform, number_of_processes, place_of
 from postgres_server import PostgresServer, run_postgres
 from s3_server import S3Server, run_s3
 
+from headrace.connectors.kit.local_paths import start_relative_paths_at
 from headrace.store.database import Database
 from headrace.store.migrations import migrate
 
@@ -54,6 +55,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlatform:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the tests into the order in which they are to run."""
     items.sort(key=lambda item: place_of(item.nodeid))
+
+
+@pytest.fixture(autouse=True)
+def _relative_paths_begin_here() -> None:
+    """Forget where the platform of an earlier test let relative paths begin."""
+    start_relative_paths_at(None)
 
 
 @pytest.fixture(scope="session")

@@ -170,3 +170,16 @@ def test_every_row_is_merged_with_its_newest_values(
             merged |= dict(zip(found.column("id"), found.column("v"), strict=True))
 
     assert merged == expected
+
+
+def test_a_text_cursor_goes_on_where_every_row_has_lost_it(tmp_path: Path) -> None:
+    # SQLite knows a column's type by its values, and nulls have none.
+    with sqlite_table("", tmp_path, "") as (execute, source):
+        execute("INSERT INTO t VALUES (1, 'a', 0)")
+        first = Read(source, "t", "c", merges=True)
+        execute("UPDATE t SET c = NULL, v = 1")
+        second = Read(source, "t", "c", first.cursor, merges=True)
+        execute("INSERT INTO t VALUES (2, 'b', 0)")
+        third = Read(source, "t", "c", second.cursor, merges=True)
+
+    assert [second.rows, third.rows] == [[{"id": 1, "c": None, "v": 1}], [{"id": 2, "c": "b", "v": 0}]]

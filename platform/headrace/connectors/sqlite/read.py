@@ -108,7 +108,7 @@ def _cursor_column(connection: sqlite3.Connection, found: list[Column], request:
     return CursorColumn(
         name=column.name,
         value=f"{name} COLLATE BINARY",
-        is_text="text" in kinds,
+        is_text="text" in kinds or (not kinds and request.cursor_type == "text"),  # all null by now
         placeless=f"{name} IS NULL OR {name} = -9e999",  # the other infinity is above every cursor
         constant=constant,
     )
