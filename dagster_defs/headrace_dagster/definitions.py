@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from dagster import RepositoryDefinition
+from dagster import DagsterExecutionInterruptedError, RepositoryDefinition
 
 from headrace.naming import REPOSITORY
 from headrace.service.jobs import Jobs
@@ -36,6 +36,7 @@ def _execute(
 ) -> ExecutionOutcome:
     # Imported here, because the code server loads this module too and does not need the engine.
     from headrace.service.execution import execute_run
+    from headrace.service.interrupts import Interrupted
     from headrace.service.lease import OUTAGE_SECONDS, RunStopped, until_written
 
     try:
@@ -50,6 +51,8 @@ def _execute(
         )
     except RunStopped as stopped:
         raise Stopped(stopped.detail) from None
+    except Interrupted:
+        raise DagsterExecutionInterruptedError from None
     return done.result
 
 

@@ -16,7 +16,6 @@ from dagster._grpc.server import DagsterApiServer
 from headrace_dagster.private.stop_signal import Workers
 
 _log = logging.getLogger(__name__)
-_INTERRUPT_AGAIN_SECONDS = 2.0
 _KILL_AFTER_SECONDS = 8.0
 _LAUNCH_POLL_SECONDS = 0.02
 """How often a launch checks whether its process is up; Dagster's 0.1 s would delay the dispatcher."""
@@ -55,20 +54,14 @@ class LiveServer(DagsterApiServer):
         if threading.current_thread() is threading.main_thread():
             for again in (signal.SIGINT, signal.SIGTERM):  # a second one would leave the runs behind
                 signal.signal(again, signal.SIG_IGN)
-        # An interrupt that comes while a worker starts up may be lost, so it is sent once more.
-        timers = [
-            threading.Timer(_INTERRUPT_AGAIN_SECONDS, self._interrupt_runs),
-            threading.Timer(_KILL_AFTER_SECONDS, self._kill_runs),
-        ]
-        for timer in timers:
-            timer.daemon = True
-            timer.start()
+        timer = threading.Timer(_KILL_AFTER_SECONDS, self._kill_runs)
+        timer.daemon = True
+        timer.start()
         with self._execution_lock:
             for event in self._termination_events.values():
                 event.set()
         super().cleanup()
-        for timer in timers:
-            timer.cancel()
+        timer.cancel()
 
     def _check_for_orphaned_runs(self) -> None:
         """Fail the Dagster runs whose process has died; called every second.
@@ -95,11 +88,6 @@ class LiveServer(DagsterApiServer):
                 return
         _log.critical("No run could be launched for %g s; ending the code server.", _STUCK_SECONDS)
         os._exit(os.EX_SOFTWARE)
-
-    def _interrupt_runs(self) -> None:
-        for process, _ in list(self._executions.values()):
-            if process.pid is not None and process.is_alive():
-                os.kill(process.pid, signal.SIGINT)
 
     def _kill_runs(self) -> None:
         for process, _ in list(self._executions.values()):

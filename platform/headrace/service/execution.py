@@ -6,7 +6,6 @@ nothing.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.resolution import resolve_config
 from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
+from headrace.service.interrupts import Interrupts
 from headrace.service.lease import OUTAGE_SECONDS, Lease, RunStopped, TimedOut, until_written
 from headrace.service.platform import Platform
 from headrace.store.lifecycle.leases import Claim, Ending, LeaseStore
@@ -68,37 +68,57 @@ def execute_run(
     `log` gets lines that the engine has masked, `progress` how far it is after each batch. `end_process` is
     called when the run must stop and this thread is stuck.
     Raises AlreadyTaken and RunStopped, which leave the run as it is, and RunFailed, which is written down.
+    Raises Interrupted after SIGINT or SIGTERM.
     Raises Unavailable if the database does not answer after the load: the next attempt ends the run.
     """
-    leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
-    claim = until_written(
-        lambda: (
-            leases.claim_new(pipeline_id, dagster_run_id)
-            if run_id is None
-            else leases.claim(run_id, dagster_run_id)
-        ),
-        seconds=OUTAGE_SECONDS,
-    )
-    lease = Lease(
-        leases,
-        claim.run,
-        seconds=platform.settings.lease_seconds,
-        timeout_seconds=claim.policy.timeout_seconds or LONGEST_ATTEMPT_SECONDS,
-        end_process=end_process,
-    )
+    interrupts = Interrupts()
+    with interrupts.held():
+        leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
+        claim = until_written(
+            lambda: (
+                leases.claim_new(pipeline_id, dagster_run_id)
+                if run_id is None
+                else leases.claim(run_id, dagster_run_id)
+            ),
+            seconds=OUTAGE_SECONDS,
+        )
+        lease = Lease(
+            leases,
+            claim.run,
+            seconds=platform.settings.lease_seconds,
+            timeout_seconds=claim.policy.timeout_seconds or LONGEST_ATTEMPT_SECONDS,
+            end_process=end_process,
+        )
+        return _executed(platform, claim, leases, lease, interrupts, log, progress)
+
+
+def _executed(
+    platform: Platform,
+    claim: Claim,
+    leases: LeaseStore,
+    lease: Lease,
+    interrupts: Interrupts,
+    log: logging.Logger,
+    progress: Callable[[Progress], None],
+) -> Execution:
     tally = Tally()
+
+    def check() -> None:
+        interrupts.check()
+        lease.check()
+
     with lease.kept():
-        with _failure_written(leases, claim.run, tally):
+        with _failure_written(leases, claim.run, tally), interrupts.raised():
             if claim.owner is not None:
                 raise claim.owner
             config = _config_of(platform, claim)
-            result = run_pipeline(config, _job(platform, claim, log, lease, progress, tally))
+            result = run_pipeline(config, _job(platform, claim, log, lease, check, progress, tally))
         # The data is there: from here on nothing may fail the run. If this worker cannot write that down, the
         # next attempt does, once the lease has expired.
         lease.lift_timeout()
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
         _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
-        reach("ended", pipeline_id)
+        reach("ended", claim.run.pipeline_id)
     return Execution(run=claim.run, result=result)
 
 
@@ -115,6 +135,7 @@ def _job(
     claim: Claim,
     log: logging.Logger,
     lease: Lease,
+    check: Callable[[], None],
     progress: Callable[[Progress], None],
     tally: Tally,
 ) -> EngineJob:
@@ -140,7 +161,7 @@ def _job(
         known_columns=last.named_columns if last else (),
         tally=tally,
         progress=report,
-        check=lease.check,
+        check=check,
         before_commit=lease.check_with_database,
     )
 
@@ -187,11 +208,9 @@ def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[Non
         _write(leases, run, ending)
         raise RunFailed(code, detail) from None
     except BaseException:
-        # Dagster's interrupt, or the end of the process. After a cancel the run has ended already.
-        if tally.receipt().loaded is not None:
-            raise  # The data is there: the next attempt finds it, and ends the run as success.
-        # In a thread, which a second interrupt does not stop: the signal and the code server both interrupt.
-        threading.Thread(target=_write_interrupted, args=(leases, run), name="interrupted").start()
+        # An interrupt, or the end of the process. After a cancel the run has ended already.
+        if tally.receipt().loaded is None:  # otherwise the next attempt finds the data: a success
+            _write_interrupted(leases, run)
         raise
 
 

@@ -133,6 +133,25 @@ def test_what_a_child_has_started_ends_with_it(tmp_path: Path) -> None:
     assert not is_alive(pid_in(tmp_path / "pid") or 0)
 
 
+def test_what_a_child_has_started_lives_until_the_child_has_ended(tmp_path: Path) -> None:
+    worker = "import os, time; " + TELL_PID + "time.sleep(60)"
+    server = child(
+        tmp_path,
+        f"worker = subprocess.Popen([sys.executable, '-c', {worker!r}])\n"
+        "def stop(*_):\n"
+        "    time.sleep(0.1)\n"
+        "    open(os.environ['FOLDER'] + '/found', 'w').write(str(worker.poll()))\n"
+        "    sys.exit(0)\n"
+        "signal.signal(signal.SIGTERM, stop)\n"
+        "time.sleep(60)",
+    )
+
+    supervise([server], until=lambda: pid_in(tmp_path / "pid") is not None)
+
+    assert (tmp_path / "found").read_text() == "None"
+    assert not is_alive(pid_in(tmp_path / "pid") or 0)
+
+
 def test_a_worker_that_outlives_its_server_still_ends_with_the_platform(tmp_path: Path) -> None:
     worker = "import os, time; " + TELL_PID + "time.sleep(60)"
     server = child(

@@ -1,6 +1,8 @@
 """Runs executed by `execute_run` in this process, on real connectors and both databases of records."""
 
 import logging
+import os
+import signal
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -18,13 +20,14 @@ from headrace.engine.job import Progress
 from headrace.records import Page, Pipeline, Run, RunStatus, State, StateDemand
 from headrace.service import execution
 from headrace.service.execution import Execution, RunFailed, execute_run
+from headrace.service.interrupts import Interrupted
 from headrace.service.lease import RunStopped
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import NotIncremental, States
 from headrace.store.database import DatabaseUnavailable
-from headrace.store.lifecycle.leases import AlreadyTaken, Ending, LeaseStore
+from headrace.store.lifecycle.leases import AlreadyTaken, Claim, Ending, LeaseStore
 from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunDetails
 from headrace.store.schema import runs
@@ -330,6 +333,26 @@ def test_a_copy_that_dagster_starts_by_itself_does_not_run(platform: Platform, t
         execute(platform, copy.id, None)
 
     assert failed.value.cause_code == "pipeline.table_taken"
+
+
+def test_an_interrupt_right_after_the_claim_is_written_down(
+    platform: Platform, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = store(platform, target, records=5)
+    pending = Runs(platform, platform.owner()).trigger(pipeline.id)
+    claim = LeaseStore.claim
+
+    def claim_and_interrupt(leases: LeaseStore, run_id: UUID, dagster_run_id: str) -> Claim:
+        claimed = claim(leases, run_id, dagster_run_id)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return claimed
+
+    monkeypatch.setattr(LeaseStore, "claim", claim_and_interrupt)
+    with pytest.raises(Interrupted):
+        execute(platform, pipeline.id, pending.id)
+
+    ended = stored(platform, pending)
+    assert (ended.status, ended.error_code) == (RunStatus.FAILED, "run.interrupted")
 
 
 def test_a_run_whose_data_is_there_never_fails(

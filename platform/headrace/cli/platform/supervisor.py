@@ -83,12 +83,12 @@ class Supervisor:
     async def _stop(self) -> None:
         deadline = time.monotonic() + self._timing.kill_after
         for keeper in self._keepers:
-            keeper.signal(signal.SIGTERM)
+            keeper.terminate()
             await keeper.wait_ended(min(time.monotonic() + self._timing.stage, deadline))
         for keeper in self._keepers:
             await keeper.wait_ended(deadline)
         for keeper in self._keepers:
-            keeper.signal(signal.SIGKILL)
+            keeper.kill()
         for keeper in self._keepers:
             await keeper.wait_ended(time.monotonic() + self._timing.stage)
             await keeper.close()
@@ -104,6 +104,7 @@ class _Keeper:
         self._log = ChildLog(child.log)
         self._process: asyncio.subprocess.Process | None = None
         self._groups: set[int] = set()
+        self._leader = 0  # the child's process id, from its SIGTERM to its end
 
     async def keep(self) -> None:
         """Run the child, and restart it whenever it ends. Ends only by raising ChildRefused."""
@@ -138,17 +139,31 @@ class _Keeper:
         self._groups = {group for group in self._groups if _exists(group)}
         return code
 
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the child, its descendants, and those left by its predecessors."""
+    def terminate(self) -> None:
+        """Send SIGTERM to the child, and to the process groups that its predecessors have left.
+
+        The child ends its descendants itself: a code server whose fork server was ended would take its
+        workers for dead. Descendants that are left once it has ended get SIGTERM from `wait_ended`.
+        """
+        if self._process is not None and self._process.returncode is None:
+            self._leader = self._process.pid
         for group in self._groups:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(group, number)
+            _send(os.kill if group == self._leader else os.killpg, group, signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Kill the child, its descendants, and those left by its predecessors."""
+        for group in self._groups:
+            _send(os.killpg, group, signal.SIGKILL)
 
     async def wait_ended(self, deadline: float) -> None:
         """Wait until no process is left, or until the deadline, a time of the monotonic clock."""
         while self._groups and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
             self._groups = {group for group in self._groups if _exists(group)}
+            if self._process is not None and self._process.returncode is not None:
+                if self._leader in self._groups:
+                    _send(os.killpg, self._leader, signal.SIGTERM)
+                self._leader = 0
 
     async def close(self) -> None:
         """Close the log, after the last process has ended."""
@@ -169,6 +184,11 @@ def _end_with(parent: int) -> None:
 
 # Loaded before any fork, because a child should do little between fork and exec.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def _send(send: Callable[[int, int], None], to: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        send(to, number)
 
 
 def _exists(group: int) -> bool:
