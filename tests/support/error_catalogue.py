@@ -12,13 +12,13 @@ PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 PACKAGES = ("headrace", "headrace_api", "headrace_dagster")
 _INTRODUCTION = (
     "Each error has a stable code. It is the `code` of a problem document and the `error_code` of a failed "
-    "run, and the command line prints it. Programs may rely on codes. Titles and hints may change. The second "
-    "column says where the error appears: an HTTP status of the REST service, the command line, the exit code "
-    "of a process that does not start, or a failed run."
+    "run, and the command line prints it. Programs may rely on codes. Titles and hints may change. The "
+    "second column says where the error appears: an HTTP status of the REST service, the command line, "
+    "the exit code of a process that does not start, or a failed run."
 )
 # Codes without an exception class: the platform stores them with a run, or reports them for a field.
 _RUN_CODES = {
-    "run.worker_lost": "The run's worker died or sent no heartbeat: its lease expired, or Dagster reported its end.",
+    "run.worker_lost": "The run's worker died: its lease expired, or Dagster reported its end.",
     "run.not_started": "Dagster could not start the run's process.",
     "run.deleted_in_dagster": "Somebody deleted the run in Dagster before it began.",
     "run.interrupted": "The run's process received a signal to stop while the run was in progress.",
@@ -31,7 +31,7 @@ _FIELD_CODES = {
     "field.control_character": "The text contains a control character.",
     "query.repeated": "The query parameter is repeated.",
     "config.nothing_stored": "The value is a mask, but no secret is stored for the field.",
-    "config.address_changed": "The value is a mask, but the address that the secret is sent to changes with this request.",
+    "config.address_changed": "The value is a mask, but this request changes where the secret is sent to.",
     "config.reference_not_resolved": "The value is a reference, and references are resolved only in runs.",
 }
 
@@ -54,8 +54,8 @@ def page() -> str:
         f"## Codes of failed runs without an error class\n\n{_table(_RUN_CODES)}\n"
         "## Codes of a field\n\nThey are in the `errors` of a problem document. Other codes are `field.` and "
         f"the name of Pydantic's error type, such as `field.string_too_long`.\n\n{_table(_FIELD_CODES)}\n"
-        "## HTTP errors\n\nIf no endpoint handles a request, the code is `http.` and the phrase of the status, "
-        "such as `http.not_found` or `http.method_not_allowed`.\n"
+        "## HTTP errors\n\nIf no endpoint handles a request, the code is `http.` and the phrase of the "
+        "status, such as `http.not_found` or `http.method_not_allowed`.\n"
     )
 
 

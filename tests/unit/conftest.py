@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-_NOT_YET = ("tests/unit/api/", "tests/unit/connectors/", "tests/unit/headrace_dagster/")
 # What Python and Hypothesis write for themselves, whatever a test does.
 _THEIR_OWN = ("__pycache__", "hypothesis", "/dev/null", ":memory:")
 # Without os.remove: finalizers of what other tests have left may remove files at any time.
@@ -37,9 +36,6 @@ sys.addaudithook(_note)
 
 @pytest.fixture(autouse=True)
 def _neither_disk_nor_network(request: pytest.FixtureRequest) -> Iterator[None]:
-    if request.node.nodeid.startswith(_NOT_YET):
-        yield
-        return
     if "tmp_path" in request.fixturenames:  # a name for a folder, which the test then leaves alone
         request.getfixturevalue("tmp_path")
     _used.clear()
