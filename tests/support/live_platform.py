@@ -269,7 +269,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look often around the minute, when schedules fire, and seldom in between."""
-        while not self._left.wait(0.02 if time.time() % 60 < 15 else 0.3):
+        while not self._left.wait(0.1 if time.time() % 60 < 15 else 0.5):
             for run in self._runs():
                 statuses = self.seen.setdefault(run["id"], [])
                 if run["status"] not in statuses[-1:]:
