@@ -75,7 +75,7 @@ def test_every_accepted_schedule_is_one_that_dagster_accepts(text: str):
     assert cron is None or is_valid_cron_schedule(cron)
 
 
-@settings(max_examples=examples(150))
+@settings(max_examples=examples(75))
 @given(
     text=crons,
     timezone=st.sampled_from(ZONES),

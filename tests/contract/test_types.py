@@ -167,7 +167,7 @@ def without_nuls(value: Any) -> Any:
     return [without_nuls(inner) for inner in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(75))
 @_RECORDS
 def test_any_records_come_out_of_parquet_as_they_went_in(pages, group_rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +176,7 @@ def test_any_records_come_out_of_parquet_as_they_went_in(pages, group_rows):
     assert_kept(pages, stored)
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(25))
 @_RECORDS
 def test_any_records_come_out_of_postgresql_as_they_went_in(postgres, pages, group_rows):
     stored = postgres.through(pages, group_rows)
@@ -184,7 +184,7 @@ def test_any_records_come_out_of_postgresql_as_they_went_in(postgres, pages, gro
     assert_kept([[without_nuls(record) for record in page] for page in pages], stored)
 
 
-@settings(max_examples=examples(40))
+@settings(max_examples=examples(25))
 @_RECORDS
 def test_any_records_come_out_of_duckdb_as_they_went_in(duck, pages, group_rows):
     assert_kept(pages, duck.through(pages, group_rows))

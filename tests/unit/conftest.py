@@ -25,10 +25,14 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if get_ident() != main_thread().ident:  # a thread that an earlier test has left
         return
     target = str(arguments[0]) if arguments else ""
-    if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITING):
+    if event == "open" and (isinstance(arguments[0], int) or not _writes(arguments[2])):
         return
     if not any(part in target for part in _THEIR_OWN):
         _used.append(f"{event} {target}")
+
+
+def _writes(flags: object) -> bool:
+    return isinstance(flags, int) and bool(flags & _WRITING)
 
 
 sys.addaudithook(_note)

@@ -95,7 +95,7 @@ STYLES: list[tuple[Callable[[list[list[Any]], Asked], Answer], dict[str, Any]]] 
 ]
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(pages=st.lists(_RECORDS, min_size=1, max_size=4), style=st.integers(0, len(STYLES) - 1))
 def test_what_a_rest_source_reads_is_what_plain_json_reads_of_the_same_pages(
     pages: list[list[dict[str, Any]]], style: int

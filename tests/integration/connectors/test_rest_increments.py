@@ -66,7 +66,7 @@ def source(url: str, order: str | None, **keys: Any) -> RestSource:
 MOMENTS = st.lists(st.lists(st.integers(0, 9), max_size=7), min_size=2, max_size=5)
 
 
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(40))
 @given(
     history=MOMENTS,
     form=st.sampled_from(sorted(FORMS)),

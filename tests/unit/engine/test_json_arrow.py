@@ -49,7 +49,7 @@ def page(*records: Any) -> JsonRecords:
     return JsonRecords.of(json.dumps(records).encode())
 
 
-@settings(max_examples=examples(400))
+@settings(max_examples=examples(100))
 @given(
     pages=st.lists(st.lists(_RECORDS, max_size=3), min_size=2, max_size=4),
     ascii_only=st.booleans(),
