@@ -2,6 +2,7 @@
 
 import contextvars
 import gc
+import importlib
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import getcontext
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +49,22 @@ def forget_installation() -> None:
     local_paths.start_relative_paths_at(None)
     local.use(Path("connectors"))
     failpoints.use(None)
+
+
+@contextmanager
+def as_in_a_worker() -> Iterator[None]:
+    """Put back at the end what a worker changes in its process: signals, parts of Dagster and its logger."""
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+    replaced = {name: dict(vars(importlib.import_module(name))) for name in _REPLACED}
+    level = logging.getLogger("dagster").level
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for name, parts in replaced.items():
+            vars(sys.modules[name]).update(parts)
+        logging.getLogger("dagster").setLevel(level)
 
 
 def surroundings() -> State:

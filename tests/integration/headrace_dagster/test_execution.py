@@ -25,6 +25,8 @@ from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
 from headrace_dagster.telling import tell_patiently
 
+pytestmark = pytest.mark.usefixtures("worker")
+
 SECRET = "s3cr3t-t0k3n"
 RECEIPT = Receipt(
     read=4,
