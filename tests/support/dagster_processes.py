@@ -12,6 +12,7 @@ import httpx
 from waiting import eventually, free_port
 
 from headrace.encryption import keyring_file
+from headrace.naming import LOCATION
 from headrace.service.internal_token import internal_token
 from headrace.service.platform import Platform
 from headrace.settings import Settings
@@ -19,6 +20,10 @@ from headrace_dagster.processes import commands
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
+_HEALTH = "{ instance { daemonHealth { allDaemonStatuses { healthy } } } }"
+# The webserver keeps what a code server that is gone has told: only a reload asks the one that runs now.
+_RELOAD = """mutation ($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) {
+  ... on WorkspaceLocationEntry { locationOrLoadError { __typename } } } }"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +91,13 @@ def _is_ready(side: DagsterSide) -> bool:
     for name, process in side.processes.items():
         assert process.poll() is None, f"{name} ended: {side.log.read_text()[-3000:]}"
     try:
-        data = side.graphql(
-            "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name } } }"
-            "  instance { daemonHealth { allDaemonStatuses { healthy } } } }"
-        )
+        data = side.graphql(_HEALTH)
+        answered = side.graphql(_RELOAD, name=LOCATION)["reloadRepositoryLocation"]
     except httpx.TransportError:
         return False
     beating = all(daemon["healthy"] for daemon in data["instance"]["daemonHealth"]["allDaemonStatuses"])
-    return bool(data["repositoriesOrError"].get("nodes")) and beating
+    loaded = answered.get("locationOrLoadError", {}).get("__typename") == "RepositoryLocation"
+    return loaded and beating
 
 
 def _stop(processes: list["subprocess.Popen[bytes]"]) -> None:

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    look: Callable[[], T | None], *, seconds: float = 60, what: str = "It", pause: float = 0.05
+    look: Callable[[], T | None], *, seconds: float = 120, what: str = "It", pause: float = 0.05
 ) -> T:
     """Return the first true thing that `look` returns, `pause` seconds apart; fails after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -8,9 +8,11 @@ from dagster_processes import DagsterSide
 from stored import store_pipeline
 from waiting import eventually
 
+from headrace.encryption.keyring import load_keyring
 from headrace.naming import LOCATION, REPOSITORY, job_name, schedule_name
 from headrace.records import Pipeline
 from headrace.store.pipelines import PipelineStore
+from headrace.store.sealed import SealedConfig
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +41,10 @@ def pipelines(side: DagsterSide) -> PipelineStore:
 
 
 def stored(side: DagsterSide, **changes: object) -> Pipeline:
-    return store_pipeline(side.platform.database, side.platform.organization_id, **changes)
+    """Store a pipeline whose config names a known key, without which no worker starts, and does not open."""
+    (key_id,) = load_keyring(side.platform.settings, create=False).ids
+    sealed = SealedConfig(sealed=b"sealed", key_id=key_id, revision=1)
+    return store_pipeline(side.platform.database, side.platform.organization_id, config=sealed, **changes)
 
 
 def shown(side: DagsterSide, kind: str, name: str) -> dict[str, object] | None:
