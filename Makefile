@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast exact structure check lint format hooks docs build bench bench-control \
+.PHONY: help setup run test test-fast test-long exact structure check lint format hooks docs build bench bench-control \
 	bench-engine screenshots lock clean
 
 VENV := .venv
@@ -36,8 +36,11 @@ setup: $(INSTALLED) ## Install everything into .venv; does nothing when nothing 
 run: $(INSTALLED) ## Start the platform, run the sample pipeline and stay up; Ctrl-C stops it
 	@$(BIN)/headrace up --sample
 
-test: $(INSTALLED) ## Run every test, the slow ones too; K=words only those whose names match
+test: $(INSTALLED) ## Run the tests that each change must pass, the slow ones too; K=words only those whose names match
 	$(PYTEST) --durations=15
+
+test-long: $(INSTALLED) ## Run every test for longer, on each database, with new random examples: an hour; takes K, too
+	HEADRACE_TEST_LONG=1 $(PYTEST) --durations=30
 
 exact: $(INSTALLED) ## Play 10,000 random histories through every pair of source and destination; options in EXACT
 	$(BIN)/python tests/exact/run.py $(EXACT)

@@ -8,25 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import hypothesis
+import effort
+import process_state
 import pytest
 from mariadb_server import MISSING, MariaDBServer, is_installed, run_mariadb
-from parallel import ByPlatform, number_of_processes, place_of
+from parallel import ByPlatform, number_of_processes, ordered
 from postgres_server import PostgresServer, run_postgres
 from s3_server import S3Server, run_s3
 
-from headrace.connectors.kit.local_paths import start_relative_paths_at
 from headrace.store.database import Database
 from headrace.store.migrations import migrate
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 2 * 1024**3
 
-# No deadlines: several tests run at once, so a deadline would measure the others.
-hypothesis.settings.register_profile(
-    "shared", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
-)
-hypothesis.settings.load_profile("shared")
+effort.load_profile()
 
 
 def pytest_configure() -> None:
@@ -52,15 +48,32 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlatform:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests into the order in which they are to run."""
-    items.sort(key=lambda item: place_of(item.nodeid))
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes long, unless it is asked for, and put the others into their order."""
+    long = [item for item in items if not effort.LONG and item.get_closest_marker("long")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+    left_out = set(long)
+    items[:] = ordered([item for item in items if item not in left_out])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_the_interior() -> Iterator[None]:
+    """Fail a file whose tests leave a logger, a global of ours or something replaced in Dagster changed."""
+    before = process_state.interior()
+    yield
+    left = process_state.changes(before, process_state.interior())
+    assert not left, f"The tests of this file leave what others share: {left}"
 
 
 @pytest.fixture(autouse=True)
-def _relative_paths_begin_here() -> None:
-    """Forget where the platform of an earlier test let relative paths begin."""
-    start_relative_paths_at(None)
+def _leaves_the_surroundings() -> Iterator[None]:
+    """Fail a test that leaves the folder, the environment, signals or the like changed."""
+    process_state.forget_installation()
+    before = process_state.surroundings()
+    yield
+    left = process_state.changes(before, process_state.surroundings())
+    assert not left, f"This test leaves what others share: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -1,15 +1,14 @@
 """Dagster follows what is stored, and schedules and policies are kept, whatever dies and however many serve.
 
-Two platforms, one on each database, run beside each other, so that both wait for the same minutes. Each has
-two REST services, and two of Dagster's daemons, of which one is killed. `HEADRACE_TEST_CHANGES=1000` makes
-the test of the live registry as long as it should be once in a while.
+The platform has two REST services, and two of Dagster's daemons, of which one is killed. Its records are in
+PostgreSQL. `make test-long` makes a thousand random changes. It also runs a second platform beside the first,
+with its records in SQLite, so that both wait for the same minutes.
 """
 
 import hashlib
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -22,9 +21,11 @@ from uuid import UUID
 
 import httpx
 import pytest
-from live_platform import LivePlatform, eventually, make_keyring, running
+from effort import LONG, times
+from live_platform import LivePlatform, make_keyring, running
 from postgres_server import PostgresServer
 from sqlalchemy import select, update
+from waiting import eventually, free_port
 
 from headrace.naming import job_name, schedule_name
 from headrace.records import JobCard
@@ -34,13 +35,13 @@ from headrace.store.schema import pipelines, runs, slots
 
 pytestmark = pytest.mark.slow
 
-CHANGES = int(os.environ.get("HEADRACE_TEST_CHANGES", "60"))
+CHANGES = times("CHANGES", 60, 1000)
 BATCH = 20
 SEED = 20261125
 VISIBLE_SECONDS = (
     30.0  # a second by design; the rest is for a process that was just killed, and a busy machine
 )
-KINDS = ("sqlite", "postgres")
+KINDS = ("sqlite", "postgres") if LONG else ("postgres",)
 MINUTE = timedelta(minutes=1)
 MISSED = ("none", "latest", "all")
 AWAY = 5 * MINUTE
@@ -134,7 +135,7 @@ def schedule_of(card: JobCard) -> tuple[str | None, str, bool]:
 def clusters(
     tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
 ) -> Iterator[dict[str, Cluster]]:
-    """Both platforms, with pipelines whose schedules fire each minute while the tests go on."""
+    """The platforms, with pipelines whose schedules fire each minute while the tests go on."""
     with ExitStack() as stack:
         platforms = {}
         for kind in KINDS:
@@ -175,9 +176,7 @@ def process(
 @contextmanager
 def service(platform: LivePlatform) -> Iterator[httpx.Client]:
     """Run one more REST service, on a port of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     headers = {"Authorization": f"Bearer {platform.token}"}
     with (
         process(platform, "api", "headrace_api", HEADRACE_PORT=str(port)),

@@ -1,4 +1,8 @@
-"""What each failure leaves behind, with real processes: killed, stopped, cut off."""
+"""What each failure leaves behind, with real processes: killed, stopped, cut off.
+
+tests/integration/store shows what a failure leaves in the records of both databases. Here most failures
+happen on one of them, and on both in `make test-long`.
+"""
 
 import sqlite3
 import time
@@ -10,11 +14,15 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
-from live_platform import LivePlatform, Watch, alive, eventually
+from live_platform import LivePlatform, Watch, alive, on
 from postgres_server import PostgresServer
+from waiting import eventually
 from warehouse import Warehouse
 
 pytestmark = pytest.mark.slow
+
+mostly_on_sqlite = on("sqlite", long=("postgres",))
+mostly_on_postgres = on("postgres", long=("sqlite",))
 
 CREATURES = {"name": "dummy", "stream": "creatures"}
 LONG = {**CREATURES, "records": 100_000, "sleep": 0.2}
@@ -37,7 +45,7 @@ class Begun:
     launching: str  # a run whose launch was under way when its service was killed
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def begun(platform: LivePlatform, every_minute: Watch) -> Begun:
     """Kill the daemon, and the service while it launches a run."""
     pipeline = platform.create("Launched once", CREATURES)
@@ -53,6 +61,8 @@ def begun(platform: LivePlatform, every_minute: Watch) -> Begun:
     return Begun(daemon_killed_at=killed_at, launching=run_id)
 
 
+@mostly_on_sqlite
+@pytest.mark.usefixtures("begun")  # its faults are repaired while the other tests go on
 def test_runs_whose_workers_are_killed_or_hang_are_failed_and_publish_nothing(
     platform: LivePlatform, tmp_path: Path
 ) -> None:
@@ -79,6 +89,7 @@ def test_runs_whose_workers_are_killed_or_hang_are_failed_and_publish_nothing(
     platform.call("POST", f"/pipelines/runs/{again}/cancel")
 
 
+@mostly_on_postgres
 def test_a_load_goes_on_after_its_worker_was_killed_and_one_that_was_committed_is_not_repeated(
     platform: LivePlatform, warehouse: Warehouse
 ) -> None:
@@ -103,6 +114,7 @@ def test_a_load_goes_on_after_its_worker_was_killed_and_one_that_was_committed_i
         assert ("An earlier attempt has loaded the destination" in lines) is not is_loaded_again
 
 
+@mostly_on_sqlite
 def test_a_run_that_a_service_stored_and_died_is_launched_once(platform: LivePlatform) -> None:
     pipeline = platform.create("Stored only", CREATURES)
     platform.fault("triggered", pipeline)
@@ -116,6 +128,7 @@ def test_a_run_that_a_service_stored_and_died_is_launched_once(platform: LivePla
     assert len(launches_of(platform, run["id"])) == 1
 
 
+@mostly_on_sqlite
 def test_a_launch_that_was_done_and_seemed_to_fail_is_not_done_again(platform: LivePlatform) -> None:
     pipeline = platform.create("Launched in doubt", CREATURES)
     platform.fault("launched", pipeline, "raise")
@@ -126,6 +139,7 @@ def test_a_launch_that_was_done_and_seemed_to_fail_is_not_done_again(platform: L
     assert len(launches_of(platform, run_id)) == 1
 
 
+@mostly_on_postgres
 def test_runs_wait_for_a_webserver_that_was_killed(platform: LivePlatform) -> None:
     pipeline = platform.create("While Dagster is away", CREATURES)
     platform.part("webserver").kill()
@@ -139,6 +153,7 @@ def test_runs_wait_for_a_webserver_that_was_killed(platform: LivePlatform) -> No
     assert len(launches_of(platform, new["id"])) == 1
 
 
+@mostly_on_sqlite
 def test_runs_outlive_their_code_server_and_can_still_be_cancelled(platform: LivePlatform) -> None:
     brief, long = (
         platform.create(f"Without its code server, {n}", source) for n, source in enumerate((BRIEF, LONG))
@@ -160,9 +175,8 @@ def test_runs_outlive_their_code_server_and_can_still_be_cancelled(platform: Liv
     assert platform.ended_run(platform.run(brief), seconds=60)["status"] == "success"
 
 
+@on("sqlite")  # PostgreSQL locks rows
 def test_a_locked_database_is_told_of_and_never_an_internal_error(platform: LivePlatform) -> None:
-    if platform.database_url is not None:
-        pytest.skip("SQLite's alone: PostgreSQL locks rows")
     with sqlite3.connect(platform.home / "headrace.db", isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         try:
@@ -176,11 +190,10 @@ def test_a_locked_database_is_told_of_and_never_an_internal_error(platform: Live
     platform.call("POST", "/domains", {"name": "Let in"}, status=201)
 
 
+@on("postgres")  # SQLite has no server
 def test_a_restart_of_the_database_ends_no_process_and_no_run(
     platform: LivePlatform, postgres_server: PostgresServer
 ) -> None:
-    if platform.database_url is None:
-        pytest.skip("PostgreSQL's alone: SQLite has no server")
     run_id = platform.run(platform.create("Across a restart", BRIEF))
     platform.run_that(run_id, "running")
     before = {name: platform.part(name).pid for name in ("api", "daemon", "webserver", "code")}
@@ -202,6 +215,7 @@ def test_a_restart_of_the_database_ends_no_process_and_no_run(
     assert {name: platform.part(name).pid for name in before} == before
 
 
+@mostly_on_sqlite
 def test_a_run_whose_service_died_while_launching_it_is_executed_once(
     platform: LivePlatform, begun: Begun
 ) -> None:
@@ -216,6 +230,7 @@ def test_a_run_whose_service_died_while_launching_it_is_executed_once(
     assert len(platform.runs_of(run["pipeline_id"])) == 1
 
 
+@mostly_on_sqlite
 def test_a_schedule_goes_on_after_the_daemon_was_killed_with_each_slot_once(
     platform: LivePlatform, every_minute: Watch, begun: Begun
 ) -> None:

@@ -1,11 +1,15 @@
 """How a platform ends, and when it must not start: `headrace up` on homes of their own."""
 
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from live_platform import STOP_SECONDS, eventually, running
+from live_platform import STOP_SECONDS, LivePlatform, on, running
+from waiting import eventually
 
 from headrace.encryption.keyring import load_keyring
 from headrace.service.pipelines import PipelineDraft, Pipelines
@@ -20,7 +24,7 @@ LONG = {**CREATURES, "records": 100_000, "sleep": 0.2}
 LOST_SECONDS = 30.0
 
 
-def test_a_killed_supervisor_and_a_stop_leave_no_process_and_no_run(tmp_path: Path) -> None:
+def test_a_killed_supervisor_and_a_ctrl_c_leave_no_process_and_no_run(tmp_path: Path) -> None:
     home, config = tmp_path / "home", tmp_path / "config"
     with running(home, config) as first:
         lost = first.run(first.create("Lost with its platform", LONG))
@@ -34,7 +38,7 @@ def test_a_killed_supervisor_and_a_stop_leave_no_process_and_no_run(tmp_path: Pa
         interrupted = second.run(run["pipeline_id"])
         second.worker_of(interrupted)
         began = time.monotonic()
-        code = second.stop()
+        code = second.stop(signal.SIGINT)
         took = time.monotonic() - began
         left = second.family()
 
@@ -65,6 +69,16 @@ def test_a_start_without_the_key_says_which_and_changes_nothing(tmp_path: Path) 
     assert (home / "headrace.db").read_bytes() == records
     keyring.rename(config / "keyring")
     Platform.open(Settings(home=home, config_dir=config)).close()
+
+
+@on("postgres")
+def test_a_platform_on_postgresql_has_its_records_there(platform: LivePlatform) -> None:
+    command = [sys.executable, "-m", "headrace.cli.main", "doctor", "--home", str(platform.home)]
+
+    doctor = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert "PostgreSQL" in doctor.stdout
+    assert not (platform.home / "headrace.db").exists()
 
 
 def status_in(home: Path, config: Path, run_id: str) -> str:

@@ -8,15 +8,14 @@ from uuid import UUID
 
 import pytest
 from browser import Browser, browsing, chromium
-from live_platform import LivePlatform
+from live_platform import LivePlatform, on
 
 from headrace.naming import LOCATION, REPOSITORY, asset_key, job_name
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(chromium() is None, reason="there is no Chromium on this machine to look with"),
-    # The pages are the same whatever holds the records.
-    pytest.mark.parametrize("platform", ["sqlite"], indirect=True),
+    on("sqlite"),  # the pages are the same whatever holds the records
 ]
 
 NAME = 'Creatures, "quoted" & <b>bold</b> *stars* 🦄'

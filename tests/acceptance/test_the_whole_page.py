@@ -10,11 +10,12 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from live_platform import LivePlatform, Watch, alive, eventually
+from live_platform import LivePlatform, Watch, alive, on
 from secret_search import found_in_files
+from waiting import eventually
 from warehouse import Warehouse
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("every_minute")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("every_minute"), on("sqlite", long=("postgres",))]
 
 # As the page prints it, but for the id of a domain that no fresh installation has.
 PAGE_BODY = """{ "name": "HubSpot to BigQuery", "config": { "name": "hubspot-contacts", "source": { "name":

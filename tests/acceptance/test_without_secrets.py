@@ -9,11 +9,13 @@ from uuid import uuid4
 import psutil
 import psycopg
 import pytest
-from live_platform import LivePlatform
+from live_platform import LivePlatform, on
 from secret_search import forms, found_in, found_in_files, found_in_processes
 from warehouse import PASSWORD, Warehouse
 
 pytestmark = pytest.mark.slow
+
+on_both = on("postgres", long=("sqlite",))
 
 TOKEN = "pat-na1-5f0c0d3e-9a61-4f0e-8c75-c0ffee0ddba1"
 WRONG = 'wr0ng "p@ss/wörd" + 1 \\ %'
@@ -56,6 +58,7 @@ def runs(platform: LivePlatform, warehouse: Warehouse) -> dict[str, dict[str, An
     return {name: platform.ended_run(run_id, seconds=90) for name, run_id in started.items()}
 
 
+@on_both
 def test_failing_runs_say_why_without_their_secrets(
     platform: LivePlatform, runs: dict[str, dict[str, Any]]
 ) -> None:
@@ -70,6 +73,7 @@ def test_failing_runs_say_why_without_their_secrets(
     }
 
 
+@on_both
 def test_no_file_of_the_platform_holds_a_secret(
     platform: LivePlatform, runs: dict[str, dict[str, Any]]
 ) -> None:
@@ -86,11 +90,11 @@ def test_no_file_of_the_platform_holds_a_secret(
     assert found_in(SECRETS | own, platform.printed_to.read_bytes()) == []
 
 
+@on("postgres")  # SQLite's file is among the files
 def test_no_row_of_the_records_or_of_dagsters_storage_holds_a_secret(
     platform: LivePlatform, runs: dict[str, dict[str, Any]]
 ) -> None:
-    if platform.database_url is None:
-        pytest.skip("SQLite's file is among the files")
+    assert platform.database_url is not None
     with psycopg.connect(platform.database_url) as connection:
         query = "SELECT schemaname, tablename FROM pg_tables WHERE schemaname IN ('public', 'dagster')"
         tables = connection.execute(query).fetchall()
@@ -105,6 +109,7 @@ def test_no_row_of_the_records_or_of_dagsters_storage_holds_a_secret(
     }
 
 
+@on_both
 def test_no_process_has_a_secret_in_its_environment_or_arguments(
     platform: LivePlatform, warehouse: Warehouse
 ) -> None:

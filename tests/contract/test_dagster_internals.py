@@ -134,7 +134,7 @@ def test_the_lint_rule_bans_every_private_module_of_dagster() -> None:
         ("dagster_defs/headrace_dagster/private/workspace.py", True),
         ("dagster_defs/headrace_dagster/home.py", False),
         ("platform/headrace/naming.py", False),
-        ("tests/unit/headrace_dagster/test_home.py", False),
+        ("tests/unit/headrace_dagster/test_pipelines.py", False),
     ],
 )
 @pytest.mark.parametrize(

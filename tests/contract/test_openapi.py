@@ -1,9 +1,8 @@
 """The OpenAPI document against the served API: what it lets clients send, the service answers as it says.
 
-`HEADRACE_TEST_EXAMPLES=200` tries more requests of each operation.
+`HEADRACE_TEST_REQUESTS=200` tries more requests of each operation.
 """
 
-import os
 import re
 import threading
 import time
@@ -13,6 +12,7 @@ import httpx
 import pytest
 import schemathesis
 import uvicorn
+from effort import times
 from http_service import DUMMY_CONFIG, service_over
 from hypothesis import HealthCheck, assume, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -24,7 +24,7 @@ from headrace_api.documentation.openapi import openapi
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = int(os.environ.get("HEADRACE_TEST_EXAMPLES", "20"))
+EXAMPLES = times("REQUESTS", 20, 200)
 
 schema = schemathesis.openapi.from_dict(openapi(list(ENDPOINTS)))
 
@@ -61,7 +61,7 @@ def test_the_document_is_served_as_it_is_made(client: httpx.Client):
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_an_operation_answers_as_the_document_says(
     case: schemathesis.Case, stored: dict[str, str], client: httpx.Client
 ):

@@ -8,6 +8,7 @@ from dagster._core.remote_representation.external_data import ScheduleSnap
 from dagster._core.remote_representation.handle import RepositoryHandle
 from dagster._utils.schedules import is_valid_cron_schedule, schedule_execution_time_iterator
 from dagster_shared.check.functions import CheckError
+from effort import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -74,7 +75,7 @@ def test_every_accepted_schedule_is_one_that_dagster_accepts(text: str):
     assert cron is None or is_valid_cron_schedule(cron)
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(75))
 @given(
     text=crons,
     timezone=st.sampled_from(ZONES),

@@ -19,7 +19,8 @@ import duckdb
 import psycopg
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from effort import examples
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from postgres_server import PostgresServer
 
@@ -56,17 +57,6 @@ _TYPED_PAGES = st.lists(
 
 
 _RECORDS = given(pages=_PAGES | _TYPED_PAGES, group_rows=st.sampled_from([1, 3, 1_000_000]))
-
-
-def tried(examples: int) -> settings:
-    """The same examples each time: what fails here fails everywhere."""
-    return settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        database=None,
-        suppress_health_check=[HealthCheck.too_slow],
-    )
 
 
 def write(pages: list[list[dict[str, Any]]], group_rows: int, path: Path) -> Output:
@@ -177,7 +167,7 @@ def without_nuls(value: Any) -> Any:
     return [without_nuls(inner) for inner in value] if isinstance(value, list) else value
 
 
-@tried(200)
+@settings(max_examples=examples(75))
 @_RECORDS
 def test_any_records_come_out_of_parquet_as_they_went_in(pages, group_rows):
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +176,7 @@ def test_any_records_come_out_of_parquet_as_they_went_in(pages, group_rows):
     assert_kept(pages, stored)
 
 
-@tried(40)
+@settings(max_examples=examples(25))
 @_RECORDS
 def test_any_records_come_out_of_postgresql_as_they_went_in(postgres, pages, group_rows):
     stored = postgres.through(pages, group_rows)
@@ -194,7 +184,7 @@ def test_any_records_come_out_of_postgresql_as_they_went_in(postgres, pages, gro
     assert_kept([[without_nuls(record) for record in page] for page in pages], stored)
 
 
-@tried(40)
+@settings(max_examples=examples(25))
 @_RECORDS
 def test_any_records_come_out_of_duckdb_as_they_went_in(duck, pages, group_rows):
     assert_kept(pages, duck.through(pages, group_rows))

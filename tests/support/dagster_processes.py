@@ -1,18 +1,18 @@
 """The real code server, webserver and daemon of a home folder."""
 
 import os
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
+from waiting import eventually, free_port
 
 from headrace.encryption import keyring_file
+from headrace.naming import LOCATION
 from headrace.service.internal_token import internal_token
 from headrace.service.platform import Platform
 from headrace.settings import Settings
@@ -20,7 +20,10 @@ from headrace_dagster.processes import commands
 
 READY_SECONDS = 120.0
 STOP_SECONDS = 20.0
-T = TypeVar("T")
+_HEALTH = "{ instance { daemonHealth { allDaemonStatuses { healthy } } } }"
+# The webserver keeps what a code server that is gone has told: only a reload asks the one that runs now.
+_RELOAD = """mutation ($name: String!) { reloadRepositoryLocation(repositoryLocationName: $name) {
+  ... on WorkspaceLocationEntry { locationOrLoadError { __typename } } } }"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +31,23 @@ class DagsterSide:
     """Dagster's side of a running installation."""
 
     platform: Platform
-    processes: Mapping[str, "subprocess.Popen[bytes]"]
     client: httpx.Client  # bears the internal token
     log: Path
+    processes: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+
+    def start(self, *names: str) -> None:
+        """Start processes; return when all of them are ready."""
+        for process in commands(self.platform.settings):
+            if process.name in names:
+                with self.log.open("ab") as output:
+                    self.processes[process.name] = subprocess.Popen(
+                        process.argv,
+                        env=_environment(self.platform.settings) | process.env,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+        eventually(lambda: _is_ready(self), seconds=READY_SECONDS, what="Readiness")
 
     def graphql(self, query: str, **variables: Any) -> dict[str, Any]:
         """Return a query's data; fails when Dagster answers with errors."""
@@ -41,43 +58,22 @@ class DagsterSide:
         return data
 
 
-def eventually(look: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Return the first true thing that `look` returns; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not happen within {seconds} s.")
-
-
 @contextmanager
 def run_dagster(home: Path) -> Iterator[DagsterSide]:
     """Start the three processes on a fresh home at once, and stop them."""
     keyring = home.with_name("keyring")
     keyring_file.create(keyring)
-    settings = Settings(home=home, keyring_file=keyring, dagster_port=_free_port())
+    settings = Settings(home=home, keyring_file=keyring, dagster_port=free_port())
     platform = Platform.open(settings, migrate=True)
     log = home.with_name("dagster.log")
     with ExitStack() as stack:
         stack.callback(platform.close)
-        output = stack.enter_context(log.open("wb"))
-        processes = {
-            process.name: subprocess.Popen(
-                process.argv,
-                env=_environment(settings) | process.env,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            for process in commands(settings)
-        }
-        stack.callback(_stop, list(processes.values()))
         headers = {"Authorization": f"Bearer {internal_token(settings)}"}
         client = httpx.Client(base_url=settings.dagster_address, headers=headers, timeout=30)
         stack.callback(client.close)
-        side = DagsterSide(platform=platform, processes=processes, client=client, log=log)
-        eventually(lambda: _is_ready(side), seconds=READY_SECONDS, what="Readiness")
+        side = DagsterSide(platform=platform, client=client, log=log)
+        stack.callback(lambda: _stop(list(side.processes.values())))
+        side.start(*(process.name for process in commands(settings)))
         yield side
 
 
@@ -95,14 +91,13 @@ def _is_ready(side: DagsterSide) -> bool:
     for name, process in side.processes.items():
         assert process.poll() is None, f"{name} ended: {side.log.read_text()[-3000:]}"
     try:
-        data = side.graphql(
-            "{ repositoriesOrError { __typename ... on RepositoryConnection { nodes { name } } }"
-            "  instance { daemonHealth { allDaemonStatuses { healthy } } } }"
-        )
+        data = side.graphql(_HEALTH)
+        answered = side.graphql(_RELOAD, name=LOCATION)["reloadRepositoryLocation"]
     except httpx.TransportError:
         return False
     beating = all(daemon["healthy"] for daemon in data["instance"]["daemonHealth"]["allDaemonStatuses"])
-    return bool(data["repositoriesOrError"].get("nodes")) and beating
+    loaded = answered.get("locationOrLoadError", {}).get("__typename") == "RepositoryLocation"
+    return loaded and beating
 
 
 def _stop(processes: list["subprocess.Popen[bytes]"]) -> None:
@@ -114,10 +109,3 @@ def _stop(processes: list["subprocess.Popen[bytes]"]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -1,4 +1,4 @@
-"""Every error of the platform, and the page that lists them; run as a script it writes the page anew."""
+"""Every error of the platform, and the page that lists them. Run as a script, it writes docs/errors.md."""
 
 import importlib
 import pkgutil
@@ -11,33 +11,33 @@ from headrace_api.http.problems import status_of
 PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
 PACKAGES = ("headrace", "headrace_api", "headrace_dagster")
 _INTRODUCTION = (
-    "Each error has a stable code: the `code` of a problem document, the `error_code` of a failed run, and "
-    "what the command line prints. Programs may test it; titles and hints may change. The second column says "
-    "who answers with it: the REST service with that HTTP status, the command line, a process that refuses "
-    "to start with that exit code, or a run that failed."
+    "Each error has a stable code. It is the `code` of a problem document and the `error_code` of a failed "
+    "run, and the command line prints it. Programs may rely on codes. Titles and hints may change. The "
+    "second column says where the error appears: an HTTP status of the REST service, the command line, "
+    "the exit code of a process that does not start, or a failed run."
 )
-# Codes that no exception carries: what the platform writes into a run, or says of one field.
+# Codes without an exception class: the platform stores them with a run, or reports them for a field.
 _RUN_CODES = {
-    "run.worker_lost": "The run's worker went silent or died: its lease ran out, or Dagster saw it end.",
+    "run.worker_lost": "The run's worker died: its lease expired, or Dagster reported its end.",
     "run.not_started": "Dagster could not start the run's process.",
-    "run.deleted_in_dagster": "The run was deleted in Dagster before it began.",
-    "run.interrupted": "The run's process was told to end before the run did.",
-    "run.internal_error": "Headrace itself failed; the run's log says where.",
+    "run.deleted_in_dagster": "Somebody deleted the run in Dagster before it began.",
+    "run.interrupted": "The run's process received a signal to stop while the run was in progress.",
+    "run.internal_error": "Headrace has a bug. The run's log shows where it failed.",
 }
 _FIELD_CODES = {
-    "field.null": "A field that cannot be null is.",
-    "field.missing": "A field that is needed is absent.",
-    "field.unknown": "There is no such field.",
-    "field.control_character": "A text holds a control character.",
-    "query.repeated": "A query parameter came more than once.",
-    "config.nothing_stored": "A masked secret was sent where none is stored.",
-    "config.address_changed": "A masked secret was sent while the place that it goes to changes.",
-    "config.reference_not_resolved": "A reference stands where only a run would resolve it.",
+    "field.null": "The field is null, and its type does not allow null.",
+    "field.missing": "A required field is missing.",
+    "field.unknown": "The field does not exist.",
+    "field.control_character": "The text contains a control character.",
+    "query.repeated": "The query parameter is repeated.",
+    "config.nothing_stored": "The value is a mask, but no secret is stored for the field.",
+    "config.address_changed": "The value is a mask, but this request changes where the secret is sent to.",
+    "config.reference_not_resolved": "The value is a reference, and references are resolved only in runs.",
 }
 
 
 def error_classes() -> list[type[HeadraceError]]:
-    """Return the error classes of all three packages by code, without those that only have subclasses."""
+    """Return the error classes of all three packages, sorted by code, without mere base classes."""
     for package in PACKAGES:
         _import_all(package)
     found = set(_descendants(HeadraceError)) | {HeadraceError}
@@ -46,23 +46,23 @@ def error_classes() -> list[type[HeadraceError]]:
 
 
 def page() -> str:
-    """Return what docs/errors.md must hold."""
+    """Return the text of docs/errors.md."""
     errors = "".join(map(_row, error_classes()))
     return (
         f"# Errors\n\n{_INTRODUCTION}\n\n"
         f"| Code | Answer | What it means | What to do |\n|---|---|---|---|\n{errors}\n"
-        f"## Ends of a run that no error explains\n\n{_table(_RUN_CODES)}\n"
-        "## Faults of a field\n\nOf `errors` in a problem document. A fault of the validation's own has its "
-        f"name after `field.`, such as `field.string_too_long`.\n\n{_table(_FIELD_CODES)}\n"
-        "## HTTP's own errors\n\nWhat no handler answers has a code made of the status's phrase, such as "
-        "`http.not_found` or `http.method_not_allowed`.\n"
+        f"## Codes of failed runs without an error class\n\n{_table(_RUN_CODES)}\n"
+        "## Codes of a field\n\nThey are in the `errors` of a problem document. Other codes are `field.` and "
+        f"the name of Pydantic's error type, such as `field.string_too_long`.\n\n{_table(_FIELD_CODES)}\n"
+        "## HTTP errors\n\nIf no endpoint handles a request, the code is `http.` and the phrase of the "
+        "status, such as `http.not_found` or `http.method_not_allowed`.\n"
     )
 
 
 def _import_all(package: str) -> None:
     root = importlib.import_module(package)
     for module in pkgutil.walk_packages(root.__path__, f"{package}."):
-        # Both run something when imported.
+        # Importing a migration or a `__main__` runs it.
         if "migrations" not in module.name and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
 

@@ -6,16 +6,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import psutil
+import pytest
 from pydantic import SecretStr
+from waiting import eventually
 
 from headrace.cli.connection import Addresses
 from headrace.failpoints import Action, Point
@@ -31,18 +33,13 @@ PARTS = {
 }
 TERMINAL = ("success", "failed", "cancelled")
 
-T = TypeVar("T")
 Json = dict[str, Any]
 
 
-def eventually(look: Callable[[], T | None], *, seconds: float, what: str, pause: float = 0.05) -> T:
-    """Return the first true thing that `look` returns, `pause` seconds apart; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        if found := look():
-            return found
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s."
-        time.sleep(pause)
+def on(*kinds: str, long: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """Run tests on platforms whose records are in these databases, and in `make test-long` also in others."""
+    params = [*kinds, *(pytest.param(kind, marks=pytest.mark.long) for kind in long)]
+    return pytest.mark.parametrize("platform", params, indirect=True)
 
 
 @dataclass(kw_only=True)
@@ -90,9 +87,9 @@ class LivePlatform:
         except httpx.TransportError:
             return False
 
-    def stop(self) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Have it stop as promised; returns its exit code."""
-        self.process.send_signal(signal.SIGTERM)
+        self.process.send_signal(how)
         return self.process.wait(STOP_SECONDS)
 
     def end(self) -> None:
@@ -272,7 +269,7 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look often around the minute, when schedules fire, and seldom in between."""
-        while not self._left.wait(0.02 if time.time() % 60 < 15 else 0.3):
+        while not self._left.wait(0.1 if time.time() % 60 < 15 else 0.5):
             for run in self._runs():
                 statuses = self.seen.setdefault(run["id"], [])
                 if run["status"] not in statuses[-1:]:

@@ -19,6 +19,7 @@ import pymysql
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from waiting import free_port
 
 PASSWORD = "correct-horse-'\"battery"
 MISSING = "MariaDB is not installed: `apt-get install mariadb-server`, as .ci/run does"
@@ -71,7 +72,7 @@ def run_mariadb(port: int | None = None) -> Iterator[MariaDBServer]:
     try:
         _initialize(folder)
         server = MariaDBServer(
-            port=port or _free_port(), socket=folder / "s", certificate=_certify(folder), _numbers=count(1)
+            port=port or free_port(), socket=folder / "s", certificate=_certify(folder), _numbers=count(1)
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -149,9 +150,3 @@ def _wait_until_ready(server: MariaDBServer, process: "subprocess.Popen[bytes]",
     with server.connection() as connection, connection.cursor() as cursor:
         cursor.execute("CREATE USER loader@'127.0.0.1' IDENTIFIED BY %s", [PASSWORD])
         cursor.execute("GRANT ALL ON *.* TO loader@'127.0.0.1'")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

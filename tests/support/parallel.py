@@ -1,9 +1,15 @@
-"""How `pytest --numprocesses auto` distributes the tests among processes, and in which order they run."""
+"""How `pytest --numprocesses auto` distributes the tests among processes, and in which order they run.
+
+`HEADRACE_TEST_SHUFFLE=7` puts the groups, and the tests of each group, into a random order: tests that depend
+on an order fail. The number repeats the order.
+"""
 
 import os
+import random
 import re
 from pathlib import Path
 
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 _MOST = 4
@@ -22,6 +28,7 @@ _PLATFORMS = {
     "tests/acceptance/": r"\[(sqlite|postgres)\b",
     "tests/exact/": r"\[\d+",
     "tests/integration/http/": r"\[(sqlite|postgresql)\b",
+    "tests/integration/headrace_dagster/": r"/test_live",
 }
 
 
@@ -47,8 +54,21 @@ def group_of(nodeid: str) -> str:
     return f"{Path(file).parent}{shared[0]}" if shared else file
 
 
-def place_of(nodeid: str) -> int:
-    """Return when a test's turn comes, the lowest first."""
+def ordered(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Return the tests in the order in which they are to run."""
+    if seed := os.environ.get("HEADRACE_TEST_SHUFFLE"):
+        return _shuffled(items, random.Random(seed))
+    return sorted(items, key=lambda item: _place_of(item.nodeid))
+
+
+def _shuffled(items: list[pytest.Item], dice: random.Random) -> list[pytest.Item]:
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in dice.sample(items, len(items)):
+        groups.setdefault(group_of(item.nodeid), []).append(item)
+    return [item for group in groups.values() for item in group]
+
+
+def _place_of(nodeid: str) -> int:
     return next(place for place, pattern in enumerate(_ORDER) if re.search(pattern, nodeid))
 
 

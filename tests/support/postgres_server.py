@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
+from waiting import free_port
 
 PASSWORD = "correct-horse-battery"
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
@@ -87,7 +87,7 @@ def run_postgres(port: int | None = None) -> Iterator[PostgresServer]:
     try:
         folder.chmod(0o755)
         _initialize(folder)
-        server = PostgresServer(port=port or _free_port(), folder=folder)
+        server = PostgresServer(port=port or free_port(), folder=folder)
         try:
             server.start()
             yield server
@@ -133,9 +133,3 @@ def _wait_until_ready(server: PostgresServer, process: "subprocess.Popen[bytes]"
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(log.read_text()) from None
             time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -3,37 +3,33 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from dagster_server import free_port
 from fakes.dagster import FakeDagster
 from stored import LIMITS, columns, store_pipeline
+from waiting import eventually, free_port
 
 from headrace.records import Run, RunStatus
 from headrace.service.platform import Platform
 from headrace.settings import Settings
 from headrace.store.database import Database
+from headrace.store.lifecycle import upkeep
 from headrace.store.lifecycle.leases import LeaseStore
 from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.pipelines import PipelineStore
 from headrace.store.runs import RunStore
 from headrace_api.control.control import Control
 from headrace_api.control.dispatcher import Dispatcher
+from headrace_api.control.launches import LAUNCHES
+from headrace_api.control.reconciler import Reconciler
 from headrace_api.dagster.client import DagsterClient
 from headrace_api.resources.run_logs import follow, read, render
 
 QUICK, SLOW = UUID(int=1), UUID(int=2)  # as in small_jobs.py
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 120.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return holds()
 
 
 @pytest.fixture
@@ -91,14 +87,28 @@ def test_a_run_is_launched_followed_cancelled_and_stopped(
 
 @pytest.mark.slow
 def test_a_run_whose_worker_never_claimed_it_does_not_stay_pending(
-    control: Control, pipelines: PipelineStore, runs: RunStore
+    control: Control,
+    platform: Platform,
+    pipelines: PipelineStore,
+    runs: RunStore,
+    dagster: DagsterClient,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(upkeep, "RELAUNCH_DELAY", timedelta(seconds=0.1))
+    reconciler = Reconciler(UpkeepStore(platform.database, LIMITS), dagster)
     pipelines.create(QUICK, columns())
 
     run = launched(control, runs, QUICK)
 
-    assert eventually(lambda: runs.get(run.id).status.is_terminal)
+    def has_ended() -> bool:
+        """Have the loops look at once, and not at their intervals."""
+        reconciler.work()
+        control.wake()
+        return runs.get(run.id).status.is_terminal
+
+    assert eventually(has_ended)
     assert runs.get(run.id).error_code == "run.not_started"
+    assert len(dagster.find_by_run_tag(run.id)) == LAUNCHES
 
 
 @pytest.mark.slow

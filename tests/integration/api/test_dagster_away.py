@@ -49,7 +49,7 @@ def serve(seen: list[dict[str, str]], delay: list[float]) -> Iterator[Serve]:
             def log_message(self, *_: object) -> None: ...
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         client = DagsterClient(f"http://127.0.0.1:{server.server_port}", token=lambda: f"token-{len(seen)}")
         opened.append((server, client))
         return client

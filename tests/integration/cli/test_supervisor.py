@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from waiting import eventually
 
 from headrace.cli.platform.supervisor import Child, ChildRefused, Supervisor, Timing
 
@@ -183,16 +184,9 @@ def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path) -> None:
     sleeper = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
     supervisor = subprocess.Popen([sys.executable, "-c", program, sleeper, str(log)])
-    wait_until(lambda: log.exists() and log.read_text().strip() != "")
+    eventually(lambda: log.exists() and log.read_text().strip() != "")
     pid = int(log.read_text())
     supervisor.kill()
     supervisor.wait()
 
-    wait_until(lambda: not is_alive(pid))
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    eventually(lambda: not is_alive(pid))

@@ -3,7 +3,6 @@
 `HEADRACE_TEST_WRITERS_ROWS=1000` plays the long form.
 """
 
-import os
 import random
 import sqlite3
 import threading
@@ -17,6 +16,7 @@ from typing import Any
 import psycopg
 import pymysql
 import pytest
+from effort import times
 from incremental import Read
 
 from headrace.connectors import Source
@@ -25,7 +25,7 @@ from headrace.connectors.postgres.connector import PostgresSource
 from headrace.connectors.sqlite.connector import SQLiteSource
 
 WRITERS = 16
-ROWS = int(os.environ.get("HEADRACE_TEST_WRITERS_ROWS", "60"))
+ROWS = times("WRITERS_ROWS", 60, 1000)
 Rows = dict[str, int]
 
 

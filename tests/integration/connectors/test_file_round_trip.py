@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from outputs import request_for
@@ -116,7 +117,7 @@ def _written_and_read(table: pa.Table, form: str, folder: Path, **config: Any) -
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @given(table=_tables())
-@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(40))
 def test_any_table_comes_back_as_it_was(form: str, table: pa.Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written, read = _written_and_read(table, form, Path(folder))
@@ -127,7 +128,7 @@ def test_any_table_comes_back_as_it_was(form: str, table: pa.Table) -> None:
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @given(values=st.lists(st.none() | _TEXT, min_size=1, max_size=4), data=st.data())
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(30))
 def test_columns_in_folders_names_come_back_in_their_place_and_type(
     form: str, values: list[str | None], data: st.DataObject
 ) -> None:
@@ -142,7 +143,7 @@ def test_columns_in_folders_names_come_back_in_their_place_and_type(
 
 
 @given(array=_columns(rows=3))
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(75))
 def test_text_says_each_value_so_that_it_can_be_made_of_it_again(array: pa.Array) -> None:
     from msgspec import json
 

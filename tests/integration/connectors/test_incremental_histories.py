@@ -3,7 +3,6 @@
 The oracle knows nothing of the engine: it keeps what was written to the source and compares multisets.
 """
 
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+from effort import times
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from incremental import Read
@@ -23,7 +23,7 @@ from headrace.connectors.duckdb.connector import DuckDBSource
 from headrace.connectors.postgres.connector import PostgresSource
 from headrace.connectors.sqlite.connector import SQLiteSource
 
-EXAMPLES = int(os.environ.get("HEADRACE_TEST_HISTORIES", "4"))  # of each table and mode
+EXAMPLES = times("INCREMENTAL", 4, 100)  # of each table and mode
 Execute = Callable[..., Any]
 _SECONDS = [
     "2024-01-31 23:59:{:02d}", "2024-01-31T23:59:{:02d}Z", "2024-01-31T23:59:{:02d}.000Z",
@@ -104,12 +104,7 @@ def _moment(step: int | None, top: int, lookback: int) -> int | None:
 
 @pytest.mark.parametrize(("table", "declared", "form"), TABLES)
 @pytest.mark.parametrize("lookback", [0, 3])
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    database=None,
-)
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(WRITES, min_size=2, max_size=5))
 def test_every_row_is_appended_once(
     table: Any, declared: str, form: str, lookback: int, runs: Any, tmp_path: Path, postgres_url: str
@@ -142,12 +137,7 @@ def test_every_row_is_appended_once(
 
 
 @pytest.mark.parametrize(("table", "declared", "form"), TABLES)
-@settings(
-    max_examples=EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    database=None,
-)
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(runs=st.lists(WRITES, min_size=2, max_size=5))
 def test_every_row_is_merged_with_its_newest_values(
     table: Any, declared: str, form: str, runs: Any, tmp_path: Path, postgres_url: str

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from corpora import CORPORA
+from effort import examples
 from http_servers.server import Answer, Asked, serving
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from json_outcomes import CASES, PAGE, cases, outcomes, page
 
@@ -94,13 +95,7 @@ STYLES: list[tuple[Callable[[list[list[Any]], Asked], Answer], dict[str, Any]]] 
 ]
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=examples(30))
 @given(pages=st.lists(_RECORDS, min_size=1, max_size=4), style=st.integers(0, len(STYLES) - 1))
 def test_what_a_rest_source_reads_is_what_plain_json_reads_of_the_same_pages(
     pages: list[list[dict[str, Any]]], style: int

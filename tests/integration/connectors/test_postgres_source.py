@@ -1,7 +1,6 @@
 """The source `postgres` against a real server."""
 
 import logging
-import time
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pytest
 from incremental import Read
 from postgres_server import PASSWORD
+from waiting import eventually
 
 from headrace.connectors import (
     Checkpoint,
@@ -357,12 +357,9 @@ def test_a_reader_that_stops_early_leaves_no_session_behind(postgres_url: str) -
 
     batches.close()
 
-    deadline = time.monotonic() + 5
+    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'headrace'"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'headrace'"
-        while connection.execute(query).fetchone() != (0,):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: connection.execute(query).fetchone() == (0,), what="The end of the session")
 
 
 def test_check_says_what_was_found(postgres_url: str) -> None:

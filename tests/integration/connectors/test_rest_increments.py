@@ -10,8 +10,9 @@ from email.utils import formatdate
 from typing import Any
 
 import pytest
+from effort import examples
 from http_servers.server import Answer, Asked, serving
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from incremental import Read
 
@@ -65,13 +66,7 @@ def source(url: str, order: str | None, **keys: Any) -> RestSource:
 MOMENTS = st.lists(st.lists(st.integers(0, 9), max_size=7), min_size=2, max_size=5)
 
 
-@settings(
-    max_examples=80,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=examples(40))
 @given(
     history=MOMENTS,
     form=st.sampled_from(sorted(FORMS)),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from http_servers.server import Answer, Asked, serving
+from waiting import eventually
 
 from headrace.connectors import Checkpoint, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.kit.http.client import HttpClient, RequestRefused
@@ -379,9 +380,8 @@ def test_a_reader_that_leaves_early_leaves_no_thread_behind():
 
 
 def assert_no_thread_is_left() -> None:
-    deadline = time.monotonic() + 3
-    while time.monotonic() < deadline:
-        if not [thread for thread in threading.enumerate() if thread.name == "headrace-prefetch"]:
-            return
-        time.sleep(0.02)
-    raise AssertionError("a thread is still fetching")
+    eventually(
+        lambda: "headrace-prefetch" not in {thread.name for thread in threading.enumerate()},
+        seconds=3,
+        what="The end of all threads that fetch",
+    )

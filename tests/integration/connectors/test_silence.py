@@ -20,8 +20,8 @@ from headrace.connectors.postgres.connection import PostgresConnection, connecte
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask after a second."""
-    monkeypatch.setattr(silence, "SILENT_SECONDS", 1.0)
+    """Ask after half a second."""
+    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.5)
     monkeypatch.setattr(silence, "ANSWER_SECONDS", 2.0)
     monkeypatch.setattr(silence, "_CHECK_SECONDS", 0.1)
 
@@ -95,7 +95,7 @@ def test_a_long_statement_is_waited_for(postgres_server: PostgresServer) -> None
     direct = PostgresConnection.model_validate({"url": postgres_server.url()})
 
     with connected(direct, Unreadable) as connection:
-        assert fetch(connection, "SELECT 1 FROM pg_sleep(4)") == [(1,)]
+        assert fetch(connection, "SELECT 1 FROM pg_sleep(2)") == [(1,)]
 
 
 def test_a_connection_that_nobody_waits_for_may_be_silent(postgres_server: PostgresServer) -> None:
@@ -104,7 +104,7 @@ def test_a_connection_that_nobody_waits_for_may_be_silent(postgres_server: Postg
     with connected(direct, Unreadable) as connection:
         rows: Any = stream(connection, "SELECT n FROM generate_series(1, 500000) n", Unreadable)
         first = next(rows).num_rows
-        time.sleep(4)  # the run writes to a slow disk
+        time.sleep(2)  # the run writes to a slow disk
 
         assert first + sum(batch.num_rows for batch in rows) == 500_000
 
@@ -137,4 +137,4 @@ def test_a_long_statement_of_mysql_is_waited_for(mysql_config: dict[str, Any]) -
     config = MySQLConnection.model_validate({**mysql_config, "tls": "disable"})
 
     with mysql_connection.connected(config, Unreadable) as connection:
-        assert mysql_connection.fetch(connection, "SELECT SLEEP(4)") == [(0,)]
+        assert mysql_connection.fetch(connection, "SELECT SLEEP(2)") == [(0,)]

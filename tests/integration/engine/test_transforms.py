@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import Field
+from waiting import eventually
 
 from headrace.connectors import (
     Destination,
@@ -288,22 +289,13 @@ with transformation([Transform(label="x", python="while True: pass")], check=lam
 def test_a_worker_that_is_killed_leaves_no_process_that_computes():
     worker = subprocess.Popen([sys.executable, "-c", _WORKER])
     try:
-        step = _soon(lambda: next(iter(psutil.Process(worker.pid).children()), None))
-        _soon(lambda: step.cpu_times().user > 1.5)  # it has started, and is in its loop
+        step = eventually(lambda: next(iter(psutil.Process(worker.pid).children()), None))
+        eventually(lambda: step.cpu_times().user > 1.5)  # it has started, and is in its loop
         worker.kill()
-        _soon(lambda: not step.is_running() or step.status() == psutil.STATUS_ZOMBIE)
+        eventually(lambda: not step.is_running() or step.status() == psutil.STATUS_ZOMBIE)
     finally:
         worker.kill()
         worker.wait()
-
-
-def _soon(found: Any) -> Any:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        if result := found():
-            return result
-        time.sleep(0.05)
-    raise AssertionError("It did not come.")
 
 
 # What the code cannot reach

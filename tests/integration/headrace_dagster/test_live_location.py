@@ -1,17 +1,18 @@
 """The three processes on a new home folder: Dagster shows and runs the stored pipelines."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import pytest
-from dagster_processes import DagsterSide, eventually, run_dagster
+from dagster_processes import DagsterSide
 from stored import store_pipeline
+from waiting import eventually
 
+from headrace.encryption.keyring import load_keyring
 from headrace.naming import LOCATION, REPOSITORY, job_name, schedule_name
-from headrace.records import Pipeline, TriggeredBy
+from headrace.records import Pipeline
 from headrace.store.pipelines import PipelineStore
-from headrace.store.schema import runs
+from headrace.store.sealed import SealedConfig
 
 pytestmark = pytest.mark.slow
 
@@ -33,19 +34,6 @@ RELOAD = """mutation ($name: String!) {
   reloadRepositoryLocation(repositoryLocationName: $name) { __typename } }"""
 
 
-@pytest.fixture(scope="module")
-def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterSide]:
-    """Dagster's processes of a new installation."""
-    with run_dagster(tmp_path_factory.mktemp("dagster") / "home") as running:
-        yield running
-
-
-@pytest.fixture(scope="module", autouse=True)
-def minutely(side: DagsterSide) -> Pipeline:
-    """A pipeline whose slot is due while the other tests run; a new schedule waits up to two minutes."""
-    return stored(side, schedule="* * * * *")
-
-
 @pytest.fixture
 def pipelines(side: DagsterSide) -> PipelineStore:
     """The stored pipelines."""
@@ -53,7 +41,10 @@ def pipelines(side: DagsterSide) -> PipelineStore:
 
 
 def stored(side: DagsterSide, **changes: object) -> Pipeline:
-    return store_pipeline(side.platform.database, side.platform.organization_id, **changes)
+    """Store a pipeline whose config names a known key, without which no worker starts, and does not open."""
+    (key_id,) = load_keyring(side.platform.settings, create=False).ids
+    sealed = SealedConfig(sealed=b"sealed", key_id=key_id, revision=1)
+    return store_pipeline(side.platform.database, side.platform.organization_id, config=sealed, **changes)
 
 
 def shown(side: DagsterSide, kind: str, name: str) -> dict[str, object] | None:
@@ -210,12 +201,3 @@ def _ended(side: DagsterSide, run_id: str) -> dict[str, object] | None:
 def _pss_mb(pid: int) -> float:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:")) / 1024
-
-
-def test_a_schedule_takes_its_slot(side: DagsterSide, minutely: Pipeline) -> None:
-    def taken() -> bool:
-        with side.platform.database.read() as connection:
-            rows = connection.execute(runs.select().where(runs.c.pipeline_id == minutely.id)).all()
-        return any(row.triggered_by == TriggeredBy.SCHEDULE and row.scheduled_at for row in rows)
-
-    eventually(taken, seconds=150, what="The slot's taking")

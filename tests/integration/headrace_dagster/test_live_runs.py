@@ -1,14 +1,13 @@
 """Runs in real workers, as Dagster's webserver and GraphQL show them."""
 
-from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from dagster_processes import DagsterSide, eventually, run_dagster
+from dagster_processes import DagsterSide
 from sqlalchemy import update
+from waiting import eventually
 
 from headrace.naming import LOCATION, REPOSITORY, RUN_ID_TAG, asset_prefix, job_name
 from headrace.records import Page, Pipeline, Run, RunStatus
@@ -44,13 +43,6 @@ ASSETS = """query ($prefix: [String!]!) { assetsOrError(prefix: $prefix) { ... o
   nodes { key { path } assetMaterializations(limit: 1) { metadataEntries {
     label ... on IntMetadataEntry { intValue }
     ... on TableSchemaMetadataEntry { schema { columns { name } } } } } } } } }"""
-
-
-@pytest.fixture(scope="module")
-def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterSide]:
-    """Dagster's processes of a new installation."""
-    with run_dagster(tmp_path_factory.mktemp("dagster") / "home") as running:
-        yield running
 
 
 def create(side: DagsterSide, **source: Any) -> Pipeline:
@@ -211,18 +203,18 @@ def test_nothing_that_dagster_keeps_holds_the_secret(side: DagsterSide) -> None:
     assert TOKEN not in side.log.read_text()
 
 
-def test_stopping_the_code_server_ends_its_runs_and_itself(tmp_path: Path) -> None:
-    with run_dagster(tmp_path / "home") as side:
-        pipeline = create(side, records=10_000, sleep=1.0)
-        run = runs(side).trigger(pipeline.id)
-        launch(side, pipeline, run)
-        wait_for(side, run.id, RunStatus.RUNNING)
+def test_stopping_the_code_server_ends_its_runs_and_itself(side: DagsterSide) -> None:
+    pipeline = create(side, records=10_000, sleep=1.0)
+    run = runs(side).trigger(pipeline.id)
+    launch(side, pipeline, run)
+    wait_for(side, run.id, RunStatus.RUNNING)
 
-        side.processes["dagster-code"].terminate()
+    side.processes["dagster-code"].terminate()
+    code = side.processes["dagster-code"].wait(timeout=20)
+    side.start("dagster-code")
 
-        assert side.processes["dagster-code"].wait(timeout=20) == 0
-        stopped = runs(side).get(run.id)
-        assert (stopped.status, stopped.error_code) == (RunStatus.FAILED, "run.interrupted")
+    stopped = runs(side).get(run.id)
+    assert (code, stopped.status, stopped.error_code) == (0, RunStatus.FAILED, "run.interrupted")
 
 
 def test_an_expired_run_leaves_nothing_in_dagster(side: DagsterSide) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import httpx
 import psutil
 import pytest
 from http_service import DUMMY_CONFIG
+from waiting import eventually, free_port
 
 from headrace.service.platform import Platform, owner_token
 from headrace.settings import load_settings
@@ -30,10 +30,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def port() -> int:
     """A free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        found: int = free.getsockname()[1]
-        return found
+    return free_port()
 
 
 def start(home: Path, port: int) -> subprocess.Popen[str]:
@@ -51,16 +48,18 @@ def start(home: Path, port: int) -> subprocess.Popen[str]:
 def process(home: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     """The service, once it answers."""
     started = start(home, port)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and started.poll() is None:
-        try:
-            httpx.get(f"http://127.0.0.1:{port}/api/health")
-            break
-        except httpx.TransportError:
-            time.sleep(0.05)
+    eventually(lambda: answers(port) or started.poll() is not None, what="An answer")
     yield started
     started.kill()
     started.communicate()
+
+
+def answers(port: int) -> bool:
+    try:
+        httpx.get(f"http://127.0.0.1:{port}/api/health")
+    except httpx.TransportError:
+        return False
+    return True
 
 
 @pytest.fixture

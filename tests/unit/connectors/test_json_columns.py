@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ _ARRAYS = _TYPES.flatmap(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(75))
 @given(array=_ARRAYS, skipped=st.integers(0, 2))
 def test_each_value_is_written_as_it_would_be_alone(array: pa.Array, skipped: int) -> None:
     array = array.slice(skipped)

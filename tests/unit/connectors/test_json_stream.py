@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from corpora import CORPORA
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,7 +37,7 @@ def mended(value: Any) -> Any:
     )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100))
 @given(
     values=st.lists(_VALUES, max_size=6),
     chunk=st.sampled_from([1, 2, 3, 7, 20, 1000]),
@@ -48,7 +49,7 @@ def test_an_array_cut_anywhere_gives_its_items(values: list[Any], chunk: int, in
     assert read(text, chunk) == mended(values)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100))
 @given(
     values=st.lists(st.dictionaries(st.sampled_from("ab"), _VALUES, max_size=3), max_size=6),
     chunk=st.sampled_from([1, 2, 3, 7, 20, 1000]),

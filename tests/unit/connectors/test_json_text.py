@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from corpora import CORPORA
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +30,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100))
 @given(value=_VALUES, ascii_only=st.booleans(), indent=st.sampled_from([None, 2]))
 def test_a_text_is_what_another_reader_makes_of_it(value: Any, ascii_only: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from headrace.connectors.contract.references import schemes
 from headrace.masking import MASK
 from headrace.pipeline.document import parse_config, parse_connector
 from headrace.pipeline.faults import InvalidConfig
@@ -17,15 +16,9 @@ from headrace.pipeline.secrets import mask_secrets, restore_secrets, secret_valu
 from headrace.settings import Settings
 
 
-def forget_packages() -> None:
-    """Look up anew which packages bring providers."""
-    schemes.cache_clear()
-    resolving._providers.cache_clear()
-
-
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path)
+def settings() -> Settings:
+    return Settings(home=Path("home"))
 
 
 @pytest.fixture
@@ -86,19 +79,19 @@ def test_a_variable_that_is_not_set_free_is_refused(resolve, monkeypatch, name):
     assert "s3cret" not in detail
 
 
-def test_headrace_s_own_variables_are_never_set_free(tmp_path, monkeypatch):
+def test_headrace_s_own_variables_are_never_set_free(settings, monkeypatch):
     monkeypatch.setenv("HEADRACE_VAULT_TOKEN", "s3cret")
-    anything = Resolver(Settings(home=tmp_path, reference_variables=("*",)))
+    anything = Resolver(Settings(home=settings.home, reference_variables=("*",)))
 
     with pytest.raises(ReferenceUnresolved):
         anything.resolve("env://HEADRACE_VAULT_TOKEN", is_secret=True)
 
 
-def test_the_variables_set_free_are_a_setting(tmp_path, monkeypatch):
+def test_the_variables_set_free_are_a_setting(settings, monkeypatch):
     monkeypatch.setenv("HEADRACE_REFERENCE_VARIABLES", "SHOP_*, TOKEN")
     monkeypatch.setenv("TOKEN", "one")
     monkeypatch.setenv("PIPELINE_TOKEN", "two")
-    resolver = Resolver(Settings(home=tmp_path))
+    resolver = Resolver(Settings())
 
     assert resolver.resolve("env://TOKEN", is_secret=True) == "one"
     with pytest.raises(ReferenceUnresolved, match=r"may read SHOP_\*, TOKEN "):
@@ -114,45 +107,7 @@ def test_a_variable_without_a_value_is_told(resolve, monkeypatch, value):
     assert "not set where the platform was started" in failure(resolve, "env://PIPELINE_X")
 
 
-# Files
-
-
-def test_a_file_s_text_is_its_value_without_its_last_line_s_end(resolve, settings):
-    settings.references.mkdir()
-    (settings.references / "token").write_text("s3cret\n")
-    (settings.references / "keys").mkdir()
-    (settings.references / "keys" / "my key.json").write_text('{\n"a": 1\n}\n')
-
-    assert resolve("file://token") == "s3cret"
-    assert resolve(f"file://{settings.references}/token") == "s3cret"
-    assert resolve("file://keys/my%20key.json") == '{\n"a": 1\n}'
-
-
-def test_a_file_outside_the_folder_is_refused_however_it_is_named(resolve, settings, tmp_path):
-    settings.references.mkdir()
-    outside = tmp_path / "keyring"
-    outside.write_text("s3cret")
-    (settings.references / "link").symlink_to(outside)
-    (settings.references / "up").symlink_to(tmp_path)
-
-    for name in (str(outside), "../keyring", "%2e%2e/keyring", "link", "up/keyring", "/proc/self/environ"):
-        detail = failure(resolve, f"file://{name}")
-        assert f"files in {settings.references} only" in detail
-        assert "s3cret" not in detail
-
-
-def test_a_file_that_is_no_secret_s_is_told(resolve, settings):
-    settings.references.mkdir()
-    (settings.references / "empty").touch()
-    (settings.references / "large").write_bytes(b"x" * 65_537)
-    (settings.references / "binary").write_bytes(b"\xff\xfe")
-
-    assert "No such file" in failure(resolve, "file://nothing")
-    assert "No such file" in failure(resolve, "file://nothing%00")
-    assert "Is a directory" in failure(resolve, "file://.")
-    assert "empty or has over" in failure(resolve, "file://empty")
-    assert "empty or has over" in failure(resolve, "file://large")
-    assert "not UTF-8" in failure(resolve, "file://binary")
+# Addresses
 
 
 def test_a_file_s_address_that_is_no_secret_is_left_alone(settings):
@@ -161,43 +116,6 @@ def test_a_file_s_address_that_is_no_secret_is_left_alone(settings):
     assert resolver.resolve("file:///data/x.csv", is_secret=False) == "file:///data/x.csv"
     with pytest.raises(ReferenceUnresolved):
         resolver.resolve("${file:///data/x.csv}", is_secret=False)
-
-
-# A package's own kind
-
-
-def test_a_package_brings_its_own_kind(settings, tmp_path, monkeypatch):
-    (tmp_path / "acme_vault.py").write_text(
-        "from headrace.pipeline.references.resolver import Provider\n"
-        "class Acme(Provider):\n"
-        "    def value(self, reference):\n"
-        "        if 'bad' in reference: raise ValueError('s3cret')\n"
-        "        return reference.removeprefix('acme://').upper()\n"
-    )
-    metadata = tmp_path / "acme-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text(
-        "[headrace.references]\nacme = acme_vault:Acme\nenv = acme_vault:Acme\ngone = acme_gone:Acme\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PIPELINE_X", "from the environment")
-    forget_packages()
-    try:
-        resolver = Resolver(settings)
-
-        assert resolver.resolve("acme://a and ${acme://b}", is_secret=True) == "acme://a and B"
-        assert resolver.resolve("acme://a", is_secret=True) == "A"
-        assert resolver.resolve("env://PIPELINE_X", is_secret=True) == "from the environment"
-        assert "stopped with ValueError" in failure(
-            lambda text: resolver.resolve(text, is_secret=True), "acme://bad"
-        )
-        assert "cannot be imported" in failure(
-            lambda text: resolver.resolve(text, is_secret=True), "gone://x"
-        )
-    finally:
-        forget_packages()
-        sys.modules.pop("acme_vault", None)
 
 
 # In configurations

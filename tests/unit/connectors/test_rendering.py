@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +97,7 @@ def test_moments_are_iso_8601_however_far_away(
 
 
 @given(value=st.integers(_FIRST, _LAST), unit=st.sampled_from(["s", "ms", "us", "ns"]))
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(60))
 def test_a_timestamp_of_any_year_says_its_instant(value: int, unit: str) -> None:
     parts = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
 
@@ -123,7 +124,7 @@ def _days(year: int, month: int, day: int) -> int:
     scale=st.integers(-3, 12),
     kind=st.sampled_from([pa.decimal64, pa.decimal128, pa.decimal256]),
 )
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(60))
 def test_a_decimal_has_all_its_digits_and_no_exponent(
     digits: list[int | None], scale: int, kind: Any
 ) -> None:
@@ -221,7 +222,7 @@ _SCHEMA = pa.schema(
 
 
 @given(rows=_ROWS, skipped=st.integers(0, 2))
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(60))
 def test_json_lines_are_read_by_any_reader_of_json(rows: list[dict[str, Any]], skipped: int) -> None:
     batch = pa.RecordBatch.from_pylist(rows, _SCHEMA).slice(skipped)
 
@@ -243,7 +244,7 @@ def _same(found: Any, value: float | None) -> bool:
 
 
 @given(rows=_ROWS)
-@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(60))
 def test_csv_is_read_by_any_reader_of_csv(rows: list[dict[str, Any]]) -> None:
     batch = pa.RecordBatch.from_pylist(rows, _SCHEMA)
     for quote in ("texts", "needed"):

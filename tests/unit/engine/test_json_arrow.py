@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def page(*records: Any) -> JsonRecords:
     return JsonRecords.of(json.dumps(records).encode())
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100))
 @given(
     pages=st.lists(st.lists(_RECORDS, max_size=3), min_size=2, max_size=4),
     ascii_only=st.booleans(),

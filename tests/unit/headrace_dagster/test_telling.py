@@ -1,10 +1,9 @@
 import logging
 
 import pytest
-from dagster import DagsterInstance
 from sqlalchemy.exc import OperationalError
 
-from headrace_dagster.telling import patient, run_log, tell_patiently
+from headrace_dagster.telling import patient, run_log
 
 AWAY = OperationalError("INSERT", {}, Exception("the server is away"))
 
@@ -34,15 +33,6 @@ def test_an_event_is_told_once_dagsters_storage_is_back() -> None:
 def test_an_event_is_given_up_when_the_storage_stays_away() -> None:
     with pytest.raises(OperationalError):
         patient(Storage(failures=100).write, seconds=0)("started")
-
-
-def test_the_storage_of_a_worker_is_made_patient_once() -> None:
-    with DagsterInstance.ephemeral() as instance:
-        tell_patiently(instance)
-        first = instance.event_log_storage.store_event
-        tell_patiently(instance)
-
-        assert instance.event_log_storage.store_event is first
 
 
 def test_a_line_that_dagster_does_not_take_does_not_end_the_run(caplog: pytest.LogCaptureFixture) -> None:

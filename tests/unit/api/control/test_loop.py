@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from waiting import eventually
 
 from headrace.errors import Unavailable
 from headrace_api.control.loop import LONGEST_BACKOFF, Loop, backoff
@@ -23,13 +24,6 @@ def start() -> Iterator[Callable[..., Loop]]:
     for loop in started:
         loop.stop()
         assert loop.join(5)
-
-
-def eventually(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
-    while not holds() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return holds()
 
 
 def test_the_first_round_begins_at_once_and_the_next_on_a_wake_up(start: Callable[..., Loop]) -> None:

@@ -7,6 +7,11 @@ from headrace_api.control.reloader import Reloader
 from headrace_api.dagster.graphql import DagsterUnavailable
 
 
+@pytest.fixture
+def dagster() -> FakeDagster:
+    return FakeDagster()
+
+
 @dataclass
 class Catalogue:
     changes: int = 0

@@ -23,6 +23,9 @@ from headrace.records import JobCard, RunPhase
 from headrace_dagster import progress
 from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
+from headrace_dagster.telling import tell_patiently
+
+pytestmark = pytest.mark.usefixtures("worker")
 
 SECRET = "s3cr3t-t0k3n"
 RECEIPT = Receipt(
@@ -286,3 +289,12 @@ def test_an_interrupt_leaks_nothing_of_what_it_interrupted() -> None:
     # Nobody has asked Dagster to stop this run.
     assert status is DagsterRunStatus.FAILURE
     assert SECRET not in recorded
+
+
+def test_the_storage_of_a_worker_is_made_patient_once() -> None:
+    with DagsterInstance.ephemeral() as instance:
+        tell_patiently(instance)
+        first = instance.event_log_storage.store_event
+        tell_patiently(instance)
+
+        assert instance.event_log_storage.store_event is first

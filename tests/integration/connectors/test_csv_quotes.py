@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -45,7 +46,7 @@ def _regular(text: str, sizes: list[int]) -> bool:
 @example(text='a"b"\n', sizes=[1])
 @example(text='"a""b"\n', sizes=[3])
 @example(text='a","', sizes=[])
-@settings(max_examples=1_500, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(500))
 def test_quotes_that_are_regular_are_so_for_a_strict_reader_too(text: str, sizes: list[int]) -> None:
     rows = _strict(text + "\n")
 
@@ -60,7 +61,7 @@ def test_quotes_that_are_regular_are_so_for_a_strict_reader_too(text: str, sizes
         st.lists(st.text(st.sampled_from('",\r\n ab'), max_size=4), min_size=2, max_size=2), max_size=5
     )
 )
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100))
 def test_quotes_as_a_writer_sets_them_are_regular(rows: list[list[str]]) -> None:
     buffer = io.StringIO(newline="")
     csv.writer(buffer).writerows([["x", "y"], *rows])
@@ -69,7 +70,7 @@ def test_quotes_as_a_writer_sets_them_are_regular(rows: list[list[str]]) -> None
 
 
 @given(body=_PIECES)
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(150))
 def test_a_file_is_read_as_a_strict_reader_reads_it_or_not_at_all(body: str) -> None:
     text = "x,y\n" + body
     with tempfile.TemporaryDirectory() as folder:
