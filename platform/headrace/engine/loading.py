@@ -144,7 +144,8 @@ def _take(job: EngineJob, reporter: Reporter, request: LoadRequest, result: Load
 def _loaded(config: PipelineConfig, job: EngineJob, reporter: Reporter, request: LoadRequest) -> LoadResult:
     """Load the destination. Return what is known of the load where the destination does not say it."""
     known = LoadResult(rows=request.output.rows, location=config.destination_name)
-    result = _committed(config, job, reporter, lambda: config.destination.load(request), known)
+    # A connector of a user's own may return anything.
+    result: object = _committed(config, job, reporter, lambda: config.destination.load(request), known)
     if not isinstance(result, LoadResult):
         detail = f"The destination returned {type(result).__name__} in the place of the load's figures."
         reporter.warn(RunWarning(code="load.no_result", detail=detail))
