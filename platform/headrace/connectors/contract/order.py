@@ -94,7 +94,7 @@ def below(position: Any, kind: Kind, lookback: float) -> Any:
 def distance(high: Any, low: Any, kind: Kind) -> float:
     """Return how many units, or seconds of time, lie between two places: less rather than more."""
     if kind == "time":  # `earlier` counts microseconds, and cuts what a value has beyond them
-        return max((high - low) // 1000 - 1, 0) / _MICROSECONDS
+        return float(max((high - low) // 1000 - 1, 0)) / _MICROSECONDS
     exact = Decimal(str(high)) - Decimal(str(low))
     found = float(exact)
     return found if Decimal(str(found)) <= exact else math.nextafter(found, -math.inf)
