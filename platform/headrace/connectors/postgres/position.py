@@ -44,7 +44,7 @@ SELECT pg_is_in_recovery(), current_setting('server_version_num')::int4,
     current_setting('track_counts') = 'on',
     pg_postmaster_start_time()::text || (SELECT stats_reset::text FROM pg_stat_bgwriter)
         || (SELECT coalesce(stats_reset::text, '') FROM pg_stat_database WHERE datname = current_database()),
-    pg_current_snapshot()::text,
+    txid_current_snapshot()::text,
     NOT EXISTS (
         SELECT FROM pg_stat_activity
         WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
