@@ -26,6 +26,7 @@ from headrace.errors import HeadraceError
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
 from headrace_dagster.private.run_errors import record_without_stack
 from headrace_dagster.progress import Observations
+from headrace_dagster.schema_changes import schema_changes
 from headrace_dagster.telling import run_log, tell_patiently
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
             facts = _facts(result, time.monotonic() - started)
             if rows := result.preview[:preview_rows]:
                 facts["preview"] = _table(rows)
+            for change in schema_changes(result.receipt, _asset_key(context, pipeline_id)):
+                context.log_event(change)
             context.log_event(_materialization(context, pipeline_id, result.rows, facts))
         except Exception as error:
             # The data is in the destination, and the run is a success: Dagster only lacks its figures.
@@ -167,7 +170,7 @@ def _receipt_facts(receipt: "Receipt") -> dict[str, Any]:
     """Return the receipt's figures that say anything."""
     rows = {
         f"rows {name}": getattr(receipt, name)
-        for name in ("read", "repeated", "dropped", "added", "rejected", "inserted", "updated", "deleted")
+        for name in ("read", "repeated", "dropped", "added", "inserted", "updated", "deleted")
     }
     facts: dict[str, Any] = {name: count for name, count in rows.items() if count}
     if receipt.total is not None:

@@ -31,8 +31,8 @@ class Receipt:
     repeated: int = 0  # of these, rows that an earlier run has loaded
     dropped: int = 0  # rows that transforms removed
     added: int = 0  # rows that transforms made
-    rejected: int = 0  # rows that were left out because they could not be read or written
-    written: int | None = None  # rows of the output file: read - repeated - dropped + added - rejected
+    rejected: int = 0  # rows that have failed the run: all rows are loaded, or none
+    written: int | None = None  # rows of the output file: read - repeated - dropped + added
     loaded: int | None = None  # rows that the destination took; equal to `written`
     inserted: int | None = None
     updated: int | None = None

@@ -26,6 +26,7 @@ _SETTINGS = {
     "shared_buffers": "64MB",
     "max_wal_size": "2GB",
     "max_connections": "100",
+    "max_prepared_transactions": "40",
     "listen_addresses": "127.0.0.1",
     "timezone": "UTC",
 }

@@ -43,6 +43,11 @@ class System(ABC):
         table = given if isinstance(given, pa.Table) else pa.table(given)
         return self.destination.load(request_for(table, self._folder, disposition=disposition, **changes))
 
+    def advance(self, **changes: Any) -> bool:
+        """Note a run that found no new rows."""
+        nothing = pa.table({"id": pa.array([], pa.int64())})
+        return self.destination.advance(request_for(nothing, self._folder, disposition="append", **changes))
+
     @abstractmethod
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """Run a statement, and return its rows."""

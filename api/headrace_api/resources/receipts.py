@@ -35,10 +35,10 @@ class ReceiptView(BaseModel):
     repeated: int = Field(description="Of these, rows that an earlier run has loaded.")
     dropped: int = Field(description="Rows that transforms removed.")
     added: int = Field(description="Rows that transforms made.")
-    rejected: int = Field(description="Rows that were left out because they could not be read or written.")
-    written: int | None = Field(
-        description="Rows of the output file: read - repeated - dropped + added - rejected."
+    rejected: int = Field(
+        description="Rows that have failed the run. All rows are loaded or none: 0 in a run that succeeded."
     )
+    written: int | None = Field(description="Rows of the output file: read - repeated - dropped + added.")
     loaded: int | None = Field(description="Rows that the destination took.")
     inserted: int | None
     updated: int | None

@@ -18,6 +18,7 @@ from headrace.connectors.contract.destination import (
 )
 from headrace.connectors.contract.errors import (
     ConnectorError,
+    CutShort,
     MovedOn,
     Rejected,
     SchemaConflict,
@@ -37,6 +38,7 @@ __all__ = [
     "Connector",
     "ConnectorError",
     "Cursor",
+    "CutShort",
     "Destination",
     "LoadRequest",
     "LoadResult",

@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, RunWarning, Stream, cursor_text
-from headrace.connectors.contract.warnings import Warn
+from headrace.connectors import Checkpoint, Cursor, Output, ReadRequest, Stream, cursor_text
 from headrace.connectors.kit.arrow.json_text import JsonRecords
 from headrace.engine.arrow.arrowize import arrowize
 from headrace.engine.arrow.joining import joined
 from headrace.engine.arrow.json_arrow import JsonArrow
 from headrace.engine.cursors.boundary import Boundary
+from headrace.engine.cursors.trial import Trial
 from headrace.engine.job import EngineJob
 from headrace.engine.output import OutputWriter, open_output
 from headrace.engine.reporting import Reporter
@@ -35,34 +35,46 @@ class Extracted:
     bytes: int  # of Arrow memory
     cursor: Cursor | None  # up to which the source was read
     state_version: str  # of the state that the source was read by
-    resumed: bool = False  # an earlier attempt of the run has written the file
+    figures: str = ""  # of the earlier attempt that has extracted it: a receipt, as JSON
+
+    def take_up(self, job: EngineJob) -> None:
+        """Have the run count on from what the earlier attempt has counted."""
+        job.tally.restore(self.figures)
+        job.tally.written(self.output.rows, self.output.schema, self.cursor)
 
 
-def resumed(job: EngineJob, reporter: Reporter, start: Start) -> Extracted | None:
+def extracted_before(job: EngineJob) -> Extracted | None:
     """Return what an earlier attempt of this run extracted: its file is there whole or not at all.
 
-    Where the pipeline's config has changed since, the file is deleted. The earlier attempt's own start
-    counts: what a client has demanded since is for the run that reads the source next.
+    The earlier attempt's own start counts: what a client has demanded since is for the run that reads the
+    source next.
     """
     if not job.output_path.exists():
         return None
     output, notes = open_output(job.output_path)
-    begun = Start(**json.loads(notes["start"])) if "start" in notes else None
-    if begun is None or begun.identity != start.identity:
+    if "start" not in notes:  # an older release has written it
+        job.output_path.unlink()
+        return None
+    return Extracted(
+        output=output,
+        start=Start(**json.loads(notes["start"])),
+        bytes=int(notes["bytes"]),
+        cursor=json.loads(notes["cursor"]),
+        state_version=notes["state"],
+        figures=notes["receipt"],
+    )
+
+
+def resumed(job: EngineJob, reporter: Reporter, before: Extracted | None, start: Start) -> Extracted | None:
+    """Return an earlier attempt's extraction. Delete it if the pipeline's config has changed since."""
+    if before is None:
+        return None
+    if before.start.identity != start.identity:
         job.output_path.unlink()
         return None
     reporter.log.info("An earlier attempt has read the source: going on from its file")
-    cursor = json.loads(notes["cursor"])
-    job.tally.restore(notes["receipt"])
-    job.tally.written(output.rows, output.schema, cursor)
-    return Extracted(
-        output=output,
-        start=begun,
-        bytes=int(notes["bytes"]),
-        cursor=cursor,
-        state_version=notes["state"],
-        resumed=True,
-    )
+    before.take_up(job)
+    return before
 
 
 def extract(
@@ -84,7 +96,10 @@ def extract(
     if cursor is not None:
         reporter.log.info("Reading what comes after the last cursor")
     with OutputWriter(job.output_path, reporter.new_schema) as writer:
-        reached = _write(config, job, reporter, writer, boundary.request(request), boundary)
+        trial = Trial(config.max_iterations, reporter.warn)
+        reached = _write(config, job, reporter, writer, boundary.request(request), boundary, trial)
+        if stream is not None and trial.is_cut:
+            reached = trial.reached(start.cursor, writes=writer.rows > 0, merges=merges(config, stream))
         notes = {
             "bytes": str(writer.bytes),
             "cursor": cursor_text(reached),
@@ -134,13 +149,14 @@ def _write(
     writer: OutputWriter,
     request: ReadRequest,
     boundary: Boundary,
+    trial: Trial,
 ) -> Cursor | None:
     """Write the stream's new rows, each batch after the pipeline's transforms; return where they end."""
     steps = transformation(
         config.transforms, check=reporter.check, known=job.known_columns, named=job.tally.named
     )
     with steps as transformed:
-        for batch in _batches(config, request, boundary):
+        for batch in _batches(config, trial.items(config.source.read(request)), boundary):
             reporter.check()
             new = boundary.take(batch)  # as the source gave it: a step may drop the field, or the row
             job.tally.read(batch.num_rows, new=new.num_rows)
@@ -157,8 +173,7 @@ def _write(
     return reached
 
 
-def _batches(config: PipelineConfig, request: ReadRequest, boundary: Boundary) -> Iterator[pa.RecordBatch]:
-    items = _limited(config.source.read(request), request.max_iterations, request.warn)
+def _batches(config: PipelineConfig, items: Iterator[Any], boundary: Boundary) -> Iterator[pa.RecordBatch]:
     json_arrow = JsonArrow()
     # Transforms see each page with its own types: joined to a page with text, a number would be text.
     for item in items if config.transforms else joined(items):
@@ -171,16 +186,3 @@ def _batches(config: PipelineConfig, request: ReadRequest, boundary: Boundary) -
                 yield arrowize(item[start : start + _RECORDS_AT_ONCE])
         else:
             yield item
-
-
-def _limited(items: Iterator[Any], most: int | None, warn: Warn) -> Iterator[Any]:
-    """Yield at most `most` batches, and the checkpoints between them. Warn if there are more."""
-    batches = 0
-    for item in items:
-        if not isinstance(item, Checkpoint):
-            if most is not None and batches >= most:
-                detail = f"Only the first {most:,} batches were read: `max_iterations` says so."
-                warn(RunWarning(code="source.max_iterations", detail=detail))
-                return  # not earlier: the checkpoint of the last batch follows it
-            batches += 1
-        yield item

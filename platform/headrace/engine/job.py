@@ -59,7 +59,7 @@ class EngineResult:
     location: str  # where the data is now, for people
     cursor: Cursor | None  # stored with the data
     identity: str  # what the cursor belongs to
-    has_loaded: bool  # False: there was nothing new
+    has_loaded: bool  # False: there was nothing new, and the destination's record is as it was
     state_version: str  # of the state that the source was read by
     receipt: Receipt
     preview: Preview  # the first rows; none where they could not be written as text

@@ -1,20 +1,25 @@
 """The second half of a run: load the destination from the output file, in one step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 
 from headrace.connectors import LoadRequest, LoadResult, RunWarning, Stream, WriteDisposition
 from headrace.engine.extraction import Extracted
 from headrace.engine.job import EngineJob
+from headrace.engine.keys import check_keys
 from headrace.engine.reporting import Reporter
 from headrace.engine.start import merges
-from headrace.engine.tally import check_load
+from headrace.engine.tally import SumsDisagree, check_load
 from headrace.engine.transforms.columns import renamed
 from headrace.errors import HeadraceError
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
 from headrace.records import RunPhase
+
+T = TypeVar("T")
 
 
 class NoPrimaryKey(HeadraceError):
@@ -30,16 +35,17 @@ class Load:
     """The result of a load."""
 
     location: str
-    has_loaded: bool = True  # False: there was nothing new
+    has_loaded: bool = True  # False: the destination's record is as it was
 
 
 def loaded_before(
     config: PipelineConfig, job: EngineJob, reporter: Reporter, extracted: Extracted
 ) -> Load | None:
     """Return the load of an earlier attempt of this run, if the destination has a record of it."""
-    if not extracted.resumed or not _is_there(config, job):
+    if not _is_there(config, job):
         return None
     reporter.log.info("An earlier attempt has loaded the destination")
+    extracted.take_up(job)
     job.tally.loaded(LoadResult(rows=extracted.output.rows, location=config.destination_name))
     return Load(location=config.destination_name)
 
@@ -51,12 +57,12 @@ def load(
 
     Raises NoPrimaryKey, SumsDisagree and what the destination raises; not once the data is there.
     """
-    output, start = extracted.output, extracted.start
-    if stream is not None and output.rows == 0 and not start.replaces:
-        reporter.log.info("Nothing new: the destination stays as it is")
-        job.tally.loaded(LoadResult(rows=0, location=""))
-        return Load(location="", has_loaded=False)
+    output = extracted.output
     request = _request(config, job, reporter, stream, extracted)
+    if stream is not None and output.rows == 0 and not extracted.start.replaces:
+        return _nothing_new(config, job, reporter, extracted, request)
+    if request.disposition == "merge":
+        check_keys(output, request.primary_key)
     if output.rows == 0 and job.rows_before:
         detail = f"The stream is empty, and so is the table now; the last run wrote {job.rows_before:,} rows."
         reporter.warn(RunWarning(code="load.table_emptied", detail=detail))
@@ -64,11 +70,23 @@ def load(
     reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
     result = _loaded(config, job, reporter, request)
     reach("committed", job.pipeline_id)
-    job.tally.loaded(result)
-    told = "Loaded %s rows into %s", f"{result.rows:,}", result.location
-    reporter.best_effort("Logging", lambda: reporter.log.info(*told), None)
-    check_load(job.tally.receipt(), request.disposition)
-    return Load(location=result.location)
+    reporter.best_effort("Counting", lambda: _take(job, reporter, request, result), None)
+    return Load(location=str(result.location))
+
+
+def _nothing_new(
+    config: PipelineConfig, job: EngineJob, reporter: Reporter, extracted: Extracted, request: LoadRequest
+) -> Load:
+    """Leave the rows as they are. Have the destination store the cursor where its record has another one."""
+    start, has_moved = extracted.start, False
+    # A cursor that a client has set is in no record yet.
+    if extracted.cursor != start.cursor or not start.continues:
+        reporter.progress(RunPhase.LOAD, 0, extracted.bytes)
+        has_moved = _committed(config, job, reporter, lambda: config.destination.advance(request), True)
+    job.tally.loaded(LoadResult(rows=0, location=""))
+    told = "has stored the new cursor" if has_moved else "stays as it is"
+    reporter.best_effort("Logging", lambda: reporter.log.info("Nothing new: the destination %s", told), None)
+    return Load(location="", has_loaded=has_moved)
 
 
 def _request(
@@ -82,7 +100,7 @@ def _request(
     elif merges(config, stream):
         disposition = "merge"
     missing = [name for name in keys if name not in extracted.output.schema.names]
-    if disposition == "merge" and missing:
+    if disposition == "merge" and missing and extracted.output.rows:
         raise NoPrimaryKey(f"The rows have no column {missing[0]!r} to be merged on.")
 
     def before_commit() -> None:
@@ -101,6 +119,7 @@ def _request(
         schema_contract=config.schema_contract,
         log=reporter.log,
         progress=lambda rows: reporter.progress(RunPhase.LOAD, rows, extracted.bytes),
+        check_result=lambda result: check_load(extracted.output.rows, result, disposition),
         before_commit=before_commit,
         warn=reporter.warn,
         previous_load=start.previous_load,
@@ -112,16 +131,43 @@ def _request(
     )
 
 
-def _loaded(config: PipelineConfig, job: EngineJob, reporter: Reporter, request: LoadRequest) -> LoadResult:
-    """Load. An error after the commit is a warning: the destination says whether the data is there."""
+def _take(job: EngineJob, reporter: Reporter, request: LoadRequest, result: LoadResult) -> None:
+    """Take the figures of a load that is there. Only a destination that was not asked before can be wrong."""
+    job.tally.loaded(result)
+    reporter.log.info("Loaded %s rows into %s", f"{result.rows:,}", result.location)
     try:
-        return config.destination.load(request)
+        check_load(request.output.rows, result, request.disposition)
+    except SumsDisagree as error:
+        reporter.warn(RunWarning(code="load.sums_disagree", detail=error.detail))
+
+
+def _loaded(config: PipelineConfig, job: EngineJob, reporter: Reporter, request: LoadRequest) -> LoadResult:
+    """Load the destination. Return what is known of the load where the destination does not say it."""
+    known = LoadResult(rows=request.output.rows, location=config.destination_name)
+    # A connector of a user's own may return anything.
+    result: object = _committed(config, job, reporter, lambda: config.destination.load(request), known)
+    if not isinstance(result, LoadResult):
+        detail = f"The destination returned {type(result).__name__} in the place of the load's figures."
+        reporter.warn(RunWarning(code="load.no_result", detail=detail))
+        return known
+    return result
+
+
+def _committed(
+    config: PipelineConfig, job: EngineJob, reporter: Reporter, commit: Callable[[], T], known: T
+) -> T:
+    """Return what `commit` returns.
+
+    An error after the commit is a warning: the destination says whether the load is there.
+    """
+    try:
+        return commit()
     except Exception as error:
         if reporter.is_stopped or not reporter.best_effort("Asking", lambda: _is_there(config, job), False):
             raise
         detail = f"The destination failed with {type(error).__name__} after it had committed the load."
         reporter.warn(RunWarning(code="load.failed_after_commit", detail=detail))
-        return LoadResult(rows=request.output.rows, location=config.destination_name)
+        return known
 
 
 def _is_there(config: PipelineConfig, job: EngineJob) -> bool:

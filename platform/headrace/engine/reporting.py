@@ -127,6 +127,8 @@ class Reporter:
 
     def _fit(self, error: Exception, connector: str) -> HeadraceError:
         if isinstance(error, HeadraceError):
+            rows = error.context.get("rows", "")
+            self._job.tally.refused(int(rows) if rows.isdecimal() else 0)
             error.detail = self.masking.mask(error.detail)
             error.args = (error.detail,)
             return error

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from headrace.connectors import MovedOn, SyncMode
-from headrace.engine.extraction import Extracted, extract, resumed
+from headrace.engine.extraction import Extracted, extract, extracted_before, resumed
 from headrace.engine.job import EngineJob, EngineResult
-from headrace.engine.loading import load, loaded_before
+from headrace.engine.loading import Load, load, loaded_before
 from headrace.engine.preview import Preview, preview
 from headrace.engine.reporting import Reporter
 from headrace.engine.start import start_of
@@ -67,22 +67,36 @@ def _run(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> EngineRe
 
 def _moved(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> EngineResult:
     """Extract, then load. Raises MovedOn where the destination's record has changed in between."""
+    before = extracted_before(job)
+    if before is not None:
+        # First of all: a source that is away must not fail a run whose data is there.
+        with reporter.errors_of(config.destination_name):
+            done = loaded_before(config, job, reporter, before)
+        if done is not None:
+            return _result(job, reporter, before, done, _previewed(before, reporter))
     with reporter.errors_of(config.source_name):
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
         stream = config.source.describe(config.stream) if is_incremental else None
     with reporter.errors_of(config.destination_name):
         start = start_of(config, job, reporter, stream)
     with reporter.errors_of(config.source_name):
-        extracted = resumed(job, reporter, start) or extract(config, job, reporter, stream, start)
-    # Before the load: nothing after its commit may fail the run.
-    nothing: Preview = []
-    rows = reporter.best_effort("The preview", lambda: preview(extracted.output, reporter.masking), nothing)
+        extracted = resumed(job, reporter, before, start) or extract(config, job, reporter, stream, start)
+    rows = _previewed(extracted, reporter)  # before the load: nothing after its commit may fail the run
     reporter.log_schema_changes()
     with reporter.errors_of(config.destination_name):
-        done = loaded_before(config, job, reporter, extracted) or load(
-            config, job, reporter, stream, extracted
-        )
+        done = load(config, job, reporter, stream, extracted)
     reporter.best_effort("Logging", lambda: _log(extracted, reporter), None)
+    return _result(job, reporter, extracted, done, rows)
+
+
+def _previewed(extracted: Extracted, reporter: Reporter) -> Preview:
+    nothing: Preview = []
+    return reporter.best_effort("The preview", lambda: preview(extracted.output, reporter.masking), nothing)
+
+
+def _result(
+    job: EngineJob, reporter: Reporter, extracted: Extracted, done: Load, rows: Preview
+) -> EngineResult:
     return EngineResult(
         rows=extracted.output.rows,
         bytes=extracted.bytes,

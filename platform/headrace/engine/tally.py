@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from headrace.connectors import Cursor, LoadResult, RunWarning
+from headrace.connectors import Cursor, LoadResult, RunWarning, WriteDisposition
 from headrace.errors import HeadraceError
 from headrace.receipts import ColumnChange, Receipt, WarningCount
 
@@ -26,7 +26,7 @@ class SumsDisagree(HeadraceError):
     code = "run.sums_disagree"
     title = "Rows do not add up"
     hint = (
-        "Do not rely on the table. Report this with the run's receipt, and reset the state to load it anew."
+        "Nothing was loaded. This is a fault of Headrace or of a connector: report it with the run's receipt."
     )
 
 
@@ -83,12 +83,16 @@ class Tally:
             schema_changes=changes(before, after) if before is not None else (),
         )
         sums = self.receipt()
-        expected = sums.read - sums.repeated - sums.dropped + sums.added - sums.rejected
+        expected = sums.read - sums.repeated - sums.dropped + sums.added
         if rows != expected:
             raise SumsDisagree(f"{rows:,} rows were written where {expected:,} were read.")
 
+    def refused(self, rows: int) -> None:
+        """Count rows for which the run fails."""
+        self._rows["rejected"] += rows
+
     def loaded(self, result: LoadResult) -> None:
-        """Take the destination's figures. Raises SumsDisagree if they contradict the output file."""
+        """Take the destination's figures: the data is there."""
         moved = tuple(
             ColumnChange(column=self.masked(change.column), before=change.before, after=change.after)
             for change in result.schema_changes
@@ -135,19 +139,19 @@ class Tally:
         return cursor if masked == text else masked
 
 
-def check_load(receipt: Receipt, disposition: str) -> None:
-    """Raise SumsDisagree if the destination's figures contradict the output file."""
-    written, loaded, inserted = receipt.written, receipt.loaded, receipt.inserted
-    if loaded != written:
-        raise SumsDisagree(f"{loaded:,} rows were loaded of {written:,} that were written.")
+def check_load(written: int, result: LoadResult, disposition: WriteDisposition) -> None:
+    """Raise SumsDisagree if the destination's figures contradict the rows of the output file."""
+    inserted = result.inserted
+    if result.rows != written:
+        raise SumsDisagree(f"{result.rows:,} rows were loaded of {written:,} that were written.")
     if disposition == "merge":
-        touched = None if inserted is None or receipt.updated is None else inserted + receipt.updated
-        if touched is not None and written is not None and touched > written:
+        touched = (inserted or 0) + (result.updated or 0)
+        if touched > written:
             raise SumsDisagree(f"{touched:,} rows were merged of {written:,} that were written.")
     elif inserted is not None and inserted != written:
         raise SumsDisagree(f"{inserted:,} rows were inserted of {written:,} that were written.")
-    if disposition == "replace" and receipt.total not in (None, written):
-        raise SumsDisagree(f"The table holds {receipt.total:,} rows after {written:,} were loaded.")
+    if disposition == "replace" and result.total not in (None, written):
+        raise SumsDisagree(f"The table holds {result.total:,} rows after {written:,} were loaded.")
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[ColumnChange, ...]:

@@ -123,7 +123,7 @@ pipelines = Table(
     Column("config", LargeBinary),  # sealed; null after deletion
     Column("config_revision", Integer, nullable=False),  # the revision to which the sealed config is bound
     Column("config_key_id", String(16), index=True),
-    Column("target", String(64)),  # a keyed hash of the table that it fills; null: none, or not known
+    Column("target", String(64)),  # a keyed hash of the table that it fills; empty: none; null: not known
     Column("target_use", String(10), nullable=False, server_default="own"),  # own, shared, adopt
     # False: a copy that may not fill its table until that is found to be free.
     Column("target_held", Boolean(create_constraint=False), nullable=False, server_default=true()),

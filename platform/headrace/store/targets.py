@@ -1,7 +1,7 @@
 """Which pipeline fills which table. A table is known by a keyed hash of its address and name.
 
-A table has one owner: see docs/exactness.md. Pipelines that an older release stored have no hash until their
-config is next changed; the destination's own record protects their tables.
+A table has one owner: see docs/exactness.md. Pipelines that an older release stored get their hash when the
+platform starts; until then the destination's own record protects their tables.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,13 @@ from sqlalchemy import Connection, Row, select, update
 
 from headrace.errors import Conflict
 from headrace.records import TableUse
+from headrace.store.database import Database
 from headrace.store.schema import pipelines
+from headrace.store.sealed import SealedConfig, sealed_config
 
 _FULL_REFRESH = "full_refresh"
+NO_TABLE = ""
+"""In the place of the hash: the destination has no table that two pipelines could fill by mistake."""
 
 
 class TableTaken(Conflict):
@@ -32,10 +36,56 @@ class TableTaken(Conflict):
 class Target:
     """The table that a pipeline fills, and how."""
 
-    hash: str | None  # None: the destination has no table that two pipelines could fill
+    hash: str | None  # NO_TABLE: there is none; None: it is not known
     use: TableUse
     is_checked: bool = True  # whether a pipeline is refused when it is stored; otherwise its runs are
     is_held: bool = True  # False: a copy, which may fill the table once that is found to be free
+
+
+@dataclass(frozen=True, kw_only=True)
+class Untold:
+    """A pipeline whose table is not known."""
+
+    id: UUID
+    organization_id: UUID
+    config: SealedConfig
+
+
+class UntoldTargets:
+    """The pipelines of all organizations that an older release has stored without their tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def after(self, last: UUID | None, limit: int) -> list[Untold]:
+        """Return the next ones by their ids."""
+        query = (
+            select(pipelines)
+            .where(pipelines.c.target.is_(None), pipelines.c.deleted_at.is_(None))
+            .order_by(pipelines.c.id)
+            .limit(limit)
+        )
+        if last is not None:
+            query = query.where(pipelines.c.id > last)
+        with self._database.read() as connection:
+            return [
+                Untold(id=row.id, organization_id=row.organization_id, config=sealed_config(row))
+                for row in connection.execute(query)
+            ]
+
+    def tell(self, found: list[tuple[Untold, Target]]) -> int:
+        """Store tables, unless a pipeline has been changed since; return how many were stored."""
+        stored = 0
+        with self._database.write() as connection:
+            for pipeline, target in found:
+                unchanged = (
+                    (pipelines.c.id == pipeline.id)
+                    & pipelines.c.target.is_(None)
+                    & (pipelines.c.config_revision == pipeline.config.revision)
+                )
+                new = {"target": target.hash, "target_use": target.use}
+                stored += connection.execute(update(pipelines).where(unchanged).values(new)).rowcount
+        return stored
 
 
 def require_free(
@@ -87,7 +137,7 @@ def _others(
     connection: Connection, pipeline_id: UUID, organization_id: UUID, target: str | None
 ) -> list[Row[Any]]:
     """Return the pipelines that fill the table; a copy does not before it is enabled or run."""
-    if target is None:
+    if not target:
         return []
     query = (
         select(

@@ -1,8 +1,10 @@
 """Sixteen writers while incremental runs read: no row is missing at the end, and none came twice.
 
-`HEADRACE_TEST_WRITERS_ROWS=1000` plays the long form.
+`HEADRACE_TEST_WRITERS_ROWS=1000` plays the long form. On PostgreSQL the writers also go on until
+`HEADRACE_TEST_WRITERS_RUNS` runs have been made.
 """
 
+import logging
 import random
 import sqlite3
 import threading
@@ -10,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,21 @@ import pymysql
 import pytest
 from effort import times
 from incremental import Read
+from psycopg import sql
 
 from headrace.connectors import Source
 from headrace.connectors.mysql.connector import MySQLSource
-from headrace.connectors.postgres.connector import PostgresSource
 from headrace.connectors.sqlite.connector import SQLiteSource
+from headrace.engine.job import EngineJob
+from headrace.engine.run import run_pipeline
+from headrace.pipeline.document import parse_config
 
 WRITERS = 16
 ROWS = times("WRITERS_ROWS", 60, 1000)
+RUNS = times("WRITERS_RUNS", 5, 1000)
+AHEAD = 4  # rows that each writer writes for each run, beyond the first
+QUIET = logging.getLogger("test.writers")
+QUIET.setLevel(logging.WARNING)
 Rows = dict[str, int]
 
 
@@ -69,50 +79,126 @@ def delivered(
     return times, last, codes
 
 
-def postgres_writer(url: str, updates: bool) -> Callable[[int, random.Random], Rows]:
-    def write(number: int, rng: random.Random) -> Rows:
-        kept: Rows = {}
-        with psycopg.connect(url, autocommit=number % 4 == 0) as connection:
-            for row in range(ROWS):
-                key, written = f"{number}-{row}", {f"{number}-{row}": row}
-                known = rng.choice(list(kept)) if updates and kept and rng.random() < 0.5 else None
-                with connection.transaction(force_rollback=rng.random() < 0.1) as outer:
-                    if rng.random() < 0.5:  # a savepoint has a transaction number of its own
-                        with connection.transaction():
-                            connection.execute("INSERT INTO t VALUES (%s, clock_timestamp(), %s)", [key, row])
-                    else:
-                        connection.execute("INSERT INTO t VALUES (%s, clock_timestamp(), %s)", [key, row])
-                    if known:
-                        back = rng.choice(["0 s", "1 hour"])  # the cursor of an update may move backwards
-                        connection.execute(
-                            "UPDATE t SET v = %s, at = clock_timestamp() - %s::interval WHERE id = %s",
-                            [row, back, known],
-                        )
-                        written[known] = row
-                    time.sleep(rng.choice([0, 0, 0.001, 0.03]))
-                connection.commit() if not connection.autocommit else None
-                kept |= {} if outer.force_rollback else written
-        return kept
+class PostgresWriter:
+    """Writes rows in transactions of every kind: some commit late, some are prepared, some rolled back."""
 
-    return write
+    def __init__(self, url: str, number: int, rng: random.Random, *, updates: bool) -> None:
+        self.committed: Rows = {}
+        self._number, self._rng, self._updates = number, rng, updates
+        self._connection = psycopg.connect(url, autocommit=True)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def write(self, row: int) -> None:
+        """Write one new row, and perhaps change an earlier one, in one transaction."""
+        key, run = f"{self._number}-{row}", self._connection.execute
+        written = {key: row}
+        run("BEGIN")
+        if self._rng.random() < 0.5:  # a savepoint has a transaction number of its own
+            run("SAVEPOINT undone")
+            self._insert(f"{key}-never", row)
+            run("ROLLBACK TO SAVEPOINT undone")
+            run("SAVEPOINT kept")
+        self._insert(key, row)
+        if self._updates and self.committed and self._rng.random() < 0.5:
+            known = self._rng.choice(list(self.committed))
+            back = self._rng.choice(["0 s", "1 hour"])  # the cursor of an update may move backwards
+            change = "UPDATE t SET v = %s, at = clock_timestamp() - %s::interval WHERE id = %s"
+            run(change, [row, back, known])
+            written[known] = row
+        self._wait()
+        if self._ended(key):
+            self.committed |= written
+
+    def _insert(self, key: str, row: int) -> None:
+        self._connection.execute("INSERT INTO t VALUES (%s, clock_timestamp(), %s)", [key, row])
+
+    def _ended(self, key: str) -> bool:
+        """End the transaction; return whether it was committed."""
+        kind, run = self._rng.random(), self._connection.execute
+        if kind < 0.1:
+            run("ROLLBACK")
+            return False
+        if kind < 0.8:
+            run("COMMIT")
+            return True
+        name = sql.Literal(f"prepared {key}")
+        run(sql.SQL("PREPARE TRANSACTION {}").format(name))
+        self._wait()
+        is_kept = kind < 0.95
+        run(sql.SQL("COMMIT PREPARED {}" if is_kept else "ROLLBACK PREPARED {}").format(name))
+        return is_kept
+
+    def _wait(self) -> None:
+        time.sleep(self._rng.choice([0, 0, 0.001, 0.03]))
+
+
+class Move:
+    """A pipeline from the table `t` into a SQLite file, run again and again."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.codes: list[str] = []
+        self.runs = 0
+        self._folder, self._path = folder, folder / "moved.sqlite"
+        self._config = parse_config({
+            "name": "moved",
+            "source": {
+                "name": "postgres", "url": url, "stream": "public.t", "sync_mode": "incremental",
+                "cursor_field": "at",
+            },
+            "destination": {"name": "sqlite", "config": {"path": str(self._path), "table": "t"}},
+        })  # fmt: skip
+
+    def run(self) -> None:
+        """Run once. All that is known of the last run is in the destination."""
+        self.runs += 1
+        path = self._folder / "output.parquet"
+        job = EngineJob(output_path=path, pipeline_id="p", run_id=str(self.runs), log=QUIET)
+        try:
+            run_pipeline(self._config, job)
+        except BaseException:
+            self.runs = max(self.runs, RUNS)  # the writers wait for no more of them
+            raise
+        path.unlink()
+        self.codes += [warning.code for warning in job.tally.receipt().warnings]
+
+    def rows(self) -> list[tuple[str, int]]:
+        """Return what has arrived."""
+        with closing(sqlite3.connect(self._path)) as connection:
+            return connection.execute("SELECT id, v FROM t ORDER BY id").fetchall()
 
 
 @pytest.mark.parametrize("merges", [False, True], ids=["append", "merge"])
-def test_on_postgres_every_committed_row_is_delivered_once_whenever_it_commits(
-    postgres_url: str, merges: bool
+def test_on_postgres_every_committed_row_arrives_once_whenever_it_commits(
+    postgres_url: str, tmp_path: Path, merges: bool
 ) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("CREATE TABLE t (id text PRIMARY KEY, at timestamptz, v int)")
+        connection.execute(
+            f"CREATE TABLE t (id text {'PRIMARY KEY' if merges else ''}, at timestamptz, v int)"
+        )
         connection.execute("CREATE INDEX ON t (at)")
-    source = PostgresSource(url=postgres_url)
+    move = Move(postgres_url, tmp_path)
 
-    with writing(postgres_writer(postgres_url, merges)) as (committed, at_work):
-        times, last, codes = delivered(source, at_work, merges=merges)
+    def write(number: int, rng: random.Random) -> Rows:
+        writer = PostgresWriter(postgres_url, number, rng, updates=merges)
+        with closing(writer):
+            for row in count():
+                if row >= ROWS and move.runs >= RUNS:
+                    return writer.committed
+                while row >= ROWS + AHEAD * move.runs and move.runs < RUNS:
+                    time.sleep(0.005)  # or the table would grow with the time that the runs take
+                writer.write(row)
+        raise AssertionError("the rows have no end")
 
-    assert last == committed
-    assert codes == []
-    if not merges:
-        assert times == Counter(dict.fromkeys(committed, 1))
+    with writing(write) as (committed, at_work):
+        while at_work():
+            move.run()
+    move.run()
+
+    QUIET.warning("%s runs moved %s rows", f"{move.runs:,}", f"{len(committed):,}")
+    assert move.rows() == sorted(committed.items())
+    assert move.codes == []
 
 
 def test_on_sqlite_every_row_is_delivered_once_though_thousands_tie(tmp_path: Path) -> None:
@@ -157,3 +243,24 @@ def test_on_mariadb_every_row_is_delivered_once_within_the_lookback(
         times, last, _ = delivered(MySQLSource(**mysql_config), at_work, lookback=10)
 
     assert (times, last) == (Counter(dict.fromkeys(committed, 1)), committed)
+
+
+def test_a_transaction_that_was_rolled_back_has_the_table_read_once(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE t (id text, at timestamptz, v int)")
+        connection.execute("INSERT INTO t VALUES ('a', now(), 1)")
+    move = Move(postgres_url, tmp_path)
+    move.run()
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("INSERT INTO t VALUES ('never', now(), 1)")
+        connection.rollback()
+
+    with caplog.at_level(logging.INFO, QUIET.name):
+        for _ in range(3):
+            move.run()
+
+    assert sum("reading the whole table" in line for line in caplog.messages) == 1
+    assert sum("has stored the new cursor" in line for line in caplog.messages) == 1
+    assert move.rows() == [("a", 1)]

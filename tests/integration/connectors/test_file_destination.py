@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from s3_server import S3Server
 
 from headrace.connectors import MovedOn, Rejected, SchemaConflict, TableOwned
 from headrace.connectors.file.connector import FileDestination
+from headrace.connectors.file.folder import LocalFolder
 from headrace.connectors.file.records import tag
 from headrace.connectors.kit.stores import object_store
 
@@ -220,6 +223,49 @@ def test_a_load_goes_on_from_the_record_that_the_run_has_read(out, work):
     assert (last.load_id, last.identity, last.table, last.table_exists) == ("two", "x", "items", True)
     shutil.rmtree(out / "items")
     assert not destination.last_load("pipeline-1").table_exists
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_files_that_the_record_names_stay_if_old_ones_cannot_be_removed(out, work, monkeypatch, error):
+    def fail(_: LocalFolder, names: Iterable[str]) -> None:
+        if list(names):
+            raise error
+
+    load(out, work, load_id="one", incremental=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalFolder, "delete", fail)
+        with suppress(KeyboardInterrupt):
+            load(out, work, ITEMS.slice(3), load_id="two", incremental=True)
+
+    record = json.loads((out / "_headrace" / "pipeline-1.json").read_text())
+    assert record["load_id"] == "two"
+    assert [pq.read_table(out / name).num_rows for name in record["files"]] == [2]
+    load(out, work, ITEMS.slice(4), load_id="three", disposition="append", incremental=True)
+    assert sorted(pq.read_table(out / "items", partitioning=None)["id"].to_pylist()) == [4, 5, 5]
+
+
+def test_a_run_without_new_rows_stores_its_cursor_and_leaves_the_files(out, work):
+    goes_on = {"disposition": "append", "incremental": True, "continues": True}
+    destination = load(out, work, ITEMS, load_id="one", cursor=5, **goes_on)
+    before = sorted(path.name for path in (out / "items").iterdir())
+
+    def advance(load_id: str, previous: str, **changes: Any) -> bool:
+        request = request_for(
+            ITEMS.slice(5), work, load_id=load_id, cursor=7, previous_load=previous, **goes_on, **changes
+        )
+        return destination.advance(request)
+
+    assert not advance("other", "one", pipeline_id="pipeline-2")
+    assert advance("two", "one")
+
+    last = destination.last_load("pipeline-1")
+    assert (last.load_id, last.cursor) == ("two", 7)
+    assert sorted(path.name for path in (out / "items").iterdir()) == before
+    with pytest.raises(MovedOn):
+        advance("three", "one")
+    wrong = ITEMS.set_column(0, "id", ITEMS["day"])
+    with pytest.raises(SchemaConflict):  # the columns are known as before
+        load(out, work, wrong, load_id="four", previous_load="two", **goes_on)
 
 
 def test_a_record_that_somebody_damaged_is_no_reason_to_start_over(out, work):

@@ -27,6 +27,7 @@ def read(
         cursor_field="updatedAt" if mode is SyncMode.INCREMENTAL else None,
         cursor=cursor,
         max_iterations=keys.pop("max_iterations", None),
+        merges=True,
     )
     records: list[dict[str, Any]] = []
     checkpoint: str | None = None

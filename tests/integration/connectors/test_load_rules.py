@@ -10,7 +10,15 @@ import pyarrow as pa
 import pytest
 from systems import SYSTEMS, System, started
 
-from headrace.connectors import Loaded, MovedOn, Rejected, RunWarning, SchemaConflict, TableOwned
+from headrace.connectors import (
+    Loaded,
+    LoadResult,
+    MovedOn,
+    Rejected,
+    RunWarning,
+    SchemaConflict,
+    TableOwned,
+)
 
 ROWS = {"id": [1, 2], "v": ["a", "b"]}
 MORE = {"id": [3], "v": ["c"]}
@@ -60,6 +68,55 @@ def test_a_load_that_goes_on_from_another_load_than_the_last_one_is_refused(
     last = system.destination.last_load("pipeline-1")
     assert last is not None
     assert last.load_id == "late"
+
+
+def test_a_run_without_new_rows_stores_its_cursor_and_changes_no_row(system: System) -> None:
+    assert not system.advance(load_id="none", cursor=1, continues=True)
+    system.load(ROWS, "append", load_id="one", cursor=2, identity="x")
+
+    for _ in range(2):
+        assert system.advance(load_id="two", cursor=3, identity="y", continues=True, previous_load="one")
+
+    last = Loaded(load_id="two", cursor=3, identity="y", table="items")
+    assert (system.destination.last_load("pipeline-1"), system.rows("id")) == (last, [(1,), (2,)])
+    with pytest.raises(MovedOn):
+        system.advance(load_id="late", cursor=9, continues=True, previous_load="one")
+    assert not system.advance(load_id="x", cursor=9, pipeline_id="pipeline-2")
+
+
+def test_a_cursor_is_not_stored_for_a_table_that_is_gone(system: System) -> None:
+    system.load(ROWS, "append", load_id="one", cursor=2)
+    system.run("DROP TABLE items")
+
+    assert not system.advance(load_id="two", cursor=3, continues=True, previous_load="one")
+
+    last = system.destination.last_load("pipeline-1")
+    assert last is not None
+    assert (last.load_id, last.table_exists) == ("one", False)
+
+
+@pytest.mark.parametrize("disposition", ["replace", "append", "merge"])
+def test_figures_are_checked_before_anything_is_published(system: System, disposition: str) -> None:
+    system.load(ROWS, load_id="one", cursor=2)
+    checked: list[LoadResult] = []
+
+    def refuse(result: LoadResult) -> None:
+        checked.append(result)
+        raise Refused
+
+    with pytest.raises(Refused):
+        system.load(MORE, disposition, load_id="two", primary_key=("id",), check_result=refuse)
+
+    assert checked[0].rows == 1
+    assert checked[0].inserted in (1, None)
+    assert system.rows("id") == [(1,), (2,)]
+    last = system.destination.last_load("pipeline-1")
+    assert last is not None
+    assert last.load_id == "one"
+
+
+class Refused(Exception):
+    """Stands for the engine's error."""
 
 
 def test_a_load_that_was_committed_is_not_done_again_whatever_it_goes_on_from(system: System) -> None:

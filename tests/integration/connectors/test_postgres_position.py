@@ -77,6 +77,106 @@ def test_nothing_is_read_where_nothing_was_written(
     assert (second.rows, second.schema, second.cursor) == ([], first.schema, first.cursor)
 
 
+def counted(admin: psycopg.Connection) -> None:
+    """Have the server count what this session has changed, as ten idle seconds would."""
+    admin.execute("SELECT pg_stat_force_next_flush()")
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the sessions of the test for idle ones: all that they change is counted at once."""
+    at_once = position._SERVER.replace("interval '15 seconds'", "interval '0 seconds'")
+    monkeypatch.setattr(position, "_SERVER", at_once.replace("state IS DISTINCT FROM 'idle'", "false"))
+
+
+def test_new_rows_are_found_from_the_cursor_on_where_the_server_has_counted_no_others(
+    postgres_url: str, admin: psycopg.Connection, quiet: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    counted(admin)
+    first = read(postgres_url)
+    admin.execute("INSERT INTO t VALUES (3, 20, 0), (4, 30, 0), (5, NULL, 0)")
+    counted(admin)
+    with caplog.at_level(logging.INFO, "headrace.connector"):
+        second = read(postgres_url, first.cursor)
+
+    assert sorted(second.column("id")) == [3, 4, 5]
+    assert "whole table" not in caplog.text
+    assert read(postgres_url, second.cursor).rows == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT INTO t VALUES (6, 1, 0)",
+        "UPDATE t SET c = 1 WHERE id = 2",
+        "INSERT INTO t VALUES (6, 40, 0); UPDATE t SET c = 5 WHERE id = 6",
+    ],
+)
+def test_a_row_below_the_cursor_is_found_though_others_have_come_above_it(
+    postgres_url: str, admin: psycopg.Connection, quiet: None, change: str
+) -> None:
+    counted(admin)
+    first = read(postgres_url, merges=True)
+    admin.execute("INSERT INTO t VALUES (3, 30, 0), (4, 31, 0)")
+    for statement in change.split(";"):
+        admin.execute(statement.encode())
+    counted(admin)
+
+    second = read(postgres_url, first.cursor, merges=True)
+
+    assert sorted(second.column("id")) == sorted({3, 4, 2 if "UPDATE t SET c = 1" in change else 6})
+
+
+def test_counters_that_were_reset_count_for_nothing(
+    postgres_url: str, admin: psycopg.Connection, quiet: None
+) -> None:
+    counted(admin)
+    first = read(postgres_url)
+    admin.execute("SELECT pg_stat_reset()")
+    admin.execute("INSERT INTO t VALUES (3, 15, 0), (4, 16, 0)")  # as many as were counted before
+    counted(admin)
+
+    assert sorted(read(postgres_url, first.cursor).column("id")) == [3, 4]
+
+
+def test_rows_of_a_prepared_transaction_are_delivered_once_it_is_committed(
+    postgres_url: str, admin: psycopg.Connection, quiet: None
+) -> None:
+    for statement in ("BEGIN", "INSERT INTO t VALUES (3, 15, 0)", "PREPARE TRANSACTION 'late'"):
+        admin.execute(statement.encode())
+    counted(admin)
+    first = read(postgres_url)
+    nothing = read(postgres_url, first.cursor)
+    admin.execute("INSERT INTO t VALUES (4, 30, 0)")
+    counted(admin)
+    second = read(postgres_url, nothing.cursor)
+    admin.execute("COMMIT PREPARED 'late'")
+    counted(admin)
+    third = read(postgres_url, second.cursor)
+
+    assert [sorted(found.column("id")) for found in (first, nothing, second, third)] == [[1, 2], [], [4], [3]]
+
+
+def test_a_position_moves_on_before_its_numbers_cannot_be_compared(
+    postgres_url: str, admin: psycopg.Connection, quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.connectors.postgres.incremental._FAR", 2)
+    with psycopg.connect(postgres_url, autocommit=True) as other:
+        other.execute("CREATE TABLE u (id int)")
+        counted(admin)
+        first = read(postgres_url)
+        for _ in range(3):
+            other.execute("INSERT INTO u VALUES (1)")
+        second = read(postgres_url, first.cursor)
+        admin.execute("INSERT INTO t VALUES (3, 15, 0)")
+        counted(admin)
+        third = read(postgres_url, second.cursor)
+
+    assert second.rows == []
+    assert second.cursor["position"]["oldest"] > first.cursor["position"]["oldest"] + 2
+    assert third.column("id") == [3]
+
+
 def test_a_partition_that_is_attached_with_its_rows_is_delivered(postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE p (id int, c int) PARTITION BY RANGE (c)")

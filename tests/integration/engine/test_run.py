@@ -290,3 +290,47 @@ def test_an_incremental_run_without_its_cursor_field_fails(job):
         run_pipeline(config([[{"name": "x"}]], sync_mode=SyncMode.INCREMENTAL), job())
 
     assert caught.value.code == "source.no_cursor"
+
+
+def test_a_trial_in_no_order_is_refused_where_the_next_run_would_append_its_rows_again(job):
+    pages = [[{"id": 5}], [{"id": 7}], [{"id": 1}]]
+    pipeline = config(pages, sync_mode=SyncMode.INCREMENTAL, max_iterations=2)
+
+    with pytest.raises(HeadraceError) as caught:
+        run_pipeline(pipeline, job())
+
+    assert (caught.value.code, pipeline.destination.loads) == ("source.cut_short", [])
+
+
+def test_a_trial_in_no_order_moves_no_cursor_where_rows_are_merged(job):
+    pages = [[{"id": 5}], [{"id": 7}], [{"id": 1}]]
+    pipeline = config(pages, sync_mode=SyncMode.INCREMENTAL, max_iterations=2, primary_key=("id",))
+
+    result = run_pipeline(pipeline, job())
+
+    [(request, rows)] = pipeline.destination.loads
+    assert (rows, request.cursor, result.cursor) == ([{"id": 5}, {"id": 7}], None, None)
+
+
+def test_a_trial_goes_on_behind_a_checkpoint(job):
+    pages = [[{"id": 5}], Checkpoint(cursor=5), [{"id": 7}]]
+    pipeline = config(pages, sync_mode=SyncMode.INCREMENTAL, max_iterations=1)
+
+    result = run_pipeline(pipeline, job())
+
+    assert (result.rows, result.cursor["value"]) == (1, 5)
+
+
+@pytest.mark.parametrize("rows", [[{"id": 1, "k": "a"}, {"id": 2, "k": None}], [{"id": 1, "k": None}] * 2])
+def test_a_row_without_its_primary_key_is_refused_by_its_number_and_counted(job, rows):
+    pipeline = config([rows], sync_mode=SyncMode.INCREMENTAL, primary_key=("id", "k"))
+    refused = job()
+
+    with pytest.raises(
+        HeadraceError, match=r"Row \d of the output has no value in its primary key"
+    ) as caught:
+        run_pipeline(pipeline, refused)
+
+    number = sum(row["k"] is None for row in rows)
+    assert (caught.value.code, pipeline.destination.loads) == ("run.no_key_value", [])
+    assert refused.tally.receipt().rejected == number

@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field
 
 from headrace.connectors import (
+    Checkpoint,
     Destination,
     Loaded,
     LoadRequest,
@@ -24,6 +25,7 @@ from headrace.connectors import (
 from headrace.engine.job import EngineJob, EngineResult
 from headrace.engine.run import run_pipeline
 from headrace.engine.start import OtherState, SharedReset
+from headrace.engine.tally import SumsDisagree
 from headrace.pipeline.document import PipelineConfig
 from headrace.records import State, StateDemand
 
@@ -39,12 +41,18 @@ class Numbers(Source):
     password: str = "one"
     number: int = 3
     key: tuple[str, ...] = ()
+    ends_at: int | None = None  # where the next run goes on, if that is not the last number
+    is_away: bool = False
 
     def describe(self, stream: str) -> Stream:
+        if self.is_away:
+            raise Unreachable("No answer.")
         return Stream(name=stream, primary_key=self.key)
 
     def read(self, request: ReadRequest) -> Iterator:
         yield [{"id": n, "other": n} for n in range(1, self.number + 1) if n > (request.cursor or 0)]
+        if self.ends_at is not None:
+            yield Checkpoint(cursor=self.ends_at)
 
 
 class Table(Destination):
@@ -58,6 +66,8 @@ class Table(Destination):
     loads: list = Field([])
     between: list = Field([])  # done right before the next load, once
     failure: list = Field([])  # raised after the next load, once
+    answers: list = Field([])  # given in the place of the next load's figures, once
+    asks: bool = True  # whether the figures are right, before the commit
 
     def target(self, stream: str) -> dict[str, Any]:
         return {"table": self.table}
@@ -69,19 +79,36 @@ class Table(Destination):
         if request.continues and request.previous_load != (last and last.load_id):
             raise MovedOn("Another load came between.")
         found = [row for batch in request.output.batches() for row in batch.to_pylist()]
-        if request.disposition == "replace":
-            self.rows.clear()
-        self.rows.extend(found)
+        rows = found if request.disposition == "replace" else self.rows + found
+        result = LoadResult(rows=len(found), location="memory", inserted=len(found), total=len(rows))
+        answer = self.answers.pop() if self.answers else result
+        if self.asks:
+            request.check_result(answer)
+        self.rows[:] = rows
         self.loads.append(request)
         if self.failure:
             raise self.failure.pop()
-        return LoadResult(rows=len(found), location="memory", inserted=len(found), total=len(self.rows))
+        return answer
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         if not self.loads:
             return None
         last = self.loads[-1]
         return Loaded(load_id=last.load_id, cursor=last.cursor, identity=last.identity)
+
+
+class Noting(Table):
+    """A destination that stores a cursor without rows."""
+
+    def advance(self, request: LoadRequest) -> bool:
+        if not self.loads:
+            return False
+        if request.continues and request.previous_load != self.loads[-1].load_id:
+            raise MovedOn("Another load came between.")
+        self.loads.append(request)
+        if self.failure:
+            raise self.failure.pop()
+        return True
 
 
 class Forgetful(Table):
@@ -326,3 +353,120 @@ def test_a_file_of_an_earlier_attempt_is_not_loaded_by_a_changed_pipeline(world:
 
 def _fail() -> None:
     raise Unreachable("No answer.")
+
+
+@pytest.fixture
+def noting(tmp_path) -> World:
+    return World(tmp_path, Noting())
+
+
+def test_the_destination_stores_where_a_run_without_new_rows_has_come_to(noting: World) -> None:
+    noting.run()
+    noting.change(Numbers(ends_at=9))
+
+    result = noting.run()
+
+    assert (result.rows, result.has_loaded, noting.ids()) == (0, True, [1, 2, 3])
+    last = noting.table.last_load("p")
+    assert (last.load_id, last.cursor["value"]) == (str(noting.state.load_id), 9)
+
+
+def test_a_run_that_has_come_no_further_leaves_the_destination_alone(noting: World) -> None:
+    noting.run()
+    before = noting.table.last_load("p")
+
+    result = noting.run()
+
+    assert (result.has_loaded, noting.table.last_load("p")) == (False, before)
+
+
+def test_a_cursor_that_a_client_has_set_is_stored_though_nothing_is_new(noting: World) -> None:
+    noting.run()
+    noting.state = replace(noting.state, cursor=10, demand=StateDemand.SET)
+
+    noting.run()
+    noting.change(Numbers(number=11))
+    noting.run()
+
+    assert noting.ids() == [1, 2, 3, 11]
+
+
+def test_a_first_run_without_rows_leaves_no_record_of_a_table_that_is_not_there(noting: World) -> None:
+    noting.change(Numbers(number=0, ends_at=9))
+
+    assert not noting.run().has_loaded
+    noting.change(Numbers(number=10))
+    noting.run()
+
+    assert (noting.ids(), noting.warnings) == ([10], [])
+
+
+def test_a_cursor_that_came_between_is_gone_on_from(noting: World, monkeypatch) -> None:
+    noting.run()
+    late = replace(noting.table.loads[-1], load_id="late", cursor=7)
+    noting.change(Numbers(ends_at=5))
+    advance = Noting.advance
+
+    def after_another(table: Noting, request: LoadRequest) -> bool:
+        monkeypatch.setattr(Noting, "advance", advance)
+        table.loads.append(late)
+        return table.advance(request)
+
+    monkeypatch.setattr(Noting, "advance", after_another)
+
+    noting.run()
+
+    assert [load.load_id for load in noting.table.loads][1:] == ["late", str(noting.state.load_id)]
+
+
+def test_an_error_after_a_cursor_was_stored_is_a_warning(noting: World) -> None:
+    noting.run()
+    noting.change(Numbers(ends_at=9))
+    noting.table.failure.append(Unreachable("The connection was lost."))
+
+    assert noting.run().has_loaded
+    assert noting.warnings == ["load.failed_after_commit"]
+
+
+WRONG = LoadResult(rows=3, location="memory", inserted=2)
+
+
+def test_figures_that_disagree_fail_a_run_before_its_commit(world: World) -> None:
+    world.table.answers.append(WRONG)
+
+    with pytest.raises(SumsDisagree, match="2 rows were inserted of 3"):
+        world.run()
+
+    assert (world.ids(), world.table.loads) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "warning"), [(WRONG, "load.sums_disagree"), (None, "load.no_result")], ids=["wrong", "none"]
+)
+def test_figures_that_are_known_after_the_commit_alone_fail_no_run(
+    world: World, answer: Any, warning: str
+) -> None:
+    world.table = world.table.model_copy(update={"asks": False, "answers": [answer]})
+    world.change(destination=world.table)
+
+    result = world.run()
+
+    assert (result.rows, world.ids(), world.warnings) == (3, [1, 2, 3], [warning])
+    assert world.run().rows == 0
+
+
+class Killed(BaseException):
+    """Stands for a worker that dies right after the commit."""
+
+
+def test_a_source_that_is_away_fails_no_run_whose_data_is_there(world: World) -> None:
+    run_id = uuid4()
+    world.table.failure.append(Killed())
+    with pytest.raises(Killed):
+        world.run(run_id)
+    world.change(Numbers(is_away=True))
+
+    result = world.run(run_id)
+
+    assert (result.rows, result.cursor["value"], world.ids()) == (3, 3, [1, 2, 3])
+    assert (result.receipt.read, result.receipt.loaded) == (3, 3)

@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pyarrow as pa
 import pytest
 from dagster import (
+    AssetObservation,
     DagsterEventType,
     DagsterExecutionInterruptedError,
     DagsterInstance,
@@ -23,6 +24,7 @@ from headrace.records import JobCard, RunPhase
 from headrace_dagster import progress
 from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
+from headrace_dagster.schema_changes import schema_changes
 from headrace_dagster.telling import tell_patiently
 
 pytestmark = pytest.mark.usefixtures("worker")
@@ -116,6 +118,15 @@ def raising(error: BaseException) -> Callable[[logging.Logger], None]:
     return act
 
 
+def observations(result: Any) -> list[AssetObservation]:
+    """Return what was observed of the pipeline's data."""
+    return [
+        event.asset_observation_data.asset_observation
+        for event in result.all_events
+        if event.event_type is DagsterEventType.ASSET_OBSERVATION
+    ]
+
+
 def test_a_run_launched_by_the_platform_is_executed_under_its_id() -> None:
     engine, card, run_id = Engine(), a_card(), uuid4()
 
@@ -146,8 +157,7 @@ def test_a_long_runs_progress_is_recorded_while_it_goes_on(monkeypatch: pytest.M
 
     result, _ = run(Engine(reached=[Progress(phase=RunPhase.EXTRACT, rows=12_000, bytes=500)]), card)
 
-    [event] = [event for event in result.all_events if event.event_type is DagsterEventType.ASSET_OBSERVATION]
-    observed = event.asset_observation_data.asset_observation
+    [observed] = [each for each in observations(result) if "phase" in each.metadata]
     assert tuple(observed.asset_key.path) == asset_key(card.pipeline_id, "postgres", "public.orders")
     assert str(observed.description).startswith("12,000 rows read so far")
     assert observed.metadata["rows read so far"].value == 12_000
@@ -158,9 +168,45 @@ def test_a_short_runs_progress_is_not_recorded() -> None:
 
     result, _ = run(Engine(reached=reached))
 
-    assert not [
-        event for event in result.all_events if event.event_type is DagsterEventType.ASSET_OBSERVATION
+    assert not [each for each in observations(result) if "phase" in each.metadata]
+
+
+def test_each_change_of_a_schema_is_an_event_of_its_own() -> None:
+    class ChangedEngine(Engine):
+        def __call__(self, **call: Any) -> Outcome:
+            stream = (
+                ColumnChange(column="id", before="int32", after="int64"),
+                ColumnChange(column="old", before="bool", after=None),
+            )
+            table = (ColumnChange(column="note", before=None, after="VARCHAR"),)
+            receipt = replace(RECEIPT, schema_changes=stream, table_changes=table)
+            return replace(super().__call__(**call), receipt=receipt)
+
+    card = a_card(source="postgres", stream="public.orders")
+    result, _ = run(ChangedEngine(), card)
+
+    observed = observations(result)
+    assert {tuple(each.asset_key.path) for each in observed} == {
+        tuple(asset_key(card.pipeline_id, "postgres", "public.orders"))
+    }
+    assert [each.description for each in observed] == [
+        "Column id in the stream: int32 becomes int64",
+        "Column old is gone from the stream; it was bool",
+        "New column note in the table: VARCHAR",
     ]
+    facts = [{name: value.value for name, value in each.metadata.items()} for each in observed]
+    assert facts[0] == {
+        "schema change in": "stream", "column": "id", "before": "int32", "after": "int64",
+    }  # fmt: skip
+    assert (facts[1]["after"], facts[2]["before"]) == ("none", "none")
+
+
+def test_thousands_of_schema_changes_are_bounded_and_their_number_is_told() -> None:
+    changes = tuple(ColumnChange(column=f"c{n}", before=None, after="int64") for n in range(1_000))
+
+    *listed, last = schema_changes(Receipt(schema_changes=changes), ["a"])
+
+    assert (len(listed), last.metadata["schema changes"].value) == (100, 900)
 
 
 def test_success_is_recorded_as_a_materialization() -> None:

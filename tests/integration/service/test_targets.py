@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from headrace.records import TableUse
 from headrace.service.pipelines import InvalidPipeline, PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
+from headrace.service.targets import tell_targets
 from headrace.store.schema import pipelines
-from headrace.store.targets import TableTaken
+from headrace.store.targets import TableTaken, Target, UntoldTargets
 
 INCREMENTAL = {"sync_mode": "incremental", "cursor_field": "updated_at"}
 
@@ -196,6 +198,55 @@ def test_a_copy_of_what_an_older_release_has_stored_is_held_back_too(
 
     with pytest.raises(TableTaken):
         owned.update(copy.id, {"enabled": True})
+
+
+def test_the_tables_of_an_older_release_s_pipelines_are_known_once_the_platform_has_started(
+    platform: Platform, owned: Pipelines
+) -> None:
+    old = [owned.create(draft("Old")), owned.create(draft("Other", table="other"))]
+    logging = dict(draft(source={"sync_mode": "full_refresh", "cursor_field": None}).config)
+    owned.create(replace(draft("Logged"), config=logging | {"destination": {"name": "logger"}}))
+    with platform.database.write() as connection:
+        before = connection.execute(select(pipelines.c.id, pipelines.c.target)).all()
+        connection.execute(update(pipelines).values(target=None))
+
+    with ThreadPoolExecutor(2) as pool:  # as of two processes that start at once
+        told = sum(pool.map(tell_targets, [platform, platform]))
+
+    with platform.database.read() as connection:
+        assert sorted(connection.execute(select(pipelines.c.id, pipelines.c.target))) == sorted(before)
+    assert (told, tell_targets(platform)) == (3, 0)
+    with pytest.raises(TableTaken, match="'Old'"):
+        owned.create(draft("New"))
+    assert owned.get(old[0].id).revision == 1
+
+
+def test_a_pipeline_that_cannot_be_opened_keeps_no_platform_from_starting(
+    platform: Platform, owned: Pipelines
+) -> None:
+    broken, _ = owned.create(draft("Broken")), owned.create(draft("Whole", table="whole"))
+    with platform.database.write() as connection:
+        connection.execute(update(pipelines).values(target=None))
+        damaged = pipelines.c.id == broken.id
+        connection.execute(update(pipelines).where(damaged).values(config=b"damaged"))
+
+    assert [tell_targets(platform), tell_targets(platform)] == [1, 0]
+    with pytest.raises(TableTaken, match="'Whole'"):
+        owned.create(draft("New", table="whole"))
+
+
+def test_a_pipeline_that_is_changed_while_its_table_is_looked_for_keeps_the_newer_one(
+    platform: Platform, owned: Pipelines
+) -> None:
+    changed = owned.create(draft("Changed"))
+    with platform.database.write() as connection:
+        connection.execute(update(pipelines).values(target=None))
+    store = UntoldTargets(platform.database)
+    [untold] = store.after(None, 10)
+    owned.update(changed.id, {"config": draft("Changed", table="newer").config})
+
+    assert store.tell([(untold, Target(hash="older", use=TableUse.OWN))]) == 0
+    owned.create(draft("Free"))
 
 
 def test_of_two_that_are_stored_at_once_one_is_refused(owned: Pipelines) -> None:

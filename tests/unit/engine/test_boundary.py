@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from headrace.connectors import Checkpoint, ReadRequest, RunWarning
+from headrace.connectors.contract.order import kind_of, place
 from headrace.engine.arrow.arrowize import arrowize
 from headrace.engine.cursors import followers as cursors
 from headrace.engine.cursors.boundary import Boundary, TiesChanged
@@ -159,6 +160,47 @@ def test_the_source_is_asked_from_the_start_of_the_window_in_the_cursors_own_for
     first = Run(at(value), lookback=lookback)
 
     assert Run(cursor=first.cursor, lookback=lookback).request.cursor == start
+
+
+@pytest.mark.parametrize(
+    ("values", "lookback"),
+    [
+        (["2024-01-01", "2024-01-02"], 60),  # the source is asked for the whole day before
+        (["2024-01-01T00:00:01.000000001Z", "2024-01-01T00:00:02.000000999Z"], 1),
+        (["Mon, 01 Jan 2024 00:00:00 GMT", "Mon, 01 Jan 2024 00:00:01 GMT"], 0.5),
+        ([1.0, 8.2, 16.4], 8.2),
+        ([0.1, 0.2, 0.3], 0.1),
+    ],
+)
+def test_rows_that_the_source_gives_below_the_window_are_not_delivered_twice(values, lookback):
+    first = Run(at(*values), lookback=lookback)
+
+    again = Run(at(*values), cursor=first.cursor, lookback=lookback)
+    start = place(again.request.cursor, kind_of(values[0]))
+    read = [row for row in at(*values) if place(row["at"], kind_of(values[0])) >= start]
+
+    assert Run(read, cursor=first.cursor, lookback=lookback).rows == []
+
+
+def test_a_lookback_that_is_set_or_raised_later_delivers_nothing_twice():
+    rows: list[Record] = []
+    delivered, cursor = [], None
+    for number, lookback in enumerate([None, 5, 5, 3, 8, 20, 20, None, 9]):
+        rows += [{"id": len(rows) + n, "at": len(rows) + n} for n in range(10 if number == 0 else number % 3)]
+        start = Run(cursor=cursor, lookback=lookback).request.cursor
+        read = [row for row in rows if start is None or row["at"] >= start]
+        found = Run(*([read] if read else []), cursor=cursor, lookback=lookback)
+        delivered += found.ids
+        cursor = found.cursor
+
+    assert delivered == [row["id"] for row in rows]
+
+
+def test_a_read_of_nothing_leaves_the_lookbacks_window_as_it_is():
+    first = Run(at(1, 5, 10), lookback=5)
+    nothing = Run(cursor=first.cursor, lookback=5)
+
+    assert nothing.cursor["window"] == first.cursor["window"]
 
 
 def test_a_lookback_that_is_set_later_reaches_no_further_than_what_is_known_unless_rows_are_merged():

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, SchemaContract
 from headrace.connectors.bigquery.config import BigQueryConfig
 from headrace.connectors.kit.sql.loads import table_name, table_of
+
+if TYPE_CHECKING:
+    from headrace.connectors.bigquery.load import BigQueryLoad
 
 
 class BigQueryDestination(BigQueryConfig, Destination):
@@ -41,12 +46,13 @@ class BigQueryDestination(BigQueryConfig, Destination):
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output by way of a staging table."""
-        from headrace.connectors.bigquery.connection import connected
-        from headrace.connectors.bigquery.load import BigQueryLoad
+        with self._prepared(request) as load:
+            return load.run()
 
-        table = table_name(self.table_prefix, self.table_id, request)
-        with connected(self) as client:
-            return BigQueryLoad(request=request, table=table, client=client, config=self).run()
+    def advance(self, request: LoadRequest) -> bool:
+        """Note a run that found nothing new."""
+        with self._prepared(request) as load:
+            return load.advance()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this dataset."""
@@ -55,6 +61,15 @@ class BigQueryDestination(BigQueryConfig, Destination):
 
         with connected(self) as client:
             return BigQueryLedger(client=client, config=self).last(pipeline_id)
+
+    @contextmanager
+    def _prepared(self, request: LoadRequest) -> Iterator[BigQueryLoad]:
+        from headrace.connectors.bigquery.connection import connected
+        from headrace.connectors.bigquery.load import BigQueryLoad
+
+        table = table_name(self.table_prefix, self.table_id, request)
+        with connected(self) as client:
+            yield BigQueryLoad(request=request, table=table, client=client, config=self)
 
 
 class BigQueryStreamingDestination(BigQueryDestination):

@@ -77,7 +77,7 @@ class BigQueryLoad(TableLoad):
         try:
             yield
         finally:
-            self._delete_stage()
+            self._leave_no_stage()
 
     def own(self) -> None:
         """Look at the ledger, and remember what the script has to find again."""
@@ -209,6 +209,15 @@ class BigQueryLoad(TableLoad):
             dataset = Dataset(f"{self.config.project_id}.{self.config.dataset_id}")
             dataset.location = self.config.dataset_location
             self.client.create_dataset(dataset, exists_ok=True, retry=retry())
+
+    def _leave_no_stage(self) -> None:
+        """Remove the staging table. The load has ended either way: the next one removes what stays."""
+        try:
+            self._delete_stage()
+        except Exception as error:  # of Google's client, or of what it stands on
+            self.request.log.warning(
+                "The table %s stays until the next load: %s", self.staging, type(error).__name__
+            )
 
     def _delete_stage(self) -> None:
         stage = table_reference(self.config, self.staging)

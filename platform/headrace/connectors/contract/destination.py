@@ -57,6 +57,9 @@ class LoadRequest:
     schema_contract: SchemaContract = "evolve"  # freeze: a table that is there keeps its columns and types
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))
     progress: Callable[[int], None] = lambda rows: None  # rows loaded so far
+    check_result: Callable[[LoadResult], None] = lambda result: None
+    """Raises where the figures contradict the output. To be called inside the transaction, with the result as
+    it will be once that is committed: afterwards the run can only warn."""
     before_commit: Callable[[], None] = lambda: None  # raises when the run is no longer this worker's
     warn: Warn = log_warning  # what the destination leaves out, changes or cannot promise
     previous_load: str | None = None
@@ -129,9 +132,18 @@ class Destination(Connector, ABC):
         """Publish the output as one: readers see all of it or none, whatever happens in between.
 
         The load id and the cursor are stored with the data in one transaction where the system has them, and
-        `request.before_commit` is called right before it commits. Raises ConnectorError.
+        `request.check_result` and `request.before_commit` are called right before it commits. Raises
+        ConnectorError.
         """
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what the destination holds of the pipeline; None when it keeps no such record."""
         return None
+
+    def advance(self, request: LoadRequest) -> bool:
+        """Store the cursor and the load id of a run that found no new rows, and leave all rows as they are.
+
+        It keeps to what `load` does: `continues`, `before_commit`, one transaction. Return False, the
+        default, if the destination keeps no record, or has none of a load into this table.
+        """
+        return False

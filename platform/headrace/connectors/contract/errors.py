@@ -41,6 +41,17 @@ class Unreadable(ConnectorError):
     title = "Unreadable source"
 
 
+class CutShort(Unreadable):
+    """`max_iterations` ended a read in no order; the next run would append the same rows again."""
+
+    code = "source.cut_short"
+    title = "Trial cannot be continued"
+    hint = (
+        "Nothing was loaded. Leave `max_iterations` out, try the source with `sync_mode: full_refresh`, or "
+        "merge the rows on a primary key."
+    )
+
+
 class Rejected(ConnectorError):
     """The destination did not take the data: a schema conflict, a constraint, a limit."""
 

@@ -4,6 +4,7 @@ Numbers in quotes are numbers, and times are instants whatever their form and of
 taken as UTC, and a date as its midnight. Infinity and NaN have no place in the order.
 """
 
+import math
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -17,6 +18,7 @@ KINDS: dict[str, Kind] = {
     "text": "text",
 }  # fmt: skip
 CURSOR_TYPES: tuple[str, ...] = get_args(CursorType)
+_MICROSECONDS = 1_000_000  # in a second: what a lookback is counted in
 SECOND = 1_000_000_000  # a place in time is a number of nanoseconds since 1970, in UTC
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FRACTION = re.compile(r"([.,])(\d{6})(\d+)")
@@ -83,10 +85,27 @@ def cursor_type(value: Any, kind: Kind) -> CursorType:
 def below(position: Any, kind: Kind, lookback: float) -> Any:
     """Return the place that is `lookback` units, or seconds of time, below another."""
     if kind == "time":
-        return position - int(lookback * SECOND)
+        return position - round(lookback * _MICROSECONDS) * 1000
     if isinstance(position, float):
         return position - lookback
     return position - (int(lookback) if lookback == int(lookback) else Decimal(str(lookback)))
+
+
+def distance(high: Any, low: Any, kind: Kind) -> float:
+    """Return how many units, or seconds of time, lie between two places: less rather than more."""
+    if kind == "time":  # `earlier` counts microseconds, and cuts what a value has beyond them
+        return float(max((high - low) // 1000 - 1, 0)) / _MICROSECONDS
+    exact = Decimal(str(high)) - Decimal(str(low))
+    found = float(exact)
+    return found if Decimal(str(found)) <= exact else math.nextafter(found, -math.inf)
+
+
+def start_of_window(value: Any, position: Any, kind: Kind, lookback: float) -> Any:
+    """Return the place from which a source reads that is asked for what is `earlier` than a value."""
+    try:
+        return min(below(position, kind, lookback), place(earlier(value, kind, lookback), kind))
+    except NoPlace:
+        return below(position, kind, lookback)
 
 
 def earlier(value: Any, kind: Kind, lookback: float) -> Any:

@@ -98,6 +98,13 @@ class DltDestination(DltDestinationConfig, Destination):
 
         return DltLoad(request=request, table=self.table or request.table, destination=self).run()
 
+    def advance(self, request: LoadRequest) -> bool:
+        """Have dlt load its state with an empty table."""
+        _require_dlt()
+        from headrace.connectors.dlt.load import DltLoad
+
+        return DltLoad(request=request, table=self.table or request.table, destination=self).advance()
+
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what dlt's state in the destination says."""
         _require_dlt()

@@ -83,6 +83,15 @@ class DltLoad(Load):
     def note(self) -> None:
         """Nothing is left to do: the state is among the files."""
 
+    def keeps(self) -> bool:
+        """Whether dlt's state is of this table. dlt does not say whether the table is still there."""
+        found = _loaded(self.pipeline)
+        return found is not None and found.table == self.table
+
+    def note_alone(self) -> None:
+        """Write the files of an empty table: the state comes with them."""
+        self.publish()
+
     def commit(self) -> None:
         """Have dlt load table after table, and its state at last."""
         self.pipeline.load(raise_on_failed_jobs=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -28,6 +29,8 @@ from headrace.connectors.kit.sql.loads import table_name, table_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from headrace.connectors.duckdb.load import DuckDBLoad
 
 _MODES = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
 
@@ -106,13 +109,13 @@ class DuckDBDestination(DuckDBConnection, Destination):
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output in one transaction."""
-        from headrace.connectors.duckdb.load import DuckDBLoad
+        with self._prepared(request) as load:
+            return load.run()
 
-        table = table_name(self.table_prefix, self.table, request)
-        with opened(self, Rejected, read_only=False) as connection:
-            return DuckDBLoad(
-                request=request, table=table, connection=connection, path=self.path, schema=self.schema_name
-            ).run()
+    def advance(self, request: LoadRequest) -> bool:
+        """Note a run that found nothing new."""
+        with self._prepared(request) as load:
+            return load.advance()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this schema."""
@@ -122,3 +125,13 @@ class DuckDBDestination(DuckDBConnection, Destination):
             return None
         with opened(self, Rejected, read_only=True) as connection:
             return DuckDBLedger(connection=connection, schema=self.schema_name).last(pipeline_id)
+
+    @contextmanager
+    def _prepared(self, request: LoadRequest) -> Iterator[DuckDBLoad]:
+        from headrace.connectors.duckdb.load import DuckDBLoad
+
+        table = table_name(self.table_prefix, self.table, request)
+        with opened(self, Rejected, read_only=False) as connection:
+            yield DuckDBLoad(
+                request=request, table=table, connection=connection, path=self.path, schema=self.schema_name
+            )

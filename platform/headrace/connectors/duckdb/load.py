@@ -118,10 +118,14 @@ class DuckDBLoad(TableLoad):
         self.inserted = self._count() - before
         self.updated = merged - self.inserted
 
-    def commit(self) -> None:
-        """Commit rows, table and note as one."""
+    def publish(self) -> None:
+        """Change the table, and count what it holds then."""
+        super().publish()
         if self.request.output.schema.names:
             self.total = self._count()
+
+    def commit(self) -> None:
+        """Commit rows, table and note as one."""
         self.connection.execute("COMMIT")
 
     def location(self) -> str:

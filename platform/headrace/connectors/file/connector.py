@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition, plain_values
 from headrace.connectors.file.config import FileConfig
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.stores.config import storage_for
+
+if TYPE_CHECKING:
+    from headrace.connectors.kit.loading.load import Load
 
 
 class FileDestination(FileConfig, Destination):
@@ -37,11 +42,13 @@ class FileDestination(FileConfig, Destination):
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Replace the stream's file, or add to its folder."""
-        from headrace.connectors.file.folder import opened
-        from headrace.connectors.file.load import load_for
+        with self._prepared(request) as load:
+            return load.run()
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
-            return load_for(folder, self, request).run()
+    def advance(self, request: LoadRequest) -> bool:
+        """Note a run that found nothing new."""
+        with self._prepared(request) as load:
+            return load.advance()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what the record of the pipeline's folder holds; a single file has none."""
@@ -50,3 +57,11 @@ class FileDestination(FileConfig, Destination):
 
         with opened(self.path, storage_for([self.path], self.storage)) as folder:
             return last_load(folder, pipeline_id)
+
+    @contextmanager
+    def _prepared(self, request: LoadRequest) -> Iterator[Load]:
+        from headrace.connectors.file.folder import opened
+        from headrace.connectors.file.load import load_for
+
+        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+            yield load_for(folder, self, request)

@@ -106,6 +106,7 @@ class SetLoad(Load):
     noted: Record = field(init=False)  # of this load
     written: list[str] = field(init=False, default_factory=list)
     columns: dict[str, str] = field(init=False, default_factory=dict)  # what kind of values each has
+    is_recorded: bool = field(init=False, default=False)  # the record may say that the new files belong to it
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -113,15 +114,22 @@ class SetLoad(Load):
         try:
             yield
         except BaseException:
-            with suppress(ConnectorError, OSError):
-                self.folder.delete(name for name in self.written if name not in self.kept)
-                self._remove_notes(self.kept)
+            if not self.is_recorded:
+                with suppress(ConnectorError, OSError):
+                    self.folder.delete(name for name in self.written if name not in self.kept)
+                    self._remove_notes(self.kept)
             raise
 
     def last(self) -> Loaded | None:
         """Read the pipeline's record."""
         self.record = read_record(self.folder, self.request.pipeline_id)
+        self.columns = self.record.columns if self.record else {}
         return loaded(self.record, self.folder)
+
+    def keeps(self) -> bool:
+        """Whether the record is of this folder, and the folder is there."""
+        found = loaded(self.record, self.folder)
+        return found is not None and found.table == self.table and found.table_exists
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -176,9 +184,17 @@ class SetLoad(Load):
         # A folder has no locks: this is the last moment at which another load can be seen.
         if read_record(self.folder, self.request.pipeline_id) != self.record:
             raise MovedOn("Another load of this pipeline was recorded while this one wrote its files.")
+        # An error from here on tells nothing: the store may have taken the record and lost its answer. The
+        # pipeline's next load removes files that no record names.
+        self.is_recorded = True
         write_record(self.folder, self.noted, self.request.pipeline_id)
-        self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
-        self._remove_notes(self.noted.files)
+        try:
+            self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
+            self._remove_notes(self.noted.files)
+        except (ConnectorError, OSError) as error:
+            self.request.log.warning(
+                "Old files stay until the next load: removing them failed with %s", type(error).__name__
+            )
 
     def _remove_notes(self, files: tuple[str, ...]) -> None:
         """Remove the pipeline's notes of types that none of the files needs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from pymysql.connections import Connection
 
     from headrace.connectors.mysql.catalog import Table
+    from headrace.connectors.mysql.load import MySQLLoad
 
 _MODES = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
 
@@ -102,13 +104,13 @@ class MySQLDestination(MySQLConnection, Destination):
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output."""
-        from headrace.connectors.mysql.load import MySQLLoad
+        with self._prepared(request) as load:
+            return load.run()
 
-        table = table_name(self.table_prefix, self.table, request)
-        with connected(self, Rejected) as connection:
-            return MySQLLoad(
-                request=request, table=table, connection=connection, database=self.database
-            ).run()
+    def advance(self, request: LoadRequest) -> bool:
+        """Note a run that found nothing new."""
+        with self._prepared(request) as load:
+            return load.advance()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this database."""
@@ -116,6 +118,14 @@ class MySQLDestination(MySQLConnection, Destination):
 
         with connected(self, Rejected) as connection:
             return MySQLLedger(connection=connection).last(pipeline_id)
+
+    @contextmanager
+    def _prepared(self, request: LoadRequest) -> Iterator[MySQLLoad]:
+        from headrace.connectors.mysql.load import MySQLLoad
+
+        table = table_name(self.table_prefix, self.table, request)
+        with connected(self, Rejected) as connection:
+            yield MySQLLoad(request=request, table=table, connection=connection, database=self.database)
 
 
 def _server(connection: Connection) -> str:

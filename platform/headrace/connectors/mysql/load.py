@@ -191,7 +191,7 @@ class MySQLLoad(TableLoad):
             super().note()
         commit(self.connection)
         if self.swaps:
-            execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.old)}")
+            self._drop_old()
 
     def location(self) -> str:
         """Name the database and the table."""
@@ -221,6 +221,15 @@ class MySQLLoad(TableLoad):
         moves = f"{quoted(self.staging)} TO {quoted(self.table)}"
         away = f"{quoted(self.table)} TO {quoted(self.old)}, " if self.exists else ""
         execute(self.connection, f"RENAME TABLE {away}{moves}")
+
+    def _drop_old(self) -> None:
+        """Drop what was replaced. The load is done: what stays is dropped by the table's next load."""
+        try:
+            execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.old)}")
+        except pymysql.Error as error:
+            self.request.log.warning(
+                "The table %s stays until the next load: %s", self.old, type(error).__name__
+            )
 
     def _fill(self, *, temporary: bool) -> int:
         """Create the staging table and send it every row, in statements of about a megabyte.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -128,7 +128,8 @@ def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Ite
     finally:
         if watch is not None:
             watch.close()
-        connection.close()
+        with suppress(adbc_driver_manager.Error):  # what was committed stays so
+            connection.close()
 
 
 def waiting(connection: "Connection") -> AbstractContextManager[None]:

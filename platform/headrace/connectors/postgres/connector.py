@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
 
     from headrace.connectors.postgres.catalog import Table
+    from headrace.connectors.postgres.load import PostgresLoad
 
 _MODES = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
 
@@ -117,12 +119,13 @@ class PostgresDestination(PostgresConnection, Destination):
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output in one transaction."""
-        from headrace.connectors.postgres.load import PostgresLoad
-
-        table = table_name(self.table_prefix, self.table, request)
-        with connected(self, Rejected) as connection:
-            load = PostgresLoad(request=request, table=table, connection=connection, schema=self.schema_name)
+        with self._prepared(request) as load:
             return load.run()
+
+    def advance(self, request: LoadRequest) -> bool:
+        """Note a run that found nothing new."""
+        with self._prepared(request) as load:
+            return load.advance()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this schema."""
@@ -130,6 +133,14 @@ class PostgresDestination(PostgresConnection, Destination):
 
         with connected(self, Rejected) as connection:
             return PostgresLedger(connection=connection, schema=self.schema_name).last(pipeline_id)
+
+    @contextmanager
+    def _prepared(self, request: LoadRequest) -> Iterator[PostgresLoad]:
+        from headrace.connectors.postgres.load import PostgresLoad
+
+        table = table_name(self.table_prefix, self.table, request)
+        with connected(self, Rejected) as connection:
+            yield PostgresLoad(request=request, table=table, connection=connection, schema=self.schema_name)
 
 
 def _server(connection: Connection) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ def planned(
     now = current(connection, told)
     before = _before(request, now)
     if before is not None:
-        return _since(connection, relation, column, request, before, now, told)
+        return _since(count, column, request, before, now, told)
     plan = Plan(reach=reach(column, request, count), now=now)
     if request.cursor is not None:  # other rows than those that are read now were delivered before
         query = f"SELECT DISTINCT {young(now)} FROM {relation}"  # noqa: S608 - quoted names
@@ -108,8 +108,7 @@ def _before(request: ReadRequest, now: Position) -> Position | None:
 
 
 def _since(
-    connection: Connection,
-    relation: str,
+    count: Callable[[str], int],
     column: CursorColumn,
     request: ReadRequest,
     before: Position,
@@ -118,13 +117,12 @@ def _since(
 ) -> Plan:
     request.told_apart()
     if before.is_unchanged(now, told):
-        return Plan(nothing=True, before=before)
+        moves_on = told.holds(now) and now.oldest - before.oldest > _FAR
+        return Plan(nothing=True, before=now.with_delivered((), before) if moves_on else before)
     condition = since(before, now)
-    by_value = column.is_text and request.cursor_type is not None and KINDS[request.cursor_type] in _BY_VALUE
-    if request.lookback and request.cursor is not None and not by_value:
-        bound = f"{column.value} >= {column.constant(request.cursor)}"
-        placeless = f" OR {column.placeless}" if column.placeless else ""
-        condition = f"({bound}{placeless}) AND {condition}"
+    newest = _from_cursor(column, request)
+    if newest and (request.lookback or _has_all(count, f"{newest} AND {condition}", before, now, told)):
+        condition = f"{newest} AND {condition}"
     else:
         request.log.info(
             "Something was written since the last run: reading the whole table for rows that were committed "
@@ -133,7 +131,26 @@ def _since(
     return Plan(reach=Reach(condition=condition, order=column.value), before=before, now=now)
 
 
+def _from_cursor(column: CursorColumn, request: ReadRequest) -> str:
+    """Return the SQL condition of rows from the cursor on; empty where SQL cannot tell."""
+    by_value = column.is_text and request.cursor_type is not None and KINDS[request.cursor_type] in _BY_VALUE
+    if request.cursor is None or by_value:
+        return ""
+    bound = f"{column.value} >= {column.constant(request.cursor)}"
+    return f"({bound} OR {column.placeless})" if column.placeless else f"({bound})"
+
+
+def _has_all(
+    count: Callable[[str], int], condition: str, before: Position, now: Position, told: Facts
+) -> bool:
+    """Whether as many rows meet the condition as the server has counted since: no other can be new."""
+    counted = now.counted_since(before) if told.holds(now) else None
+    return counted is not None and 0 < counted <= _FEW and count(condition) == counted
+
+
 _BY_VALUE = ("number", "time")
+_FEW = 100_000  # rows that are counted before they are read
+_FAR = 100_000_000  # transactions; numbers of rows can be compared over two thousand million of them
 
 
 def _warn(request: ReadRequest, reason: str) -> None:

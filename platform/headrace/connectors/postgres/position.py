@@ -15,6 +15,8 @@ changes when a standby is promoted. A standby has no position: its snapshots do 
 The table is not read if nothing was written since. That is so if the snapshot is the same; or if the counters
 of the table's inserted and updated rows are the same (`pg_stat_get_tuples_inserted`) and no session can hold
 changes that are not counted yet. A session counts its changes within ten idle seconds after the commit.
+Nor is it read from the start if as many new rows as were counted lie at the cursor and above: none is left
+then to lie below. Each new row was counted once at least, and what was rolled back was counted, too.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ SELECT pg_is_in_recovery(), current_setting('server_version_num')::int4,
     (SELECT system_identifier::text FROM pg_control_system()),
     CASE WHEN NOT pg_is_in_recovery() THEN substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END,
     current_setting('track_counts') = 'on',
-    pg_postmaster_start_time()::text || (SELECT stats_reset::text FROM pg_stat_bgwriter),
+    pg_postmaster_start_time()::text || (SELECT stats_reset::text FROM pg_stat_bgwriter)
+        || (SELECT coalesce(stats_reset::text, '') FROM pg_stat_database WHERE datname = current_database()),
+    txid_current_snapshot()::text,
     NOT EXISTS (
         SELECT FROM pg_stat_activity
         WHERE datid = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -78,6 +82,11 @@ class Facts:
     tables: dict[int, int]  # each table's or partition's oid, and the file that holds its rows
     changes: str | None  # the counters of changes, and since when they count; None: they do not
     is_counted: bool  # nobody holds changes that the counters lack
+    snapshot: str  # from before the counters were read
+
+    def holds(self, now: Position) -> bool:
+        """Whether the counters have all that a later snapshot can see."""
+        return self.is_counted and self.snapshot == now.snapshot
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +136,12 @@ class Position:
             return True
         return facts.is_counted and self.changes is not None and self.changes == now.changes
 
+    def counted_since(self, before: Position) -> int | None:
+        """Return how many rows were inserted or updated since; None where the counters cannot tell."""
+        (old, since_old), (new, since_new) = _counts(before.changes), _counts(self.changes)
+        is_same = before.tables == self.tables and since_old == since_new and len(old) == len(new)
+        return sum(new) - sum(old) if is_same and new else None
+
     def with_delivered(self, numbers: Iterable[int | None], before: Position | None) -> Position:
         """Add the transactions of delivered rows, numbered as in rows, and those of an earlier position."""
         known = set(before.delivered) if before else set()
@@ -142,7 +157,7 @@ def facts(connection: Connection, schema: str, table: str) -> Facts:
     import adbc_driver_manager
 
     try:
-        ((standby, version, system, timeline, counted, since, quiet),) = fetch(connection, _SERVER)
+        ((standby, version, system, timeline, counted, since, snapshot, quiet),) = fetch(connection, _SERVER)
         if standby:
             raise NoPosition("the server is a standby")
         if version < 130000:
@@ -161,6 +176,7 @@ def facts(connection: Connection, schema: str, table: str) -> Facts:
         tables={oid: file for oid, _, _, file, _ in parts},
         changes=f"{changes} since {since}" if counted and since else None,
         is_counted=quiet and version >= _COUNTED_WHEN_IDLE,
+        snapshot=snapshot,
     )
 
 
@@ -207,6 +223,12 @@ def young(now: Position) -> str:
     if _end(now) == now.oldest:
         return "NULL::int8"
     return f"CASE WHEN age(xmin) BETWEEN 0 AND {_age(now.oldest)} THEN xmin::text::int8 END"
+
+
+def _counts(changes: str | None) -> tuple[list[int], str]:
+    """Return the counters of changes, and since when they count."""
+    numbers, _, since = (changes or "").partition(" since ")
+    return [int(number) for number in numbers.split(",") if number], since
 
 
 def _end(position: Position) -> int:

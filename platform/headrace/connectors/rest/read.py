@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 
 from pydantic import SecretStr
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, CutShort, ReadRequest, RunWarning, SyncMode, Unreadable
 from headrace.connectors.contract.secrets import secrets_within
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.kit.arrow.prefetch import ahead
@@ -243,7 +243,9 @@ def _is_cut(pages: int, request: ReadRequest) -> bool:
 
 
 def _again(request: ReadRequest) -> Checkpoint:
-    """Return the old cursor: what was left out may be of any age."""
+    """Return the old cursor: what was left out may be of any age. Raises CutShort if rows are appended."""
+    if not request.merges:
+        raise CutShort("`max_iterations` has ended the reading of records that come in no order.")
     detail = "max_iterations ended the reading, so the next run reads the same records again."
     request.warn(RunWarning(code="rest.cut_short", detail=detail))
     return Checkpoint(cursor=request.cursor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -28,6 +29,8 @@ from headrace.connectors.sqlite.connection import SQLiteConnection, opened
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from headrace.connectors.sqlite.load import SQLiteLoad
 
 _MODES = (SyncMode.FULL_REFRESH, SyncMode.INCREMENTAL)
 
@@ -106,11 +109,13 @@ class SQLiteDestination(SQLiteConnection, Destination):
 
     def load(self, request: LoadRequest) -> LoadResult:
         """Publish the output in one transaction."""
-        from headrace.connectors.sqlite.load import SQLiteLoad
+        with self._prepared(request) as load:
+            return load.run()
 
-        table = table_name(self.table_prefix, self.table, request)
-        with opened(self, Rejected, read_only=False) as connection:
-            return SQLiteLoad(request=request, table=table, connection=connection, path=self.path).run()
+    def advance(self, request: LoadRequest) -> bool:
+        """Note a run that found nothing new."""
+        with self._prepared(request) as load:
+            return load.advance()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
         """Return what was last committed for the pipeline to this file."""
@@ -120,3 +125,11 @@ class SQLiteDestination(SQLiteConnection, Destination):
             return None
         with opened(self, Rejected, read_only=True) as connection:
             return SQLiteLedger(connection=connection).last(pipeline_id)
+
+    @contextmanager
+    def _prepared(self, request: LoadRequest) -> Iterator[SQLiteLoad]:
+        from headrace.connectors.sqlite.load import SQLiteLoad
+
+        table = table_name(self.table_prefix, self.table, request)
+        with opened(self, Rejected, read_only=False) as connection:
+            yield SQLiteLoad(request=request, table=table, connection=connection, path=self.path)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning
-from headrace.connectors.contract.order import SECOND, Kind, NoPlace, below, cursor_type, earlier, place
+from headrace.connectors.contract.order import Kind, NoPlace, cursor_type, earlier, place, start_of_window
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.kit.arrow.order import between, plain
 from headrace.engine.cursors.followers import MOST_HASHES, Follower, Nearby, NoCursor, TiesChanged
@@ -85,8 +85,6 @@ class Boundary:
             told_apart=self._leave_nothing_out,
         )
 
-    # The rows
-
     def take(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Return the rows that no earlier run has delivered. Raises NoCursor."""
         if self._field is None or batch.num_rows == 0:
@@ -120,8 +118,6 @@ class Boundary:
             return None
         is_bare = stored.keys() <= {"value", "type"}
         return self._plain if is_bare and stored["value"] == self._known.value else stored
-
-    # Details
 
     def _start(self) -> Cursor | None:
         """Return from where the source reads: the stored value, or the start of the lookback's window."""
@@ -189,7 +185,7 @@ class Boundary:
             return []
         kind = self._order.main.kind
         last = place(self._known.value, kind)
-        low = below(last, kind, self._back()) if self._back() else last
+        low = start_of_window(self._known.value, last, kind, self._back()) if self._back() else last
         places = pc.indices_nonzero(between(keys, low, last))
         if not len(places):
             return []
@@ -246,7 +242,8 @@ class Boundary:
     def _ties(self, main: Follower | None) -> dict[str, Any]:
         known = self._known
         if main is None:
-            return hashed("seen", known.seen) | ({"ties": known.ties} if known.ties is not None else {})
+            numbers = {"ties": known.ties, "window": known.window or None}
+            return hashed("seen", known.seen) | {n: held for n, held in numbers.items() if held is not None}
         near = main.nearby()
         unmoved = known.value is not None and not main.highest > place(known.value, main.kind)
         if unmoved and known.is_bare and not self._merges:
@@ -262,15 +259,16 @@ class Boundary:
         return {"seen": "", **hashed("seen", hashes)} | window
 
     def _window(self, main: Follower) -> float:
-        if not main.floor_raised:
-            return self._lookback or 0
-        detail = (
-            f"The lookback's window holds more than {MOST_HASHES:,} rows, so that it is shortened: rows that "
-            "come late are found among the newest rows alone."
-        )
-        self._warn(RunWarning(code="cursor.lookback_shortened", detail=detail))
-        back = main.highest - main.floor
-        return float(back / SECOND) if main.kind == "time" else float(back)
+        if main.floor_raised:
+            detail = (
+                f"The lookback's window holds more than {MOST_HASHES:,} rows, so that it is shortened: rows "
+                "that come late are found among the newest rows alone."
+            )
+            self._warn(RunWarning(code="cursor.lookback_shortened", detail=detail))
+        lookback = self._lookback or 0
+        reads_all = self._merges and not self._told_apart
+        known = lookback if reads_all else min(lookback, self._known.window)
+        return 0 if self._known.is_bare and not self._merges else main.window(known)
 
     def _warn_of_number(self, rows: int) -> None:
         detail = (

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.connectors import Cursor, Unreadable
-from headrace.connectors.contract.order import Kind, below
+from headrace.connectors.contract.order import Kind, below, distance, start_of_window
 from headrace.connectors.kit.arrow.order import between, highest, value_of
 from headrace.engine.cursors.row_hashes import row_hashes
 
@@ -74,7 +74,7 @@ class Follower:
         self, kind: Kind, lookback: float | None = None, start: Any = None, value: Cursor | None = None
     ) -> None:
         self.kind = kind
-        self.highest = start
+        self.highest = self._start = start
         self.value = value  # as JSON, in the form that the source gave it
         self._lookback = lookback
         self._ties = Nearby()
@@ -107,10 +107,20 @@ class Follower:
             found.add(rows)
         return found
 
+    def window(self, known: float) -> float:
+        """Return how far below the highest value all rows are known again: never beyond what was read.
+
+        `known` is how far below the value that the read began with its rows were known or read.
+        """
+        reached = self.floor if self._start is None else below(self._start, self.kind, known)
+        if not self.floor_raised and (self.highest is None or reached <= self.floor):
+            return self._lookback or 0
+        return distance(self.highest, max(self.floor, reached), self.kind)
+
     def _lowest(self) -> Any:
         if self._lookback is None or self.highest is None:
             return self.highest
-        return below(self.highest, self.kind, self._lookback)
+        return start_of_window(self.value, self.highest, self.kind, self._lookback)
 
     def _keep(self, keys: pa.Array, batch: pa.RecordBatch) -> None:
         chosen = between(keys, self.floor)

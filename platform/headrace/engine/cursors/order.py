@@ -97,7 +97,8 @@ class CursorOrder:
             )
         return CursorMisplaced(
             f"Record {self._rows + error.index + 1:,} of this read has a value in {self._field!r} without a "
-            f"place in the order of {self._type or kind}."
+            f"place in the order of {self._type or kind}.",
+            context={"rows": "1"},
         )
 
     def _follower(self, kind: Kind) -> Follower:

@@ -60,7 +60,7 @@ class Ending:
     is_incremental: bool = False
     cursor: Any = None  # an incremental run has loaded up to it
     identity: str = ""  # what the cursor belongs to
-    has_loaded: bool = True  # False: there was nothing new to load
+    has_loaded: bool = True  # False: the destination's record is as it was
     receipt: Receipt | None = None
     state_version: str = ""  # of the state from which it continued
 

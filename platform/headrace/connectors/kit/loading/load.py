@@ -44,10 +44,31 @@ class Load(ABC):
                 self._publish()
             return self._result()
 
+    def advance(self) -> bool:
+        """Note the request's cursor and load id without rows. Return False if there is no load to go on from.
+
+        Raises what `run` raises.
+        """
+        with self.held():
+            last = self.last()
+            if last is None:
+                return False
+            if last.load_id == self.request.load_id:
+                return True
+            self.own()
+            if not self.keeps():
+                return False
+            check_continues(self.request, last)
+            self.note_alone()
+            self.request.before_commit()
+            self.commit()
+        return True
+
     def _publish(self) -> None:
         self.publish()
         self.note()
         self.request.progress(self.request.output.rows)
+        self.request.check_result(self._result())
         # Last: what it waits for is the only time in which the run may pass to another worker unseen.
         self.request.before_commit()
         self.commit()
@@ -84,6 +105,14 @@ class Load(ABC):
     @abstractmethod
     def note(self) -> None:
         """Note the load as the pipeline's last one, to be committed with its rows."""
+
+    def keeps(self) -> bool:
+        """Whether the table of the last load is there, and is the one that this load is for."""
+        return False
+
+    def note_alone(self) -> None:
+        """Note a load that published nothing."""
+        self.note()
 
     @abstractmethod
     def commit(self) -> None:

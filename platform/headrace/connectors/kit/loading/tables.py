@@ -63,6 +63,10 @@ class TableLoad(Load):
         elif self.exists and not self.is_own:
             raise TableOwned(f"The table {self.table!r} is there already, and this pipeline did not make it.")
 
+    def keeps(self) -> bool:
+        """Ask the ledger and the catalog."""
+        return self.is_own and self.exists
+
     def publish(self) -> None:
         """Make the table anew where that is asked for and allowed; otherwise change its rows."""
         before = self.shape() if self.exists else {}
