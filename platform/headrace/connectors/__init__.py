@@ -19,6 +19,7 @@ from headrace.connectors.contract.destination import (
 from headrace.connectors.contract.errors import (
     ConnectorError,
     MovedOn,
+    OutOfSpace,
     Rejected,
     SchemaConflict,
     SchemaFrozen,
@@ -26,6 +27,7 @@ from headrace.connectors.contract.errors import (
     Unauthorized,
     Unreachable,
     Unreadable,
+    Untrusted,
 )
 from headrace.connectors.contract.section import Connector, Section, json_schema, plain_values
 from headrace.connectors.contract.source import Checkpoint, ReadRequest, Source
@@ -42,6 +44,7 @@ __all__ = [
     "LoadResult",
     "Loaded",
     "MovedOn",
+    "OutOfSpace",
     "Output",
     "ReadRequest",
     "Rejected",
@@ -58,6 +61,7 @@ __all__ = [
     "Unauthorized",
     "Unreachable",
     "Unreadable",
+    "Untrusted",
     "WriteDisposition",
     "cursor_text",
     "json_schema",

@@ -580,3 +580,32 @@ def test_rights_that_are_missing_are_unauthorized(load: Loader) -> None:
 
 def test_check_says_that_the_schema_can_be_written_to(load: Loader) -> None:
     assert PostgresDestination(url=load.url, schema="new").check().endswith("schema 'new' can be written to.")
+
+
+def test_a_lock_that_is_waited_for_in_vain_names_the_run_that_holds_it(load: Loader) -> None:
+    def other() -> None:
+        load({"id": [2]}, config={"limits": {"lock_timeout": 0.2}}, pipeline_id="pipeline-2")
+
+    with pytest.raises(
+        Busy, match=r"items.* held by headrace run the-first fence 7 \(process \d+, user postgres"
+    ):
+        load({"id": [1]}, before_commit=other, load_id="the-first", fence=7)
+
+
+def test_the_server_ends_the_session_of_a_load_whose_worker_is_gone(load: Loader) -> None:
+    load({"id": [1]}, "append")
+    names = ("idle_in_transaction_session_timeout", "tcp_keepalives_idle", "client_connection_check_interval")
+    told = ", ".join(f"current_setting('{name}')" for name in (*names, "application_name"))
+    run_sql(
+        load.url,
+        "CREATE TABLE told (settings text[])",
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN INSERT INTO told VALUES (ARRAY[{told}]); RETURN NEW; END $$",
+        "CREATE TRIGGER tell BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION tell()",
+    )
+
+    load({"id": [2]}, "append", load_id="the-second", fence=2)
+
+    assert rows(load.url, "SELECT settings FROM told") == [
+        (["5min", "30", "10s", "headrace run the-second fence 2"],)
+    ]

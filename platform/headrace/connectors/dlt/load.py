@@ -23,9 +23,11 @@ from headrace.connectors import (
     LoadRequest,
     Rejected,
     SchemaConflict,
+    Unreachable,
     cursor_text,
 )
 from headrace.connectors.dlt.config import arguments
+from headrace.connectors.dlt.failures import passing
 from headrace.connectors.dlt.log import relayed
 from headrace.connectors.kit.loading.load import Load
 
@@ -191,6 +193,8 @@ def _errors() -> Iterator[None]:
     except ConnectorError:
         raise
     except Exception as error:
+        if (passed := passing(error)) is not None:
+            raise Unreachable(f"dlt stopped with {type(passed).__name__}.") from None
         if not type(error).__module__.startswith(("dlt.", "builtins")):
             raise
         cause = error

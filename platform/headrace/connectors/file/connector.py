@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition, plain_values
 from headrace.connectors.file.config import FileConfig
 from headrace.connectors.kit.local_paths import local_path
-from headrace.connectors.kit.stores.config import storage_for
 
 
 class FileDestination(FileConfig, Destination):
@@ -23,7 +22,7 @@ class FileDestination(FileConfig, Destination):
         """Say where files will be written. Raises ConnectorError when the folder or bucket cannot be used."""
         from headrace.connectors.file.folder import opened
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+        with opened(self) as folder:
             folder.check()
             return f"Files are written into {folder.location('').rstrip('/')}."
 
@@ -40,7 +39,7 @@ class FileDestination(FileConfig, Destination):
         from headrace.connectors.file.folder import opened
         from headrace.connectors.file.load import load_for
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+        with opened(self) as folder:
             return load_for(folder, self, request).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
@@ -48,5 +47,5 @@ class FileDestination(FileConfig, Destination):
         from headrace.connectors.file.folder import opened
         from headrace.connectors.file.load import last_load
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+        with opened(self) as folder:
             return last_load(folder, pipeline_id)

@@ -105,9 +105,14 @@ class MySQLDestination(MySQLConnection, Destination):
         from headrace.connectors.mysql.load import MySQLLoad
 
         table = table_name(self.table_prefix, self.table, request)
-        with connected(self, Rejected) as connection:
+        name = f"headrace run {request.load_id} fence {request.fence}"
+        with connected(self, Rejected, name) as connection:
             return MySQLLoad(
-                request=request, table=table, connection=connection, database=self.database
+                request=request,
+                table=table,
+                connection=connection,
+                database=self.database,
+                limits=self.limits,
             ).run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:

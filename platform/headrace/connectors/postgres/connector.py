@@ -80,7 +80,7 @@ class PostgresSource(PostgresConnection, Source):
         from headrace.connectors.postgres.read import read_table
 
         with connected(self, Unreadable) as connection:
-            yield from read_table(connection, request, self.unbounded_numeric)
+            yield from read_table(connection, request, self.unbounded_numeric, self.limits)
 
 
 class PostgresDestination(PostgresConnection, Destination):
@@ -121,7 +121,13 @@ class PostgresDestination(PostgresConnection, Destination):
 
         table = table_name(self.table_prefix, self.table, request)
         with connected(self, Rejected) as connection:
-            load = PostgresLoad(request=request, table=table, connection=connection, schema=self.schema_name)
+            load = PostgresLoad(
+                request=request,
+                table=table,
+                connection=connection,
+                schema=self.schema_name,
+                limits=self.limits,
+            )
             return load.run()
 
     def last_load(self, pipeline_id: str) -> Loaded | None:
