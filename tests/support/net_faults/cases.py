@@ -395,7 +395,8 @@ class DestinationCase(Case):
 
 
 class PostgresDestination(DestinationCase):
-    name, kind, word, commit, bound = "postgres destination", "postgres", b"COPY", b"COMMIT", 15.0
+    name, kind, word, bound = "postgres destination", "postgres", b"COPY", 15.0
+    commit, skip = rb"\x0bCOMMIT\x00", 1  # that of the ledger's columns
 
     def start(self) -> int:
         server = self.servers.postgres()
@@ -420,19 +421,20 @@ class PostgresDestination(DestinationCase):
     @contextmanager
     def full(self) -> Iterator[None]:
         refuse = (
-            "CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
             " RAISE EXCEPTION USING ERRCODE = '53100',"
             " MESSAGE = 'could not extend file: No space left on device'; END $$;"
-            " CREATE TRIGGER full BEFORE INSERT ON items EXECUTE FUNCTION full()"
+            " CREATE TRIGGER disk_full BEFORE INSERT ON items EXECUTE FUNCTION disk_full()"
         )
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(refuse)
             yield
-            connection.execute("DROP FUNCTION full CASCADE")
+            connection.execute("DROP FUNCTION disk_full CASCADE")
 
 
 class MySQLDestination(DestinationCase):
-    name, kind, word, commit, skip, bound = "mysql destination", "mysql", b"INSERT INTO", b"COMMIT", 1, 15.0
+    name, kind, word, bound = "mysql destination", "mysql", b"INSERT INTO", 15.0
+    commit, skip = rb"\x03COMMIT$", 1  # that of the staged rows
 
     def start(self) -> int:
         server = self.servers.mariadb()
@@ -467,9 +469,9 @@ class MySQLDestination(DestinationCase):
     @contextmanager
     def full(self) -> Iterator[None]:
         refuse = "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1021, MESSAGE_TEXT = 'Disk full (items)'"
-        self._do(f"CREATE TRIGGER full BEFORE INSERT ON items FOR EACH ROW {refuse}")
+        self._do(f"CREATE TRIGGER disk_full BEFORE INSERT ON items FOR EACH ROW {refuse}")
         yield
-        self._do("DROP TRIGGER full")
+        self._do("DROP TRIGGER disk_full")
 
 
 class BigQueryDestination(DestinationCase):
@@ -489,14 +491,8 @@ class BigQueryDestination(DestinationCase):
 
 
 class StoreDestination(DestinationCase):
-    name, kind, word, commit, skip, document = (
-        "file destination, s3",
-        "http",
-        b"PUT http",
-        b"PUT http",
-        1,
-        "XML",
-    )
+    name, kind, word, document = "file destination, s3", "http", b"PUT http", "XML"
+    commit = rb"POST http\S+_headrace/pipeline-1\.json\?uploadId"  # which puts the parts together
     bound = 15.0
 
     def start(self) -> int:

@@ -175,7 +175,8 @@ def codes(*more: str) -> frozenset[str]:
 
 
 _BROKEN = {
-    "source.unreadable", "source.not_json", "dlt.source_failed", "reference.unresolved", *UNREACHABLE,
+    "source.unreadable", "source.not_json", "source.file_not_whole", "dlt.source_failed",
+    "reference.unresolved", *UNREACHABLE,
 }  # fmt: skip
 CAUSES: tuple[Cause, ...] = (
     Cause(name="connections are refused", makes=lambda case: at(case, port=closed_port()), codes=codes()),

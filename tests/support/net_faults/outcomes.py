@@ -82,10 +82,7 @@ def _wrong(case: Case, cause: Cause, outcome: Outcome, now: list[Any]) -> list[s
         faults.append(f"it ends with {outcome}: {outcome.detail}")
     elif not outcome.code and not cause.may_succeed:
         faults.append("it ends as a success")
-    expected = [case.after_growth()] if not outcome.code else [case.before()]
-    if cause.is_done:
-        expected.append(case.after_growth())
-    if now not in expected:
+    if now != (case.before() if outcome.code and not cause.is_done else case.after_growth()):
         faults.append(f"the destination holds {len(now)} rows")
     return faults
 

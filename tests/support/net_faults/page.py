@@ -2,7 +2,7 @@
 
     .venv/bin/python tests/support/net_faults/page.py [WORDS]
 
-With words, only the connectors whose names contain one of them are tried, and nothing is written.
+With words, only the cells whose connector or fault contains one of them are tried, and nothing is written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if __name__ == "__main__":
 from mariadb_server import run_mariadb
 from net_faults.cases import CASES, Case, Servers
 from net_faults.faults import Cause, cells, is_reference
-from net_faults.outcomes import Seen, seen
+from net_faults.outcomes import Outcome, Seen, seen
 from postgres_server import run_postgres
 from s3_server import run_s3
 
@@ -85,13 +85,20 @@ def real_servers() -> Iterator[Servers]:
         )
 
 
+def _is_meant(case: type[Case], cause: Cause, words: list[str]) -> bool:
+    return any(word in f"{case.name}: {cause.name}" for word in words)
+
+
 def _main(words: list[str]) -> int:
-    chosen = tuple(case for case in CASES if not words or any(word in case.name for word in words))
+    chosen = [cell for cell in cells(CASES) if not words or _is_meant(*cell, words)]
     found: dict[tuple[str, str], Seen] = {}
     wrong = 0
     with real_servers() as servers, tempfile.TemporaryDirectory() as folder:
-        for number, (case, cause) in enumerate(cells(chosen)):
-            cell = seen(case, cause, servers, Path(folder) / str(number))
+        for number, (case, cause) in enumerate(chosen):
+            try:
+                cell = seen(case, cause, servers, Path(folder) / str(number))
+            except Exception as error:
+                cell = Seen(outcome=Outcome(code="not seen"), destination="", faults=(repr(error),))
             found[case.name, cause.name] = cell
             wrong += bool(cell.faults)
             line = row(cause, cell).strip().strip("| ")

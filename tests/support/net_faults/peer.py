@@ -32,7 +32,7 @@ _QUIET_SECONDS = 0.3  # after which an answer is taken for whole
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens to a connection, from the moment that the client sends `word`.
+    """What happens to a connection, from the moment that the client sends `word`, a regular expression.
 
     mute: nothing is answered from the connection's start.
     stall: `after` bytes of the answer pass, then nothing does, on any connection.
@@ -130,7 +130,7 @@ class Peer:
     def _is_due(self, data: bytes) -> bool:
         """Whether the fault happens at what the client sends."""
         fault = self.fault
-        if fault.action in ("pass", "mute") or fault.word not in data:
+        if fault.action in ("pass", "mute") or re.search(fault.word, data) is None:
             return False
         self._seen += 1
         if self._seen <= fault.skip:

@@ -105,14 +105,20 @@ class SetLoad(Load):
     record: Record | None = field(init=False, default=None)  # of the pipeline's last load
     noted: Record = field(init=False)  # of this load
     written: list[str] = field(init=False, default_factory=list)
+    is_recording: bool = field(init=False, default=False)
     columns: dict[str, str] = field(init=False, default_factory=dict)  # what kind of values each has
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Take back what was written if the load cannot go on."""
+        """Take back what was written if the load cannot go on.
+
+        Not once the record was sent: it may name the files, or come to name them, though its answer was lost.
+        """
         try:
             yield
         except BaseException:
+            if self.is_recording:
+                raise
             with suppress(ConnectorError, OSError):
                 self.folder.delete(name for name in self.written if name not in self.kept)
                 self._remove_notes(self.kept)
@@ -176,6 +182,7 @@ class SetLoad(Load):
         # A folder has no locks: this is the last moment at which another load can be seen.
         if read_record(self.folder, self.request.pipeline_id) != self.record:
             raise MovedOn("Another load of this pipeline was recorded while this one wrote its files.")
+        self.is_recording = True
         write_record(self.folder, self.noted, self.request.pipeline_id)
         self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
         self._remove_notes(self.noted.files)

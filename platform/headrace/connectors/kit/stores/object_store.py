@@ -167,7 +167,7 @@ class ObjectStore:
             return RateLimited(f"{where} asks for fewer requests ({said}).")
         if number == _INSUFFICIENT_STORAGE or (code and code[1] in _FULL):
             return OutOfSpace(f"{where} is full ({said}).")
-        if "certificate" in str(error):
+        if "certificate" in str(error).lower():
             return Untrusted(f"The certificate of {where.lower()} is not trusted.")
         if number and number not in RETRIED and number < 500:
             return Unreadable(f"{where} does not accept the request ({said}).")
