@@ -353,17 +353,20 @@ def test_headers_that_drip_are_given_up():
     def drip(listener: socket.socket) -> None:
         with suppress(OSError):
             client, _ = listener.accept()
-            client.sendall(b"HTTP/1.1 200 OK\r\n")
-            for number in range(100):
-                time.sleep(0.1)
-                client.sendall(b"X-%d: y\r\n" % number)
+            with client:
+                client.sendall(b"HTTP/1.1 200 OK\r\n")
+                for number in range(100):
+                    time.sleep(0.1)
+                    client.sendall(b"X-%d: y\r\n" % number)
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=drip, args=(listener,), daemon=True).start()
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
 
         with pytest.raises(Unreachable, match=r"took longer than 0\.5 s"):
             get(url, limits={"response_timeout": 0.5, "attempts": 1})
+        dripping.join()
 
 
 def test_a_page_is_not_asked_for_again_after_its_time(monkeypatch):

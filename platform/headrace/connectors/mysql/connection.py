@@ -193,7 +193,7 @@ def _greeted(
     connection: Connection, opened: socket.socket, limits: DatabaseLimits, ends: float
 ) -> silence.Watch:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    watch = silence.Watch(opened.dup(), limits.read_timeout)
+    watch = silence.Watch(opened.dup(), limits)
     try:
         with ended_after(max(ends - time.monotonic(), 0.1), opened):
             connection.connect(opened)

@@ -121,7 +121,7 @@ def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Ite
         connection, known = silence.opened(lambda: dbapi.connect(conninfo), ports=config.ports())
     except adbc_driver_manager.Error as error:
         raise not_connected(config.masked(str(error))) from None
-    watch = silence.Watch(known, config.limits.read_timeout) if known is not None else None
+    watch = silence.Watch(known, config.limits) if known is not None else None
     try:
         if watch is not None:
             _watches[connection] = watch

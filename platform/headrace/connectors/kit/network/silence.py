@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from headrace.connectors.kit.network.deadlines import LEAST_BYTES
+from headrace.connectors.kit.network.limits import DatabaseLimits
 
 _PATIENCE = 15
 """How many times as long a server is waited for that answers and cannot tell, as behind some poolers."""
@@ -34,14 +35,15 @@ class Watch:
     ask: Callable[[], Doing]
     """Asks the server. Until it is set, a silent server counts as gone."""
 
-    def __init__(self, watched: socket.socket, seconds: float) -> None:
+    def __init__(self, watched: socket.socket, limits: DatabaseLimits) -> None:
         """Watch a duplicate of the connection's socket, which this closes in the end.
 
-        After so many seconds with less than LEAST_BYTES the server is asked.
+        After `read_timeout` with less than LEAST_BYTES the server is asked. It has twice `connect_timeout` to
+        answer.
         """
         self.ask = lambda: "nothing"
         self._socket = watched
-        self._seconds = seconds
+        self._seconds, self._answer_seconds = limits.read_timeout, 2 * limits.connect_timeout
         self._since: float | None = None
         self._asked_at = 0.0
         self._moved, self._moved_at = 0, time.monotonic()
@@ -73,7 +75,7 @@ class Watch:
             if time.monotonic() - self._asked_at < self._seconds:
                 continue
             self._asked_at = time.monotonic()
-            doing = _in_time(self.ask, self._seconds / 2)
+            doing = _in_time(self.ask, self._answer_seconds)
             is_gone = doing == "nothing" or (doing == "unknown" and silent > _PATIENCE * self._seconds)
             if is_gone and self._since == since:
                 # The driver's read ends, as if the server had closed the connection.
