@@ -32,7 +32,7 @@ PAD = "x" * 100
 BEFORE, AFTER = list(range(1, 21)), list(range(1, 61))
 DATABASE_LIMITS = {"connect_timeout": 2, "read_timeout": 1, "lock_timeout": 1}
 API_LIMITS = {
-    "connect_timeout": 1, "read_timeout": 1, "response_timeout": 2, "attempts": 2, "retry_timeout": 3,
+    "connect_timeout": 2, "read_timeout": 1, "response_timeout": 2, "attempts": 2, "retry_timeout": 3,
     "longest_wait": 1,
 }  # fmt: skip
 WAREHOUSE_LIMITS = {name: value for name, value in API_LIMITS.items() if name != "longest_wait"}
@@ -71,7 +71,7 @@ class Case(ABC):
     after: ClassVar[int] = 0  # bytes of the answer, up to its middle
     commit: ClassVar[bytes] = b""  # what publishes a load; empty: no destination
     skip: ClassVar[int] = 0  # how many of those come before
-    bound: ClassVar[float] = 10.0  # seconds within which every fault ends, under the limits of the tests
+    bound: ClassVar[float] = 15.0  # seconds within which every fault ends, under the limits of the tests
     document: ClassVar[str] = "JSON"  # what a broken answer is
 
     def __post_init__(self) -> None:
@@ -190,7 +190,8 @@ class MySQLSource(SourceCase):
 def postgres_config(place: Place, url: str) -> Json:
     return {
         "host": place.host, "port": place.port, "database": url.rpartition("/")[2], "user": "postgres",
-        "password": PASSWORD, "sslmode": {"any": "require", "trusted": "verify-full"}.get(place.tls, "disable"),
+        "password": PASSWORD,
+        "sslmode": {"any": "require", "trusted": "verify-full"}.get(place.tls, "disable"),
         "limits": DATABASE_LIMITS,
     }  # fmt: skip
 
@@ -333,7 +334,8 @@ class DltRest(HttpSource):
 
     def source(self, place: Place) -> Json:
         params = {"client": {"base_url": url_of(place)}, "resources": ["items"]}
-        return {"name": "dlt", "source": "dlt.sources.rest_api:rest_api", "params": params}
+        limits = {"connect_timeout": 2, "read_timeout": 1}
+        return {"name": "dlt", "source": "dlt.sources.rest_api:rest_api", "params": params, "limits": limits}
 
 
 class StoreFiles(SourceCase):
@@ -548,7 +550,7 @@ class ReferenceCase(Case):
 
     kind = "http"
     after = 250
-    bound = 15.0
+    bound = 25.0
 
     def pipeline(self, place: Place) -> Json:
         raise NotImplementedError
@@ -584,7 +586,7 @@ class Vault(ReferenceCase):
 
 
 class Gsm(ReferenceCase):
-    name, word, reference = "gsm:// references", b":access", "gsm://token"
+    name, word, reference, after = "gsm:// references", b":access", "gsm://token", 20
 
     def start(self) -> int:
         self.google = Google({"token": {"1": b"the-value"}})

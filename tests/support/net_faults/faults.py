@@ -141,6 +141,11 @@ def _full(case: Case) -> Iterator[Place]:
         yield Place(port=case.peer.port)
 
 
+def _has_an_end(case: type[Case]) -> bool:
+    """Whether a server that says nothing more is given up: psycopg2, which dlt loads with, waits on."""
+    return not case.name.startswith("dlt destination")
+
+
 def _speaks_http(case: type[Case]) -> bool:
     return case.kind == "http"
 
@@ -207,17 +212,22 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         name="the certificate is not trusted",
         makes=lambda case: _tls(case, hangs=False),
-        codes=frozenset({"connector.untrusted", "reference.untrusted"}),
+        codes=frozenset({"connector.untrusted", "reference.unresolved"}),
         temporary=False,
         applies=_has_tls,
     ),
-    Cause(name="the network stops in the middle", makes=middle("stall"), codes=codes()),
-    Cause(name="the server's machine is gone without a word", makes=middle("half-open"), codes=codes()),
+    Cause(name="the network stops in the middle", makes=middle("stall"), codes=codes(), applies=_has_an_end),
+    Cause(
+        name="the server's machine is gone without a word",
+        makes=middle("half-open"),
+        codes=codes(),
+        applies=_has_an_end,
+    ),
     Cause(
         name="the connection is reset in the middle", makes=middle("reset"), codes=codes(), may_succeed=True
     ),
     Cause(name="the answer is cut off", makes=middle("truncate"), codes=codes(), may_succeed=True),
-    Cause(name="the answer drips for ever", makes=middle("drip"), codes=codes()),
+    Cause(name="the answer drips for ever", makes=middle("drip"), codes=codes(), applies=_has_an_end),
     Cause(
         name="the answer promises more than it holds",
         makes=changed(with_longer_length),

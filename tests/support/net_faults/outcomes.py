@@ -120,7 +120,7 @@ def ended(case: Case, place: Place) -> Outcome:
 def _run(case: Case, place: Place) -> None:
     if isinstance(case, ReferenceCase):
         GoogleProvider.secret_manager = url_of(place)
-        settings = Settings(home=case.folder, reference_seconds=1, **case.settings(place))
+        settings = Settings(home=case.folder, reference_seconds=2, **case.settings(place))
         assert Resolver(settings).resolve(case.reference, is_secret=True) == "the-value"
         return
     config = parse_config(case.pipeline(place))

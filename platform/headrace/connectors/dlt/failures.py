@@ -1,6 +1,11 @@
-"""Which of the errors that come through dlt may pass."""
+"""Bounds on what dlt waits for, and which of the errors that come through it may pass."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+from headrace.connectors import ConnectorError, Unreachable, Untrusted
+from headrace.connectors.kit.network.connections import Bounds, bounded_pools, is_untrusted
+from headrace.connectors.kit.network.limits import NetworkLimits
 
 _STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _PASSING = {
@@ -19,9 +24,18 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def passing(error: BaseException) -> BaseException | None:
-    """Return what of an error's causes may pass: a network, a server that is away or overloaded; or None."""
-    return next((cause for cause in causes(error) if _may_pass(cause)), None)
+def bounded(limits: NetworkLimits) -> AbstractContextManager[None]:
+    """Hold a block in which the requests of dlt and its sources have an end."""
+    # dlt's settings are the operator's, and so are the addresses that it connects to.
+    return bounded_pools(Bounds(connect=limits.connect_timeout, read=limits.read_timeout, is_checked=False))
+
+
+def of_the_network(error: BaseException, name: str) -> ConnectorError | None:
+    """Return what an error means if a network, or a server that is away or overloaded, is its cause."""
+    if is_untrusted(error):
+        return Untrusted(f"{name}: the server's certificate is not trusted.")
+    cause = next((cause for cause in causes(error) if _may_pass(cause)), None)
+    return None if cause is None else Unreachable(f"{name} stopped with {type(cause).__name__}.")
 
 
 def _may_pass(error: BaseException) -> bool:

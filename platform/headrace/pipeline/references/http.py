@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import urllib3
 
-from headrace.connectors.kit.network.connections import Bounds, pool_manager
+from headrace.connectors.kit.network.connections import Bounds, is_untrusted, pool_manager
 from headrace.pipeline.references.resolver import ReferenceUnreachable, ReferenceUnresolved
 
 _ATTEMPTS = 3
@@ -60,6 +60,8 @@ def _asked(
             content = answer.read(_LARGEST)
             answer.release_conn()
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        if is_untrusted(error):
+            raise ReferenceUnresolved(reference, "the certificate of its keeper is not trusted.") from None
         raise ReferenceUnreachable(reference, f"no answer ({type(error).__name__}).") from None
     if answer.status >= 500 or answer.status == 429:
         raise ReferenceUnreachable(reference, f"the answer's status is {answer.status}.")

@@ -10,7 +10,8 @@ import io
 import socket
 import ssl
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -31,6 +32,7 @@ class Bounds:
     """What holds for each connection of a pool."""
 
     connect: float = CONNECT_SECONDS  # seconds to look the name up, connect and agree on TLS
+    read: float | None = None  # seconds without a byte; None: what the client has set
     answer: float | None = None  # seconds for an answer as a whole; None: as long as it makes progress
     is_checked: bool = True  # whether the address must be an allowed one
 
@@ -64,10 +66,19 @@ def pool_manager(bounds: Bounds = Bounds()) -> urllib3.PoolManager:
 
 def guard(pools: urllib3.PoolManager, bounds: Bounds = Bounds()) -> None:
     """Let pools that somebody else made use such connections."""
-    pools.pool_classes_by_scheme = {
-        "http": _bounded(HTTPConnectionPool, _HTTP, bounds),
-        "https": _bounded(HTTPSConnectionPool, _HTTPS, bounds),
-    }
+    pools.pool_classes_by_scheme = _pool_classes(bounds)
+
+
+@contextmanager
+def bounded_pools(bounds: Bounds) -> Iterator[None]:
+    """Let every pool of this process use such connections in the block: for libraries that make their own."""
+    made = urllib3.poolmanager.pool_classes_by_scheme
+    before = dict(made)
+    made.update(_pool_classes(bounds))
+    try:
+        yield
+    finally:
+        made.update(before)
 
 
 def is_untrusted(error: BaseException | None) -> bool:
@@ -78,6 +89,13 @@ def is_untrusted(error: BaseException | None) -> bool:
             return True
         error = reason if isinstance(reason, BaseException) else error.__cause__
     return False
+
+
+def _pool_classes(bounds: Bounds) -> dict[str, Any]:
+    return {
+        "http": _bounded(HTTPConnectionPool, _HTTP, bounds),
+        "https": _bounded(HTTPSConnectionPool, _HTTPS, bounds),
+    }
 
 
 def _bounded(pool: type[Any], connection: type[Any], bounds: Bounds) -> type[Any]:
@@ -91,7 +109,7 @@ class _Answer(http.client.HTTPResponse):
     def __init__(self, opened: socket.socket, *args: Any, bounds: Bounds, **options: Any) -> None:
         super().__init__(opened, *args, **options)
         self.fp.close()
-        silent = opened.gettimeout() or _READ_SECONDS
+        silent = bounds.read or opened.gettimeout() or _READ_SECONDS
         self.fp = io.BufferedReader(PacedReader(opened, silent=silent, answer=bounds.answer))
 
 
