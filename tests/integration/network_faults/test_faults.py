@@ -27,7 +27,7 @@ _SAMPLE = {
     "rest source": {
         "503 with a Retry-After of a day", "the certificate is not trusted", "the document is broken",
     },
-    "files source, http": {"the answer promises more than it holds"},
+    "files source, http": {"the answer is cut off within its headers"},
     "file destination, s3": {"507: the store is full"},
     "bigquery destination": {"the server dies in the commit, which is done"},
     "vault:// references": {"the look-up of the name hangs"},

@@ -560,6 +560,7 @@ class ReferenceCase(Case):
         """Return the installation's settings that lead to it."""
 
     reference: ClassVar[str]
+    value: ClassVar[str] = f"the value {PAD * 5}"
 
     def grow(self) -> None:
         pass
@@ -577,7 +578,7 @@ class Vault(ReferenceCase):
     name, word, reference = "vault:// references", b"GET /v1/kv", "vault://kv/db#url"
 
     def start(self) -> int:
-        secrets = {"kv/db": {"url": "the-value", "more": PAD * 5}}
+        secrets = {"kv/db": {"url": self.value}}
         server = self.stack.enter_context(serving(vault(secrets, "token")))
         return int(server.url.rpartition(":")[2])
 
@@ -586,10 +587,10 @@ class Vault(ReferenceCase):
 
 
 class Gsm(ReferenceCase):
-    name, word, reference, after = "gsm:// references", b":access", "gsm://token", 20
+    name, word, reference = "gsm:// references", b":access", "gsm://token"
 
     def start(self) -> int:
-        self.google = Google({"token": {"1": b"the-value"}})
+        self.google = Google({"token": {"1": self.value.encode()}})
         server = self.stack.enter_context(serving(self.google))
         self.google.url = server.url
         (self.folder / "key.json").write_text(self.google.key_file())

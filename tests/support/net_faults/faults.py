@@ -229,6 +229,13 @@ CAUSES: tuple[Cause, ...] = (
     Cause(name="the answer is cut off", makes=middle("truncate"), codes=codes(), may_succeed=True),
     Cause(name="the answer drips for ever", makes=middle("drip"), codes=codes(), applies=_has_an_end),
     Cause(
+        name="the answer is cut off within its headers",
+        makes=lambda case: faulty(case, Fault(action="truncate", word=case.word, after=25)),
+        codes=codes(),
+        applies=_speaks_http,
+        may_succeed=True,
+    ),
+    Cause(
         name="the answer promises more than it holds",
         makes=changed(with_longer_length),
         codes=codes(),

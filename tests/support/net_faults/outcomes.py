@@ -121,7 +121,7 @@ def _run(case: Case, place: Place) -> None:
     if isinstance(case, ReferenceCase):
         GoogleProvider.secret_manager = url_of(place)
         settings = Settings(home=case.folder, reference_seconds=2, **case.settings(place))
-        assert Resolver(settings).resolve(case.reference, is_secret=True) == "the-value"
+        assert Resolver(settings).resolve(case.reference, is_secret=True) == case.value
         return
     config = parse_config(case.pipeline(place))
     run_id = str(uuid.uuid4())

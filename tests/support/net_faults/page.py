@@ -69,7 +69,7 @@ def written() -> dict[tuple[str, str], str]:
     found = {}
     for part in PAGE.read_text().split("\n## ")[1:]:
         heading = part.partition("\n")[0]
-        for line in _ROW.finditer(part):
+        for line in list(_ROW.finditer(part))[1:]:  # after the heads of the columns
             found[heading, line[1]] = line[0] + "\n"
     return found
 

@@ -110,7 +110,14 @@ class _Answer(http.client.HTTPResponse):
         super().__init__(opened, *args, **options)
         self.fp.close()
         silent = bounds.read or opened.gettimeout() or _READ_SECONDS
-        self.fp = io.BufferedReader(PacedReader(opened, silent=silent, answer=bounds.answer))
+        self._reader = PacedReader(opened, silent=silent, answer=bounds.answer)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the headers. Python takes those that are cut off for whole, and a missing body for empty."""
+        super().begin()
+        if self._reader.is_ended:
+            raise http.client.RemoteDisconnected("the answer ended within its headers")
 
 
 class _Guarded:

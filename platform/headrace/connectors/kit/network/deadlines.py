@@ -53,6 +53,7 @@ class PacedReader(io.RawIOBase):
         self._is_renewed = answer is None
         self._waited = 0.0
         self._missing = LEAST_BYTES
+        self.is_ended = False  # whether the other side has closed the connection
 
     def readable(self) -> bool:
         """Say yes."""
@@ -71,6 +72,7 @@ class PacedReader(io.RawIOBase):
             if left < self._silent:
                 raise TooSlow("the answer is too slow") from None
             raise
+        self.is_ended = count == 0
         self._waited += time.monotonic() - began
         self._missing -= count or 0
         if self._is_renewed and self._missing <= 0:
