@@ -22,6 +22,20 @@ SCHEMA = "dagster"
 _POOLED = {"statement_timeout": 60_000, "pool_recycle": 3600, "max_overflow": 20}
 """Keep connections open, one for each part of the storage. Dagster makes a new one each time."""
 
+_BOUNDS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+"""Of the driver, which alone would wait for a server that is gone, or frozen, without an end."""
+_OPTIONS = (
+    f"-csearch_path={SCHEMA} -cstatement_timeout=60000 -clock_timeout=30000"
+    " -cidle_in_transaction_session_timeout=60000"
+)
+"""Of the server: for connections that Dagster makes outside of its pools, too."""
+
 
 class PlatformStorage(CustomStorage):
     """Makes the storage of this installation.
@@ -48,9 +62,9 @@ class PlatformStorage(CustomStorage):
 
 
 def postgres_url(settings: Settings) -> str:
-    """Return the URL of the records' database for psycopg2, with Dagster's schema as the search path."""
+    """Return the URL of the records' database for psycopg2, with Dagster's schema and bounds on waiting."""
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql+psycopg2")
-    url = url.update_query_dict({"options": f"-csearch_path={SCHEMA}"})
+    url = url.update_query_dict({"options": _OPTIONS, **_BOUNDS})
     return url.render_as_string(hide_password=False)
 
 

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     google_credentials_file: Path | None = Field(
         None, description="Service account's key file for gsm://; unset: the machine's own account."
     )
+    reference_seconds: float = Field(
+        15.0, gt=0, description="How long to wait for one answer of a keeper of secrets, vault:// or gsm://."
+    )
     max_concurrent_runs: int = Field(
         8, ge=1, le=1000, description="How many runs may be in progress at once; further runs stay pending."
     )
@@ -122,6 +125,12 @@ class Settings(BaseSettings):
         ge=0,
         le=10,
         description="How many rows of each run Dagster's catalog shows. Dagster keeps them as plain text.",
+    )
+    run_timeout_seconds: float = Field(
+        86_400.0,
+        gt=0,
+        le=86_400,
+        description="Time limit of an attempt where the pipeline's policy has none: a day, or less.",
     )
     lease_seconds: float = Field(
         15.0, gt=0, description="How long a run stays claimed by a worker that sends no heartbeat."

@@ -24,7 +24,7 @@ from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
 from headrace.connectors.dummy import DummySource
 from headrace.connectors.file.connector import FileDestination
 from headrace.connectors.files.connector import FilesSource
-from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.kit.stores.config import AzureStorage, GcsStorage, S3Storage
 from headrace.connectors.logger import LoggerDestination
 from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource

@@ -72,7 +72,7 @@ def run_mariadb(port: int | None = None) -> Iterator[MariaDBServer]:
     try:
         _initialize(folder)
         server = MariaDBServer(
-            port=port or free_port(), socket=folder / "s", certificate=_certify(folder), _numbers=count(1)
+            port=port or free_port(), socket=folder / "s", certificate=certify(folder), _numbers=count(1)
         )
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -111,7 +111,7 @@ def _initialize(folder: Path) -> None:
         raise RuntimeError(done.stdout + done.stderr)
 
 
-def _certify(folder: Path) -> Path:
+def certify(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "MariaDB of the tests")])
     now = dt.datetime.now(dt.UTC)

@@ -20,6 +20,7 @@ from headrace.connectors.contract.errors import (
     ConnectorError,
     CutShort,
     MovedOn,
+    OutOfSpace,
     Rejected,
     SchemaConflict,
     SchemaFrozen,
@@ -27,6 +28,7 @@ from headrace.connectors.contract.errors import (
     Unauthorized,
     Unreachable,
     Unreadable,
+    Untrusted,
 )
 from headrace.connectors.contract.section import Connector, Section, json_schema, plain_values
 from headrace.connectors.contract.source import Checkpoint, ReadRequest, Source
@@ -44,6 +46,7 @@ __all__ = [
     "LoadResult",
     "Loaded",
     "MovedOn",
+    "OutOfSpace",
     "Output",
     "ReadRequest",
     "Rejected",
@@ -60,6 +63,7 @@ __all__ = [
     "Unauthorized",
     "Unreachable",
     "Unreadable",
+    "Untrusted",
     "WriteDisposition",
     "cursor_text",
     "json_schema",

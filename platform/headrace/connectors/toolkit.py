@@ -9,8 +9,8 @@ from headrace.connectors.kit.arrow.rendering import json_lines
 from headrace.connectors.kit.http.authentication import Authentication
 from headrace.connectors.kit.http.authorization import authenticated_client
 from headrace.connectors.kit.http.client import Authorization, HttpClient
-from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.http.messages import Request, Response
+from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.kit.sql.batches import first_batches, with_checkpoint
 from headrace.connectors.kit.sql.loads import Busy, check_columns, check_key, table_name
 from headrace.connectors.kit.sql.names import listed, literal, quoted

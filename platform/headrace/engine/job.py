@@ -31,6 +31,7 @@ class EngineJob:
     pipeline_id: str
     pipeline_name: str = ""  # for people who ask whose table it is
     run_id: str
+    fence: int = 0  # which of the run's attempts this is
     log: logging.Logger
     state: State = field(
         default_factory=State

@@ -115,6 +115,7 @@ def _request(
         primary_key=keys,
         pipeline_id=job.pipeline_id,
         load_id=job.run_id,
+        fence=job.fence,
         cursor=extracted.cursor,
         schema_contract=config.schema_contract,
         log=reporter.log,

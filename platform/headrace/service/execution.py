@@ -30,8 +30,6 @@ from headrace.store.states import RunStates
 
 OUTPUT_NAME = "output.parquet"
 INTERRUPTED_SECONDS = 3.0  # to write down that a run was interrupted: its process is killed soon after
-LONGEST_ATTEMPT_SECONDS = 86_400.0
-"""Time limit of an attempt whose policy has none. Dagster's own, in dagster.yaml, is longer."""
 
 
 class RunFailed(HeadraceError):
@@ -86,7 +84,8 @@ def execute_run(
             leases,
             claim.run,
             seconds=platform.settings.lease_seconds,
-            timeout_seconds=claim.policy.timeout_seconds or LONGEST_ATTEMPT_SECONDS,
+            # Dagster's own limit, in dagster.yaml, is longer.
+            timeout_seconds=claim.policy.timeout_seconds or platform.settings.run_timeout_seconds,
             end_process=end_process,
         )
         return _executed(platform, claim, leases, lease, interrupts, log, progress)
@@ -152,6 +151,7 @@ def _job(
         pipeline_id=str(run.pipeline_id),
         pipeline_name=claim.pipeline_name,
         run_id=str(run.id),
+        fence=run.fence,
         log=log,
         state=until_written(
             lambda: RunStates(platform.database).get(run.pipeline_id), seconds=OUTAGE_SECONDS

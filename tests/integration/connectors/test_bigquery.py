@@ -243,9 +243,8 @@ def test_a_key_that_google_does_not_know_is_refused(bigquery):
         BigQueryDestination.model_validate(other).check()
 
 
-def test_a_server_that_is_away_is_unreachable(bigquery, monkeypatch):
-    monkeypatch.setattr("headrace.connectors.bigquery.connection._RETRY_SECONDS", 0.5)
-    config = bigquery.config(api_endpoint="http://127.0.0.1:9")
+def test_a_server_that_is_away_is_unreachable(bigquery):
+    config = bigquery.config(api_endpoint="http://127.0.0.1:9", limits={"retry_timeout": 0.5})
 
     with pytest.raises(Unreachable):
         BigQueryDestination.model_validate(config).check()

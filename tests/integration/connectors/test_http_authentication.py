@@ -11,8 +11,8 @@ from pydantic import TypeAdapter
 from headrace.connectors import Unauthorized
 from headrace.connectors.kit.http.authentication import Authentication
 from headrace.connectors.kit.http.authorization import TokenNotGiven, authenticated_client
-from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.http.messages import Request
+from headrace.connectors.kit.network.limits import Limits
 
 READ = TypeAdapter(Authentication)
 SECRET = "the-client-secret"

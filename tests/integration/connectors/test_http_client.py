@@ -2,10 +2,12 @@
 
 import gzip
 import json
+import socket
 import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import format_datetime
@@ -17,22 +19,22 @@ from headrace.connectors import ConnectorError, Unauthorized, Unreachable, Unrea
 from headrace.connectors.kit.http.client import (
     Authorization,
     HttpClient,
-    RateLimited,
     RequestRefused,
     ResponseTooLarge,
     Stopped,
 )
-from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.http.messages import NotJSON, Request, Response
 from headrace.connectors.kit.network import addresses
 from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.kit.network.limits import Limits
+from headrace.connectors.kit.network.tries import RateLimited
 
 SECRET = "s3cr3t-of-the-tests"
 
 
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
-    monkeypatch.setattr("headrace.connectors.kit.http.client._FIRST_WAIT", 0.01)
+    monkeypatch.setattr("headrace.connectors.kit.network.tries._FIRST_WAIT", 0.01)
 
 
 def answers(*given: Answer):
@@ -345,3 +347,32 @@ def test_closing_the_client_ends_its_waits(waiting_client):
         client.send(Request(url=url))
 
     assert time.monotonic() - started < 5
+
+
+def test_headers_that_drip_are_given_up():
+    def drip(listener: socket.socket) -> None:
+        with suppress(OSError):
+            client, _ = listener.accept()
+            with client:
+                client.sendall(b"HTTP/1.1 200 OK\r\n")
+                for number in range(100):
+                    time.sleep(0.1)
+                    client.sendall(b"X-%d: y\r\n" % number)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+
+        with pytest.raises(Unreachable, match=r"took longer than 0\.5 s"):
+            get(url, limits={"response_timeout": 0.5, "attempts": 1})
+        dripping.join()
+
+
+def test_a_page_is_not_asked_for_again_after_its_time(monkeypatch):
+    monkeypatch.setattr("headrace.connectors.kit.network.tries._FIRST_WAIT", 0.4)
+    with serving(answers(Answer(status=503))) as server:
+        with pytest.raises(Unreachable, match="answered 503"):
+            get(server.url, limits={"attempts": 20, "retry_timeout": 1})
+
+        assert 1 < server.count < 5

@@ -14,8 +14,6 @@ from outputs import request_for
 
 from headrace.connectors import Loaded, ReadRequest, Rejected, SchemaConflict, SchemaFrozen, Unauthorized
 from headrace.connectors.kit.sql.loads import Busy
-from headrace.connectors.mysql import connection as mysql_connection
-from headrace.connectors.mysql import load as mysql_load
 from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
 from headrace.connectors.mysql.loads import MySQLLedger
 
@@ -352,27 +350,22 @@ def test_a_name_that_mysql_does_not_keep_is_refused(load: Loader, name: str) -> 
         load({"a": [1]}, config={"table": name})
 
 
-def test_two_loads_of_a_table_wait_for_each_other(load: Loader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mysql_load, "LOCK_SECONDS", 0)
-
+def test_two_loads_of_a_table_wait_for_each_other_and_the_error_names_the_holder(load: Loader) -> None:
     def other() -> None:
-        load({"id": [2]})
+        load({"id": [2]}, config={"limits": {"lock_timeout": 0.1}})
 
-    with pytest.raises(Busy):
+    with pytest.raises(Busy, match=r"A session has the lock: connection \d+, user loader from"):
         load({"id": [1]}, before_commit=other)
 
 
-def test_a_table_that_stays_locked_is_a_temporary_failure(
-    load: Loader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mysql_connection, "LOCK_SECONDS", 1)
+def test_a_table_that_stays_locked_is_a_temporary_failure(load: Loader) -> None:
     load({"a": [1]})
 
     with load.server.connection(load.config["database"]) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN")
         cursor.execute("SELECT * FROM items")
         with pytest.raises(Busy) as caught:
-            load({"a": [2]})
+            load({"a": [2]}, config={"limits": {"lock_timeout": 1}})
 
     assert caught.value.temporary
     assert load.rows("SELECT a FROM items") == [(1,)]

@@ -441,7 +441,7 @@ def test_a_killed_session_leaves_the_destination_as_it_was(load: Loader) -> None
     def kill() -> None:
         run_sql(
             load.url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'headrace'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'headrace%'",
         )
 
     with pytest.raises(ConnectorError) as caught:
@@ -543,16 +543,13 @@ def test_a_table_that_something_hangs_on_is_refilled_where_it_is(load: Loader, s
     assert rows(load.url, "SELECT oid FROM pg_class WHERE relname = 'items'") == before
 
 
-def test_a_table_that_stays_locked_is_a_temporary_failure(
-    load: Loader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("headrace.connectors.postgres.load._LOCK_TIMEOUT", "50ms")
+def test_a_table_that_stays_locked_is_a_temporary_failure(load: Loader) -> None:
     load({"a": [1]})
 
     with psycopg.connect(load.url) as reader:
         reader.execute("SELECT * FROM items")
         with pytest.raises(Busy) as caught:
-            load({"a": [2]})
+            load({"a": [2]}, config={"limits": {"lock_timeout": 0.05}})
 
     assert caught.value.temporary
     assert rows(load.url, "SELECT a FROM items") == [(1,)]
@@ -580,3 +577,32 @@ def test_rights_that_are_missing_are_unauthorized(load: Loader) -> None:
 
 def test_check_says_that_the_schema_can_be_written_to(load: Loader) -> None:
     assert PostgresDestination(url=load.url, schema="new").check().endswith("schema 'new' can be written to.")
+
+
+def test_a_lock_that_is_waited_for_in_vain_names_the_run_that_holds_it(load: Loader) -> None:
+    def other() -> None:
+        load({"id": [2]}, config={"limits": {"lock_timeout": 0.2}}, pipeline_id="pipeline-2")
+
+    with pytest.raises(
+        Busy, match=r"items.* held by headrace run the-first fence 7 \(process \d+, user postgres"
+    ):
+        load({"id": [1]}, before_commit=other, load_id="the-first", fence=7)
+
+
+def test_the_server_ends_the_session_of_a_load_whose_worker_is_gone(load: Loader) -> None:
+    load({"id": [1]}, "append")
+    names = ("idle_in_transaction_session_timeout", "tcp_keepalives_idle", "client_connection_check_interval")
+    told = ", ".join(f"current_setting('{name}')" for name in (*names, "application_name"))
+    run_sql(
+        load.url,
+        "CREATE TABLE told (settings text[])",
+        "CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS"
+        f" $$ BEGIN INSERT INTO told VALUES (ARRAY[{told}]); RETURN NEW; END $$",
+        "CREATE TRIGGER tell BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION tell()",
+    )
+
+    load({"id": [2]}, "append", load_id="the-second", fence=2)
+
+    assert rows(load.url, "SELECT settings FROM told") == [
+        (["5min", "30", "10s", "headrace run the-second fence 2"],)
+    ]

@@ -1,6 +1,7 @@
 """The source `postgres` against a real server."""
 
 import logging
+import socket
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ import psycopg
 import pyarrow as pa
 import pytest
 from incremental import Read
-from postgres_server import PASSWORD
+from postgres_server import PASSWORD, PostgresServer
 from waiting import eventually
 
 from headrace.connectors import (
@@ -21,6 +22,9 @@ from headrace.connectors import (
     Unreachable,
     Unreadable,
 )
+from headrace.connectors.kit.network import addresses
+from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.kit.sql.loads import Busy
 from headrace.connectors.postgres.connector import PostgresSource
 
 
@@ -369,3 +373,47 @@ def test_check_says_what_was_found(postgres_url: str) -> None:
 
     assert sentence.startswith("PostgreSQL 18")
     assert sentence.endswith("with 1 readable tables and views.")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@127.0.0.1:{port}/d",
+        "postgresql://u:p@localhost:{port}/d",
+        "postgresql://u:p@example.invalid:{port}/d?hostaddr=127.0.0.1",
+        "host=127.0.0.1 port={port} dbname=d user=u",
+    ],
+)
+def test_addresses_that_are_not_allowed_are_not_connected_to(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setitem(addresses._policy, "private_networks", False)
+
+    with pytest.raises(ForbiddenAddress):
+        PostgresSource(url=url.format(port=postgres_server.port)).check()
+
+
+def test_the_first_of_several_hosts_that_answers_is_read(postgres_server: PostgresServer) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        hosts = f"127.0.0.1:{closed.getsockname()[1]},localhost:{postgres_server.port}"
+        url = f"postgresql://postgres:{PASSWORD}@{hosts}/postgres"
+
+        assert "readable tables" in PostgresSource(url=url).check()
+
+
+def test_a_socket_of_this_machine_is_connected_to(postgres_server: PostgresServer) -> None:
+    where = {"host": str(postgres_server.folder), "port": postgres_server.port, "database": "postgres"}
+
+    assert "readable tables" in PostgresSource(**where, user="postgres", password=PASSWORD).check()
+
+
+def test_a_table_that_stays_locked_is_a_temporary_failure(postgres_url: str) -> None:
+    run_sql(postgres_url, "CREATE TABLE items (id int)")
+
+    with psycopg.connect(postgres_url) as other:
+        other.execute("LOCK TABLE items IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(Busy) as caught:
+            read(postgres_url, "public.items", config={"limits": {"lock_timeout": 0.2}})
+
+    assert caught.value.temporary

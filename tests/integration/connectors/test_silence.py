@@ -12,18 +12,11 @@ from adbc_driver_manager.dbapi import Connection
 from postgres_server import PostgresServer
 
 from headrace.connectors import Unreachable, Unreadable
-from headrace.connectors.kit.network import silence
 from headrace.connectors.mysql import connection as mysql_connection
 from headrace.connectors.mysql.connection import MySQLConnection
 from headrace.connectors.postgres.connection import PostgresConnection, connected, execute, fetch, stream
 
-
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask after half a second."""
-    monkeypatch.setattr(silence, "SILENT_SECONDS", 0.5)
-    monkeypatch.setattr(silence, "ANSWER_SECONDS", 2.0)
-    monkeypatch.setattr(silence, "_CHECK_SECONDS", 0.1)
+LIMITS = {"read_timeout": 1.0, "connect_timeout": 2.0}
 
 
 class Proxy:
@@ -66,7 +59,7 @@ def silent(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> I
     """A server behind a proxy that falls silent at a word."""
     proxy = Proxy(postgres_server.port, b"fall_silent", silences_all=request.param)
     url = postgres_server.url().replace(str(postgres_server.port), str(proxy.port))
-    yield PostgresConnection.model_validate({"url": url})
+    yield PostgresConnection.model_validate({"url": url, "limits": LIMITS})
     proxy.close()
 
 
@@ -92,14 +85,14 @@ def test_an_answer_that_never_comes_is_given_up(
 
 
 def test_a_long_statement_is_waited_for(postgres_server: PostgresServer) -> None:
-    direct = PostgresConnection.model_validate({"url": postgres_server.url()})
+    direct = PostgresConnection.model_validate({"url": postgres_server.url(), "limits": LIMITS})
 
     with connected(direct, Unreadable) as connection:
         assert fetch(connection, "SELECT 1 FROM pg_sleep(2)") == [(1,)]
 
 
 def test_a_connection_that_nobody_waits_for_may_be_silent(postgres_server: PostgresServer) -> None:
-    direct = PostgresConnection.model_validate({"url": postgres_server.url()})
+    direct = PostgresConnection.model_validate({"url": postgres_server.url(), "limits": LIMITS})
 
     with connected(direct, Unreadable) as connection:
         rows: Any = stream(connection, "SELECT n FROM generate_series(1, 500000) n", Unreadable)
@@ -114,7 +107,9 @@ def test_a_mysql_server_that_falls_silent_is_given_up(
     mysql_config: dict[str, Any], silences_all: bool
 ) -> None:
     proxy = Proxy(mysql_config["port"], b"fall_silent", silences_all=silences_all)
-    behind = MySQLConnection.model_validate({**mysql_config, "port": proxy.port, "tls": "disable"})
+    behind = MySQLConnection.model_validate(
+        {**mysql_config, "port": proxy.port, "tls": "disable", "limits": LIMITS}
+    )
     began = time.monotonic()
 
     with pytest.raises(Unreachable), mysql_connection.connected(behind, Unreadable) as connection:
@@ -127,14 +122,16 @@ def test_a_mysql_server_that_falls_silent_is_given_up(
 def test_a_mysql_server_that_does_not_greet_is_given_up(mysql_config: dict[str, Any]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        config = MySQLConnection.model_validate({**mysql_config, "port": port, "tls": "disable"})
+        config = MySQLConnection.model_validate(
+            {**mysql_config, "port": port, "tls": "disable", "limits": LIMITS}
+        )
 
         with pytest.raises(Unreachable), mysql_connection.connected(config, Unreadable):
             pass
 
 
 def test_a_long_statement_of_mysql_is_waited_for(mysql_config: dict[str, Any]) -> None:
-    config = MySQLConnection.model_validate({**mysql_config, "tls": "disable"})
+    config = MySQLConnection.model_validate({**mysql_config, "tls": "disable", "limits": LIMITS})
 
     with mysql_connection.connected(config, Unreadable) as connection:
         assert mysql_connection.fetch(connection, "SELECT SLEEP(2)") == [(0,)]

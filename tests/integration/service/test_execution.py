@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -386,3 +387,15 @@ def test_a_run_whose_data_is_there_never_fails(
     receipt = details(platform, done.run).receipt
     assert receipt is not None
     assert (receipt.read, receipt.written, receipt.loaded) == (20, 20, 20)
+
+
+def test_an_attempt_ends_by_the_installations_time_limit_where_its_policy_has_none(
+    platform: Platform, target: Path
+) -> None:
+    settings = platform.settings.model_copy(update={"run_timeout_seconds": 0.3})
+    pipeline = store(platform, target, records=2000, sleep=0.2)
+
+    with pytest.raises(RunFailed, match=r"longer than 0\.3 s") as failed:
+        run(replace(platform, settings=settings), pipeline)
+
+    assert failed.value.cause_code == "run.timed_out"

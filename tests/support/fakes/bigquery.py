@@ -286,7 +286,11 @@ class _Handler(BaseHTTPRequestHandler):
     state: FakeBigQuery
 
     def _handle(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # the client is gone
+            self.close_connection = True
+            return
         with self.state.lock:
             try:
                 self._route(body)

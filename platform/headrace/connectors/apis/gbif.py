@@ -11,7 +11,7 @@ from pydantic import Field
 
 from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, Unreadable, plain_values
 from headrace.connectors.kit.http.authentication import Authentication
-from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.rest.api import BaseUrl, RestApi
 
 _LARGEST_PAGE = {"occurrence": 300, "species": 1000}

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from headrace.connectors import Checkpoint, ReadRequest, Source, Stream, Unreadable
 from headrace.connectors.kit.http.authentication import Authentication
-from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.rest.api import BaseUrl, RestApi
 
 _STREAMS = (

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AliasChoices, Field
 
 from headrace.connectors import Section
+from headrace.connectors.kit.network.limits import WarehouseLimits
 from headrace.connectors.kit.stores.google_key import ServiceAccountKey
 
 _PLACE = r"^[A-Za-z0-9_:.-]+$"
@@ -52,5 +53,6 @@ class BigQueryConfig(Section):
     api_endpoint: str = Field(
         "https://bigquery.googleapis.com", pattern=r"^https?://[^/@\s]+/?$", description="Where the API is."
     )
+    limits: WarehouseLimits = WarehouseLimits()
     gcs_buffer_bucket: str | None = Field(None, description="Accepted, not needed: files are uploaded.")
     gcs_buffer_format: Literal["parquet", "csv"] = Field("parquet", description="Accepted, not needed.")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from headrace.connectors import ConnectorError, Rejected, Unauthorized, Unreachable
+from headrace.connectors import ConnectorError, Rejected, Unauthorized, Unreachable, Untrusted
 from headrace.connectors.kit.network import connections
 from headrace.connectors.kit.sql.loads import Busy
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import google.auth.credentials
     import requests
     from google.api_core.retry import Retry
-    from google.cloud.bigquery import Client, Dataset, Table, TableReference
+    from google.cloud.bigquery import Client, Dataset, QueryJobConfig, Table, TableReference
 
     from headrace.connectors.bigquery.config import BigQueryConfig
+    from headrace.connectors.kit.network.limits import WarehouseLimits
 
 _SCOPE = "https://www.googleapis.com/auth/bigquery"
-_RETRY_SECONDS = 60.0
 # https://cloud.google.com/bigquery/docs/error-messages
 _LATER = {"backendError", "internalError", "rateLimitExceeded", "jobBackendError", "jobInternalError",
           "jobRateLimitExceeded", "tableUnavailable", "timeout", "stopped"}  # fmt: skip
@@ -56,11 +56,23 @@ def connected(config: BigQueryConfig) -> Iterator[Client]:
             session.close()
 
 
-def retry() -> Retry:
-    """How requests are repeated: what may pass, for a minute at most."""
+def retry(config: BigQueryConfig) -> Retry:
+    """How requests are repeated: what may pass, and for a while only."""
     from google.cloud.bigquery.retry import DEFAULT_RETRY
 
-    return DEFAULT_RETRY.with_timeout(_RETRY_SECONDS)
+    return DEFAULT_RETRY.with_timeout(config.limits.retry_timeout)
+
+
+def run(client: Client, config: BigQueryConfig, query: str, job_config: QueryJobConfig | None = None) -> Any:
+    """Run a query and return its rows. A job that fails is not started anew: the run is, by its policy."""
+    job = client.query(
+        query,
+        job_config=job_config,
+        location=config.dataset_location,
+        retry=retry(config),
+        job_retry=None,
+    )
+    return job.result(retry=retry(config), job_retry=None)
 
 
 def find_dataset(client: Client, config: BigQueryConfig) -> Dataset | None:
@@ -68,7 +80,7 @@ def find_dataset(client: Client, config: BigQueryConfig) -> Dataset | None:
     from google.api_core.exceptions import NotFound
 
     try:
-        return client.get_dataset(f"{config.project_id}.{config.dataset_id}", retry=retry())
+        return client.get_dataset(f"{config.project_id}.{config.dataset_id}", retry=retry(config))
     except NotFound:
         return None
 
@@ -90,7 +102,7 @@ def find_table(client: Client, config: BigQueryConfig, table: str) -> Table | No
     from google.api_core.exceptions import NotFound
 
     try:
-        return client.get_table(table_reference(config, table), retry=retry())
+        return client.get_table(table_reference(config, table), retry=retry(config))
     except NotFound:
         return None
 
@@ -100,17 +112,26 @@ def _session(config: BigQueryConfig) -> requests.Session:
     from google.auth.transport.requests import AuthorizedSession, Request
 
     session: Any = AuthorizedSession  # untyped
-    return _guarded(session(_credentials(config), auth_request=Request(_guarded())))
+    auth_request = Request(_guarded(config.limits))
+    return _guarded(config.limits, session(_credentials(config), auth_request=auth_request))
 
 
-def _guarded(session: requests.Session | None = None) -> requests.Session:
-    """Let a session connect to checked addresses: a key file names its own token endpoint."""
+def _guarded(limits: WarehouseLimits, session: requests.Session | None = None) -> requests.Session:
+    """Let a session connect to checked addresses: a key file names its own token endpoint.
+
+    Google's client sets no time-outs, or some of its own.
+    """
     import requests
 
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
             super().init_poolmanager(*args, **kwargs)
-            connections.guard(self.poolmanager)
+            bounds = connections.Bounds(connect=limits.connect_timeout, answer=limits.response_timeout)
+            connections.guard(self.poolmanager, bounds)
+
+        def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+            timeout = (limits.connect_timeout, limits.read_timeout)
+            return super().send(*args, **kwargs | {"timeout": timeout})
 
     session = session or requests.Session()
     session.trust_env = False  # no proxy and no .netrc of this machine's user
@@ -142,6 +163,7 @@ def _credentials(config: BigQueryConfig) -> google.auth.credentials.Credentials:
 def _errors() -> Iterator[None]:
     import google.auth.exceptions as auth
     import requests
+    import urllib3
     from google.api_core import exceptions as api
 
     try:
@@ -150,12 +172,27 @@ def _errors() -> Iterator[None]:
         raise Unreachable("Google's token endpoint cannot be reached.") from None
     except auth.DefaultCredentialsError:
         raise Unauthorized("This machine has no Google identity: give a service account's key.") from None
-    except auth.GoogleAuthError:
+    except auth.GoogleAuthError as error:
+        if error.retryable or not _is_refusal(error):
+            raise Unreachable("Google's token endpoint does not answer as it should.") from None
         raise Unauthorized("Google refused the service account's key.") from None
     except api.GoogleAPICallError as error:
         raise _translated(error) from None
-    except (api.RetryError, requests.RequestException):
+    except (
+        api.RetryError,
+        requests.RequestException,
+        urllib3.exceptions.HTTPError,
+        ConnectionError,
+    ) as error:
+        if connections.is_untrusted(error):
+            raise Untrusted("The certificate of the BigQuery API is not trusted.") from None
         raise Unreachable("The BigQuery API cannot be reached.") from None
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether a token endpoint has said no (RFC 6749, section 5.2), and not just answered badly."""
+    answers = error.args[1:]
+    return not answers or any(isinstance(answer, dict) and "error" in answer for answer in answers)
 
 
 def _translated(error: Any) -> ConnectorError:

@@ -39,7 +39,7 @@ def create(client: Client, config: BigQueryConfig, name: str, schema: list[Schem
         for column in config.clustering:
             _check_column(column, names, "clustering")
         table.clustering_fields = list(config.clustering)
-    return client.create_table(table, retry=retry())
+    return client.create_table(table, retry=retry(config))
 
 
 def _check_column(name: str | None, names: set[str], key: str) -> None:
@@ -92,6 +92,7 @@ def upload(
                 table_reference(config, stage),
                 rewind=True,
                 size=path.stat().st_size,
+                num_retries=config.limits.attempts - 1,
                 job_id=job_id,
                 location=config.dataset_location,
                 job_config=job_config,
@@ -125,6 +126,6 @@ def finish(client: Client, config: BigQueryConfig, start: Callable[[str], LoadJo
     try:
         job: Any = start(job_id)
     except Conflict:  # the client repeated a request whose first answer was lost
-        job = client.get_job(job_id, location=config.dataset_location)
-    job.result()
+        job = client.get_job(job_id, location=config.dataset_location, retry=retry(config))
+    job.result(retry=retry(config))
     return job

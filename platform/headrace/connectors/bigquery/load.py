@@ -20,6 +20,7 @@ from headrace.connectors.bigquery.connection import (
     find_dataset,
     find_table,
     retry,
+    run,
     sql_name,
     table_reference,
 )
@@ -123,7 +124,9 @@ class BigQueryLoad(TableLoad):
         if self.target is None:
             self.target = create(self.client, self.config, self.table, schema_of(self.columns))
         stage = sql_name(self.config, self.staging)
-        self.values = evolved(self.client, self.target, self.columns, stage, self.request.schema_contract)
+        self.values = evolved(
+            self.client, self.config, self.target, self.columns, stage, self.request.schema_contract
+        )
 
     def empty(self) -> None:
         """Add the statement to the script."""
@@ -190,10 +193,9 @@ class BigQueryLoad(TableLoad):
 
         script = "".join(f"{statement};\n" for statement in self.ledger.script)
         job_config = with_parameters(self.ledger.parameters)
-        location = self.config.dataset_location
         statements = f"BEGIN TRANSACTION;\n{script}COMMIT TRANSACTION;"
         try:
-            self.client.query(statements, job_config=job_config, location=location).result()
+            run(self.client, self.config, statements, job_config)
         except BadRequest as error:
             for detail, kind in {_MOVED_ON: MovedOn, _OWNED: TableOwned}.items():
                 if detail in str(error):
@@ -208,7 +210,7 @@ class BigQueryLoad(TableLoad):
         if find_dataset(self.client, self.config) is None:
             dataset = Dataset(f"{self.config.project_id}.{self.config.dataset_id}")
             dataset.location = self.config.dataset_location
-            self.client.create_dataset(dataset, exists_ok=True, retry=retry())
+            self.client.create_dataset(dataset, exists_ok=True, retry=retry(self.config))
 
     def _leave_no_stage(self) -> None:
         """Remove the staging table. The load has ended either way: the next one removes what stays."""
@@ -221,7 +223,7 @@ class BigQueryLoad(TableLoad):
 
     def _delete_stage(self) -> None:
         stage = table_reference(self.config, self.staging)
-        self.client.delete_table(stage, not_found_ok=True, retry=retry())
+        self.client.delete_table(stage, not_found_ok=True, retry=retry(self.config))
 
     def _upload(self) -> None:
         schema, merges = schema_of(self.columns), bool(self.key)

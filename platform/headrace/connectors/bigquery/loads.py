@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from headrace.connectors.bigquery.connection import find_table, retry, sql_name, table_reference
+from headrace.connectors.bigquery.connection import find_table, retry, run, sql_name, table_reference
 from headrace.connectors.kit.loading.ledger import COLUMNS, LEDGER, Kind, Ledger
 
 if TYPE_CHECKING:
@@ -40,15 +40,15 @@ class BigQueryLedger(Ledger):
 
         schema = [SchemaField(name, self.types[kind]) for name, kind in COLUMNS.items()]
         table = Table(table_reference(self.config, LEDGER), schema=schema)
-        self.client.create_table(table, exists_ok=True, retry=retry())
+        self.client.create_table(table, exists_ok=True, retry=retry(self.config))
 
     def add(self, column: str, kind: str) -> None:
         """Add a column, which a transaction cannot."""
         from google.cloud.bigquery import SchemaField
 
-        table = self.client.get_table(table_reference(self.config, LEDGER), retry=retry())
+        table = self.client.get_table(table_reference(self.config, LEDGER), retry=retry(self.config))
         table.schema = [*table.schema, SchemaField(column, kind)]
-        self.client.update_table(table, ["schema"], retry=retry())
+        self.client.update_table(table, ["schema"], retry=retry(self.config))
 
     def columns(self) -> list[str]:
         """Ask for the table's schema."""
@@ -69,8 +69,8 @@ class BigQueryLedger(Ledger):
 
     def fetch(self, query: str, values: Mapping[str, str | int]) -> list[tuple[Any, ...]]:
         """Return all rows."""
-        job = self.client.query(query, job_config=with_parameters(values))
-        return [tuple(row.values()) for row in job.result()]
+        rows = run(self.client, self.config, query, with_parameters(values))
+        return [tuple(row.values()) for row in rows]
 
     def execute(self, statement: str, values: Mapping[str, str | int]) -> None:
         """Add a statement to the script."""

@@ -53,6 +53,7 @@ class LoadRequest:
     primary_key: tuple[str, ...] = ()
     pipeline_id: str
     load_id: str  # the run's id
+    fence: int = 0  # which of the run's attempts this is
     cursor: Cursor | None = None  # stored with the data, in the same transaction
     schema_contract: SchemaContract = "evolve"  # freeze: a table that is there keeps its columns and types
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("headrace.connector"))

@@ -26,6 +26,15 @@ class Unreachable(ConnectorError):
     temporary = True
 
 
+class Untrusted(Unreachable):
+    """The server's certificate is not trusted, or is another host's. A retry would find the same one."""
+
+    code = "connector.untrusted"
+    title = "Certificate not trusted"
+    hint = "Check the host's name, the certificate's dates, and the authorities that this machine trusts."
+    temporary = False
+
+
 class Unauthorized(ConnectorError):
     """The system refused the credentials, or what they may do."""
 
@@ -57,6 +66,15 @@ class Rejected(ConnectorError):
 
     code = "destination.rejected"
     title = "Destination rejected the data"
+
+
+class OutOfSpace(Rejected):
+    """The system has no room left on its disk. The same run may succeed when there is some again."""
+
+    code = "connector.out_of_space"
+    title = "No space left"
+    hint = "Make room where the system stores its data; then run again."
+    temporary = True
 
 
 class SchemaConflict(Rejected):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from pydantic import Field, SecretStr
 
 from headrace.connectors import ConnectorError, Section
+from headrace.connectors.kit.network.limits import NetworkLimits
 
 _PARAMS = "Its arguments, by name."
 _SECRETS = "Further arguments, kept secret. A dot leads into `params`: `credentials.password`."
@@ -26,6 +27,7 @@ class DltSourceConfig(Section):
     )
     params: dict[str, Any] = Field({}, description=_PARAMS)
     secrets: dict[str, SecretStr] = Field({}, description=_SECRETS)
+    limits: NetworkLimits = NetworkLimits()
 
 
 class DltDestinationConfig(Section):
@@ -38,6 +40,7 @@ class DltDestinationConfig(Section):
     )
     params: dict[str, Any] = Field({}, description=_PARAMS)
     secrets: dict[str, SecretStr] = Field({}, description=_SECRETS)
+    limits: NetworkLimits = NetworkLimits()
     dataset_name: str = Field("headrace", min_length=1, description="Schema or dataset of the tables.")
     table: str | None = Field(None, min_length=1, description="The table; the stream's name when absent.")
 

@@ -26,6 +26,7 @@ from headrace.connectors import (
     cursor_text,
 )
 from headrace.connectors.dlt.config import arguments
+from headrace.connectors.dlt.failures import bounded, of_the_network
 from headrace.connectors.dlt.log import relayed
 from headrace.connectors.kit.loading.load import Load
 
@@ -165,7 +166,11 @@ def _loaded(pipeline: Any) -> Loaded | None:
 @contextmanager
 def _pipeline(destination: "DltDestinationConfig", pipeline_id: str) -> Iterator[Any]:
     """A pipeline of dlt's whose working folder goes with it: all that lasts is in the destination."""
-    with tempfile.TemporaryDirectory(prefix="headrace-dlt-") as folder, _errors():
+    with (
+        tempfile.TemporaryDirectory(prefix="headrace-dlt-") as folder,
+        _errors(),
+        bounded(destination.limits),
+    ):
         yield dlt.pipeline(
             pipeline_name=f"headrace_{pipeline_id.replace('-', '')}",
             pipelines_dir=folder,
@@ -200,6 +205,8 @@ def _errors() -> Iterator[None]:
     except ConnectorError:
         raise
     except Exception as error:
+        if (fault := of_the_network(error, "dlt")) is not None:
+            raise fault from None
         if not type(error).__module__.startswith(("dlt.", "builtins")):
             raise
         cause = error

@@ -14,6 +14,7 @@ from dlt.extract.resource import DltResource
 
 from headrace.connectors import ConnectorError, ReadRequest, Stream, SyncMode, Unreadable
 from headrace.connectors.dlt.config import arguments
+from headrace.connectors.dlt.failures import bounded, causes, of_the_network
 from headrace.connectors.dlt.log import relayed
 from headrace.connectors.kit.arrow.batching import gathered
 
@@ -43,12 +44,13 @@ class _CursorOfAnotherKind(Exception):
 
 def streams(source: "DltSourceConfig") -> list[Stream]:
     """Return the resources that the source selects, as streams."""
-    return [_stream(name, resource) for name, resource in _resources(source).items()]
+    with bounded(source.limits):
+        return [_stream(name, resource) for name, resource in _resources(source).items()]
 
 
 def read(source: "DltSourceConfig", request: ReadRequest) -> Iterator[Any]:
     """Yield the resource's records in lists, and its Arrow tables in batches."""
-    with relayed(request.log):
+    with relayed(request.log), bounded(source.limits):
         resource = _resource(source, request.stream)
         if request.sync_mode is SyncMode.INCREMENTAL and request.cursor_field:
             yield from _after(source, request)
@@ -78,10 +80,16 @@ def _items(resource: DltResource) -> Iterator[Any]:
     try:
         yield from gathered(resource)
     except Exception as error:
-        causes = list(_causes(error))
-        if any(isinstance(cause, IncrementalCursorInvalidCoercion) for cause in causes):
+        found = list(causes(error))
+        if any(isinstance(cause, IncrementalCursorInvalidCoercion) for cause in found):
             raise _CursorOfAnotherKind from None
-        raise DltSourceFailed(f"{resource.name} stopped with {type(causes[-1]).__name__}.") from None
+        _raise_if_of_the_network(error, resource.name)
+        raise DltSourceFailed(f"{resource.name} stopped with {type(found[-1]).__name__}.") from None
+
+
+def _raise_if_of_the_network(error: Exception, name: str) -> None:
+    if (fault := of_the_network(error, name)) is not None:
+        raise fault from None
 
 
 def _resource(source: "DltSourceConfig", stream: str) -> DltResource:
@@ -99,7 +107,8 @@ def _resources(source: "DltSourceConfig") -> Mapping[str, DltResource]:
         raise
     except Exception as error:
         # dlt's texts quote what it was given.
-        cause = list(_causes(error))[-1]
+        _raise_if_of_the_network(error, source.source)
+        cause = list(causes(error))[-1]
         raise DltSourceUnusable(f"{source.source} refused its arguments: {type(cause).__name__}.") from None
     if isinstance(made, DltResource):
         return {made.name: made}
@@ -136,10 +145,3 @@ def _readings(cursor: Any) -> Iterator[Any]:
     for kind in (datetime.fromisoformat, date.fromisoformat, Decimal) if isinstance(cursor, str) else ():
         with suppress(ValueError, InvalidOperation):
             yield kind(cursor)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """The error and those that it was raised for, the first of all at the end."""
-    while error is not None:
-        yield error
-        error = error.__cause__

@@ -8,6 +8,7 @@ from pydantic import AliasChoices, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors import Section
+from headrace.connectors.kit.network.limits import TransferLimits
 from headrace.connectors.kit.stores.config import Storage, is_store_url, storage_for, store_url
 
 
@@ -33,6 +34,7 @@ class FileConfig(Section):
     storage: Storage | None = Field(
         None, description="The object store that `path` is in, and the credentials for it."
     )
+    limits: TransferLimits = TransferLimits()
 
     @field_validator("partition_by", mode="before")
     @classmethod

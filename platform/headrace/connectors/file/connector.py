@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from headrace.connectors import Destination, Loaded, LoadRequest, LoadResult, WriteDisposition, plain_values
 from headrace.connectors.file.config import FileConfig
 from headrace.connectors.kit.local_paths import local_path
-from headrace.connectors.kit.stores.config import storage_for
 
 if TYPE_CHECKING:
     from headrace.connectors.kit.loading.load import Load
@@ -28,7 +27,7 @@ class FileDestination(FileConfig, Destination):
         """Say where files will be written. Raises ConnectorError when the folder or bucket cannot be used."""
         from headrace.connectors.file.folder import opened
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+        with opened(self) as folder:
             folder.check()
             return f"Files are written into {folder.location('').rstrip('/')}."
 
@@ -55,7 +54,7 @@ class FileDestination(FileConfig, Destination):
         from headrace.connectors.file.folder import opened
         from headrace.connectors.file.load import last_load
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+        with opened(self) as folder:
             return last_load(folder, pipeline_id)
 
     @contextmanager
@@ -63,5 +62,5 @@ class FileDestination(FileConfig, Destination):
         from headrace.connectors.file.folder import opened
         from headrace.connectors.file.load import load_for
 
-        with opened(self.path, storage_for([self.path], self.storage)) as folder:
+        with opened(self) as folder:
             yield load_for(folder, self, request)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from headrace.connectors import ConnectorError, MovedOn, Rejected
+from headrace.connectors import ConnectorError, MovedOn, OutOfSpace, Rejected
 from headrace.connectors.kit.local_paths import local_path
-from headrace.connectors.kit.stores.config import AnyStorage, store_url
+from headrace.connectors.kit.stores.config import storage_for, store_url
 
 if TYPE_CHECKING:
+    from headrace.connectors.file.config import FileConfig
     from headrace.connectors.kit.stores.object_store import ObjectStore
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -174,15 +175,16 @@ class StoreFolder(Folder):
 
 
 @contextmanager
-def opened(path: str, storage: AnyStorage | None) -> Iterator[Folder]:
+def opened(config: FileConfig) -> Iterator[Folder]:
     """Hold the folder of a configuration open. Raises ConnectorError."""
+    storage = storage_for([config.path], config.storage)
     if storage is None:
-        yield LocalFolder(local_path(path))
+        yield LocalFolder(local_path(config.path))
         return
     from headrace.connectors.kit.stores import object_store
 
-    with object_store.opened(storage, store_url(path).bucket) as store:
-        yield StoreFolder(store, path)
+    with object_store.opened(storage, store_url(config.path).bucket, config.limits) as store:
+        yield StoreFolder(store, config.path)
 
 
 @contextmanager
@@ -195,7 +197,7 @@ def _disk(folder: Path) -> Iterator[None]:
         raise
     except OSError as error:
         if error.errno in _FULL:
-            raise Rejected(f"The disk of {folder} is full.") from None
+            raise OutOfSpace(f"The disk of {folder} is full.") from None
         raise Rejected(f"{folder} cannot be written to: {error.strerror}.") from None
 
 

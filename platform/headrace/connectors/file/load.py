@@ -110,7 +110,10 @@ class SetLoad(Load):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Take back what was written if the load cannot go on."""
+        """Take back what was written if the load cannot go on.
+
+        Not once the record was sent: it may name the files, or come to name them, though its answer was lost.
+        """
         try:
             yield
         except BaseException:

@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from headrace.connectors import Section
+from headrace.connectors.kit.network.limits import TransferLimits
 from headrace.connectors.kit.stores.config import Storage, is_store_url, storage_for
 
 
@@ -56,6 +57,7 @@ class FilesConfig(Section):
     storage: Storage | None = Field(
         None, description="The object store of s3://, gs:// and az:// paths, and the credentials for it."
     )
+    limits: TransferLimits = TransferLimits()
 
     @field_validator("paths", "primary_key", mode="before")
     @classmethod

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from headrace.connectors import ConnectorError, Unreadable
 from headrace.connectors.kit.local_paths import local_path
-from headrace.connectors.kit.network import connections
+from headrace.connectors.kit.network.downloads import Changed, Download
+from headrace.connectors.kit.network.limits import TransferLimits
 from headrace.connectors.kit.stores.config import StoreUrl
 from headrace.connectors.kit.stores.object_store import NoSuchObject, ObjectChanged, StoredObject
 
@@ -66,7 +67,7 @@ class Found:
         try:
             with self.place.opened(self, check) as path:
                 yield path
-        except (FileNotFoundError, NoSuchObject, ObjectChanged, connections.Changed):
+        except (FileNotFoundError, NoSuchObject, ObjectChanged, Changed):
             raise FileChanged(f"{self.name} was changed or removed while it was read.") from None
 
 
@@ -146,13 +147,14 @@ class WebPlace(Place):
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
+    limits: TransferLimits
 
     def find(self, *, with_times: bool) -> Iterator[Found]:
         """Yield the one file, and ask when it was changed only if that matters."""
         parts = urlsplit(self.url)
         modified = ""
         if with_times:
-            changed = connections.last_modified(self.url, self.headers)
+            changed = Download(self.url, self.headers, self.limits).last_modified()
             if changed is None:
                 raise NoModificationTime(f"The server does not say when {parts.path} was last changed.")
             modified = _text(changed)
@@ -160,10 +162,11 @@ class WebPlace(Place):
 
     @contextmanager
     def opened(self, found: Found, check: Check) -> Iterator[Path]:
-        """Fetch the file into a temporary one. Raises connections.Changed, where the server can tell."""
+        """Fetch the file into a temporary one. Raises Changed, where the server can tell."""
         unless_changed = datetime.fromisoformat(found.modified) if found.modified else None
         with tempfile.NamedTemporaryFile(prefix="headrace-") as file:
-            _checked(connections.download(self.url, self.headers, file.file, unless_changed), check)
+            download = Download(self.url, self.headers, self.limits, check)
+            _checked(download.into(file.file, unless_changed), check)
             file.flush()
             yield Path(file.name)
 

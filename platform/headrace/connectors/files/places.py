@@ -26,12 +26,13 @@ def opened_places(config: FilesConfig) -> Iterator[list[tuple[str, Place]]]:
     with ExitStack() as stack:
         for path in config.paths:
             if is_url(path):
-                places.append((path, WebPlace(path, headers)))
+                places.append((path, WebPlace(path, headers, config.limits)))
             elif is_store_url(path):
                 assert storage is not None
                 url = store_url(path)
                 if url.bucket not in buckets:
-                    buckets[url.bucket] = stack.enter_context(object_store.opened(storage, url.bucket))
+                    opened = object_store.opened(storage, url.bucket, config.limits)
+                    buckets[url.bucket] = stack.enter_context(opened)
                 places.append((path, StorePlace(url, buckets[url.bucket])))
             else:
                 places.append((path, LocalPlace(path)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import ssl
+import struct
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from weakref import WeakKeyDictionary
@@ -16,21 +19,16 @@ from pydantic_core import PydanticCustomError
 from headrace.connectors import ConnectorError, Section, Unauthorized, Unreachable
 from headrace.connectors.kit.network import silence
 from headrace.connectors.kit.network.addresses import ForbiddenAddress
-from headrace.connectors.kit.sql.loads import Busy
+from headrace.connectors.kit.network.deadlines import ended_after
+from headrace.connectors.kit.network.limits import DatabaseLimits
+from headrace.connectors.mysql.failures import is_lost, not_connected, translated
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
-LOCK_SECONDS = 60
-_CONNECT_SECONDS = 10
+_CUT_OFF = 2013
 # Standard quotes, no backslash escapes, and no value that is cut or replaced in silence.
 _SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
-# https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
-_REFUSED = {1044, 1045, 1142, 1143, 1227, 1370, 1698}
-_LOST = {2006, 2013, 1053, 1927}  # gone away, lost, shutting down, killed
-_BUSY = {1205, 1213, 3572}  # lock wait, deadlock, nowait
-
-
 # https://dev.mysql.com/doc/refman/8.4/en/general-thread-states.html: of a thread that waits for its client
 _WAITING_STATES = {"Writing to net", "Sending to client", "Reading from net", "Receiving from client"}
 _ACTIVITY = "SELECT command, state FROM information_schema.processlist WHERE id = {:d}"
@@ -64,6 +62,7 @@ class MySQLConnection(Section):
     tls_ca: str | None = Field(
         None, min_length=1, description="Authorities to trust, a PEM file; the machine's own when absent."
     )
+    limits: DatabaseLimits = DatabaseLimits()
 
     @model_validator(mode="after")
     def _one_place(self) -> MySQLConnection:
@@ -81,37 +80,50 @@ class MySQLConnection(Section):
 
 
 @contextmanager
-def connected(config: MySQLConnection, failure: type[ConnectorError]) -> Iterator[Connection]:
+def connected(
+    config: MySQLConnection, failure: type[ConnectorError], name: str = "headrace"
+) -> Iterator[Connection]:
     """Hold a session in UTC and utf8mb4 that commits nothing by itself; what is open at the end is undone.
 
     What the driver raises, inside the block too, becomes a ConnectorError: `failure` where the server did
-    not like what was asked.
+    not like what was asked. `name` tells the session to those who look at the server's.
     """
     try:
         import pymysql
     except ImportError:
         raise DriverMissing("This connector needs PyMySQL.") from None
 
-    connection, watch = _opened(config)
+    connection, watch = _opened(config, name)
     _watches[connection] = watch
     watch.ask = partial(_doing, config, connection.thread_id())
     try:
-        execute(connection, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
-        execute(connection, f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+        seconds = math.ceil(config.limits.lock_timeout)
+        bounds = f"lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}"
+        execute(connection, f"SET SESSION {bounds}")
         execute(connection, "SET SESSION net_write_timeout = 600")  # while the engine writes what it read
         yield connection
     except pymysql.Error as error:
-        raise _translated(error, failure) from None
+        raise translated(error, failure) from None
     finally:
         watch.close()
         if connection.open:
             connection.close()
 
 
-def waiting(connection: Connection) -> AbstractContextManager[None]:
-    """Return a block that waits for the server, whose silence is watched meanwhile."""
+@contextmanager
+def waiting(connection: Connection) -> Iterator[None]:
+    """Hold a block that waits for the server, whose silence is watched meanwhile."""
+    import pymysql
+
     watch = _watches.get(connection)
-    return watch.waiting() if watch is not None else nullcontext()
+    try:
+        with watch.waiting() if watch is not None else nullcontext():
+            yield
+    except (OSError, AssertionError, IndexError, struct.error) as error:
+        # What the driver raises for bytes that are no packet, and for a socket that fails.
+        raise pymysql.OperationalError(
+            _CUT_OFF, f"the connection broke off ({type(error).__name__})"
+        ) from None
 
 
 def commit(connection: Connection) -> None:
@@ -133,7 +145,7 @@ def execute(connection: Connection, statement: str) -> int:
         return int(cursor.execute(statement))
 
 
-def _opened(config: MySQLConnection) -> tuple[Connection, silence.Watch]:
+def _opened(config: MySQLConnection, name: str = "headrace") -> tuple[Connection, silence.Watch]:
     """Return a connection, and a watch of it, which is for the caller to close."""
     import pymysql
     from pymysql.constants import CLIENT
@@ -150,34 +162,40 @@ def _opened(config: MySQLConnection) -> tuple[Connection, silence.Watch]:
         charset="utf8mb4",
         sql_mode=_SQL_MODE,
         init_command="SET SESSION time_zone = '+00:00'",
-        connect_timeout=_CONNECT_SECONDS,
-        program_name="headrace",
+        program_name=name,
         client_flag=CLIENT.FOUND_ROWS,  # an UPDATE says how many rows it found, not how many it changed
         # The server names the file that LOAD DATA LOCAL sends: none of this machine's is its business.
         local_infile=False,
         defer_connect=True,
         **_tls(config),
     )
+    ends = time.monotonic() + config.limits.connect_timeout
     try:
         # The guard resolves, checks and connects: the driver gets a socket to an allowed address.
         opened = (
-            connections.connect(config.host, config.port, _CONNECT_SECONDS) if config.host else _local(config)
+            connections.connect(config.host, config.port, config.limits.connect_timeout)
+            if config.host
+            else _local(config)
         )
-        return connection, _greeted(connection, opened)
+        return connection, _greeted(connection, opened, config.limits, ends)
     except ForbiddenAddress:
         raise
     except pymysql.Error as error:
-        raise _not_connected(error) from None
+        raise not_connected(error) from None
+    except (AssertionError, IndexError, struct.error):
+        raise Unreachable("MySQL could not be connected to: what answers speaks another protocol.") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise Unreachable(f"MySQL could not be connected to: {reason}.") from None
 
 
-def _greeted(connection: Connection, opened: socket.socket) -> silence.Watch:
+def _greeted(
+    connection: Connection, opened: socket.socket, limits: DatabaseLimits, ends: float
+) -> silence.Watch:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    watch = silence.Watch(opened.dup())
+    watch = silence.Watch(opened.dup(), limits)
     try:
-        with watch.waiting():
+        with ended_after(max(ends - time.monotonic(), 0.1), opened):
             connection.connect(opened)
     except BaseException:
         watch.close()
@@ -201,7 +219,7 @@ def _doing(config: MySQLConnection, number: int) -> silence.Doing:
     except Unreachable:
         return "nothing"
     except pymysql.Error as error:
-        return "unknown" if _facts(error)[0] not in _LOST else "nothing"
+        return "nothing" if is_lost(error) else "unknown"
     if not rows:
         return "unknown"
     command, state = rows[0]
@@ -211,7 +229,7 @@ def _doing(config: MySQLConnection, number: int) -> silence.Doing:
 def _local(config: MySQLConnection) -> socket.socket:
     opened = socket.socket(socket.AF_UNIX)
     try:
-        opened.settimeout(_CONNECT_SECONDS)
+        opened.settimeout(config.limits.connect_timeout)
         opened.connect(config.socket or "")
     except OSError:
         opened.close()
@@ -232,39 +250,3 @@ def _tls(config: MySQLConnection) -> dict[str, Any]:
     if config.tls == "require":
         context.verify_mode = ssl.CERT_NONE
     return {"ssl": context}
-
-
-def _not_connected(error: Any) -> ConnectorError:
-    code, message = _facts(error)
-    kind = Unauthorized if code in _REFUSED else Unreachable
-    return kind(f"MySQL could not be connected to: {message}.")
-
-
-def _translated(error: Any, failure: type[ConnectorError]) -> ConnectorError:
-    """Keep the number and the kind of the error alone where its text may quote a row."""
-    code, message = _facts(error)
-    kind: type[ConnectorError] = failure
-    if code in _REFUSED:
-        kind = Unauthorized
-    elif code in _LOST:
-        kind = Unreachable
-    elif code in _BUSY:
-        kind = Busy
-    return kind(f"MySQL: {message}.", context={"errno": str(code)} if code else None)
-
-
-# Errors whose text quotes a value: duplicate keys, incorrect, truncated and out-of-range values.
-_QUOTING = {
-    1062: "two rows have one value in a unique key",
-    1292: "a value is not one of its column's type",
-    1366: "a value is not one of its column's type",
-    1411: "a value is not one of its column's type",
-    1586: "two rows have one value in a unique key",
-    1064: "a statement is not understood by this server",
-}
-
-
-def _facts(error: Any) -> tuple[int, str]:
-    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    text = str(error.args[1]) if len(error.args) > 1 else type(error).__name__
-    return code, _QUOTING.get(code, text.rstrip("."))

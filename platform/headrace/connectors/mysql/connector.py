@@ -124,8 +124,15 @@ class MySQLDestination(MySQLConnection, Destination):
         from headrace.connectors.mysql.load import MySQLLoad
 
         table = table_name(self.table_prefix, self.table, request)
-        with connected(self, Rejected) as connection:
-            yield MySQLLoad(request=request, table=table, connection=connection, database=self.database)
+        name = f"headrace run {request.load_id} fence {request.fence}"
+        with connected(self, Rejected, name) as connection:
+            yield MySQLLoad(
+                request=request,
+                table=table,
+                connection=connection,
+                database=self.database,
+                limits=self.limits,
+            )
 
 
 def _server(connection: Connection) -> str:

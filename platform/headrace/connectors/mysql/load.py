@@ -26,20 +26,22 @@ import pymysql
 from headrace.connectors import Rejected
 from headrace.connectors.kit.loading.lost import Lost, finer_than_microseconds
 from headrace.connectors.kit.loading.tables import TableLoad
+from headrace.connectors.kit.network.limits import DatabaseLimits
 from headrace.connectors.kit.sql.loads import Busy, check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
 from headrace.connectors.mysql.catalog import columns, tables
-from headrace.connectors.mysql.connection import LOCK_SECONDS, commit, execute, fetch
+from headrace.connectors.mysql.connection import commit, execute, fetch
 from headrace.connectors.mysql.evolve import evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
 from headrace.connectors.mysql.loads import MySQLLedger
-from headrace.connectors.mysql.staging import collation_of, is_held, statements
+from headrace.connectors.mysql.staging import collation_of, is_held, lock_holder, statements
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
 
 _ORDINAL = "_headrace_row"  # of two rows with one key, the later one wins
 _ROWS = 10_000
+_IDLE_SECONDS = 300  # longer than a load waits for the platform's records
 
 
 @dataclass(kw_only=True)
@@ -48,6 +50,7 @@ class MySQLLoad(TableLoad):
 
     connection: Connection
     database: str
+    limits: DatabaseLimits
     given: list[Landing] = field(init=False, default_factory=list)
     swaps: bool = field(init=False, default=False)  # the staging table takes the table's place
     values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
@@ -71,6 +74,8 @@ class MySQLLoad(TableLoad):
         The server frees the lock of a session that ends, and drops its temporary tables. An error here drops
         the staging table where the session lives on.
         """
+        # The server frees the locks of a session whose client is cut off or paused, after so many seconds.
+        execute(self.connection, f"SET SESSION wait_timeout = {_IDLE_SECONDS}")
         self._lock()
         self.ledger.ensure()
         self.given = landings(self.request.output.schema, self.key)
@@ -214,8 +219,8 @@ class MySQLLoad(TableLoad):
         held[f"{database}\0{self.table}"] = f"Another load holds the table {self.table!r}."
         for what, detail in held.items():
             name = literal("headrace_" + _digest(what))
-            if fetch(self.connection, f"SELECT GET_LOCK({name}, {LOCK_SECONDS})") != [(1,)]:
-                raise Busy(detail)
+            if fetch(self.connection, f"SELECT GET_LOCK({name}, {self.limits.lock_timeout:g})") != [(1,)]:
+                raise Busy(f"{detail} {lock_holder(self.connection, name)}")
 
     def _swap(self) -> None:
         moves = f"{quoted(self.staging)} TO {quoted(self.table)}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import pymysql
+
 from headrace.connectors.kit.sql.names import literal
 from headrace.connectors.mysql.connection import fetch
 
@@ -36,6 +38,26 @@ LIMIT 1
 def is_held(connection: Connection, table: str) -> bool:
     """Whether anything but rows and columns hangs on a table."""
     return bool(fetch(connection, _HANGS_ON.format(literal(table))))
+
+
+def lock_holder(connection: Connection, name: str) -> str:
+    """Say who holds a lock, whose name is given as SQL."""
+    query = f"SELECT id, user, host, time FROM information_schema.processlist WHERE id = IS_USED_LOCK({name})"  # noqa: S608
+    found = fetch(connection, query)
+    if not found:
+        return "Its session has ended since."
+    number, user, host, seconds = found[0]
+    # Empty where the server does not keep what clients say of themselves (performance_schema).
+    attributes = (
+        "SELECT attr_value FROM performance_schema.session_connect_attrs"  # noqa: S608 - a number
+        f" WHERE processlist_id = {number:d} AND attr_name = 'program_name'"
+    )
+    try:
+        named = fetch(connection, attributes)
+    except pymysql.Error:
+        named = []
+    session = named[0][0] if named else "A session"
+    return f"{session} has the lock: connection {number}, user {user} from {host}, quiet for {seconds} s."
 
 
 def statements(rows: list[str]) -> Iterator[str]:

@@ -1,40 +1,32 @@
 """How to reach a PostgreSQL server, and what its failures mean."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
-from headrace.connectors import ConnectorError, Section, Unauthorized, Unreachable
+from headrace.connectors import ConnectorError, Section, Unreachable
 from headrace.connectors.kit.network import silence
-from headrace.connectors.kit.sql.loads import Busy
+from headrace.connectors.kit.network.limits import DatabaseLimits
+from headrace.connectors.postgres.conninfo import address, reached, with_values
+from headrace.connectors.postgres.failures import broken_off, not_connected, translated
 from headrace.masking import MASK
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection
 
-_LOST = re.compile(r"server closed the connection|terminating connection")
-_MESSAGE = re.compile(r"(?:ERROR|FATAL|PANIC):\s+(.+)")
-_TRIED = re.compile(r"connection to server|could not translate host name|FATAL:")
 # A statement that waits for its client, while the client waits for it, never gets on.
 _ACTIVITY = (
     "SELECT coalesce(state = 'active' AND wait_event_type IS DISTINCT FROM 'Client', false)"
     " FROM pg_stat_activity WHERE pid = $1"
 )
-_PLAIN_VALUE = re.compile(r"[\w./-]+")
-_REFUSED = re.compile(r"authentication failed|no pg_hba\.conf entry|role .+ does not exist|permission denied")
-# Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html
-_REFUSED_STATES = ("28", "42501")
-_UNREACHABLE_STATES = ("08", "53", "57P")
-_BUSY_STATES = ("40001", "40P01", "55P03")
-
 
 _watches: "WeakKeyDictionary[Connection, silence.Watch]" = WeakKeyDictionary()
 
@@ -51,6 +43,7 @@ class PostgresConnection(Section):
     user: str | None = Field(None, min_length=1)
     password: SecretStr | None = None
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] | None = None
+    limits: DatabaseLimits = DatabaseLimits()
 
     @model_validator(mode="after")
     def _url_or_fields(self) -> "PostgresConnection":
@@ -60,8 +53,11 @@ class PostgresConnection(Section):
             raise PydanticCustomError("connection_twice", "Give either url, or host, database and user.")
         return self
 
-    def conninfo(self) -> str:
-        """Return libpq's connection string, secrets included. What is wrong with `url`, connecting shows."""
+    def conninfo(self, hosts: Mapping[str, str] | None = None) -> str:
+        """Return libpq's connection string, secrets included. What is wrong with `url`, connecting shows.
+
+        `hosts` are libpq's settings of where the server is, as `reached` returns them.
+        """
         given: dict[str, str | int | None] = {
             "host": self.host, "port": self.port if self.url is None else None, "dbname": self.database,
             "user": self.user, "password": self._password(), "sslmode": self.sslmode,
@@ -69,16 +65,21 @@ class PostgresConnection(Section):
         fixed: dict[str, str | int | None] = {
             "application_name": "headrace",
             "client_encoding": "UTF8",
-            "connect_timeout": 10,
+            "connect_timeout": math.ceil(self.limits.connect_timeout),
             "keepalives_idle": 30,
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "tcp_user_timeout": 60_000,
             "passfile": "/dev/null",  # never send a password of this machine's user to a configured address
         }
-        return _with_values(
-            self._url(), {key: str(value) for key, value in (given | fixed).items() if value is not None}
+        values = {**given, **fixed, **(hosts or {})}
+        return with_values(
+            self._url(), {key: str(value) for key, value in values.items() if value is not None}
         )
+
+    def reached(self) -> str:
+        """Look the hosts up, and return the connection string that leads to their addresses."""
+        return self.conninfo(reached(self._url(), self.host, self.port, self.limits.connect_timeout))
 
     def place(self) -> dict[str, Any]:
         """Name the database by its server's address; what a URL says counts as the fields do."""
@@ -86,7 +87,11 @@ class PostgresConnection(Section):
             "host": self.host.lower() if self.host else None,
             "port": str(self.port),
             "database": self.database,
-        } | _address(self._url())
+        } | address(self._url())
+
+    def ports(self) -> set[str]:
+        """Return the ports that connections may go to."""
+        return set(re.findall(r"\d+", self.place()["port"]))
 
     def masked(self, text: str) -> str:
         """Return a server's message without this configuration's secrets."""
@@ -111,25 +116,30 @@ def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Ite
     import adbc_driver_manager
     from adbc_driver_postgresql import dbapi
 
+    conninfo = config.reached()
     try:
-        connection, known = silence.opened(
-            lambda: dbapi.connect(config.conninfo()), ports=config.place()["port"].split(",")
-        )
+        connection, known = silence.opened(lambda: dbapi.connect(conninfo), ports=config.ports())
     except adbc_driver_manager.Error as error:
-        raise _not_connected(config.masked(str(error))) from None
-    watch = silence.Watch(known) if known is not None else None
+        raise not_connected(config.masked(str(error))) from None
+    watch = silence.Watch(known, config.limits) if known is not None else None
     try:
         if watch is not None:
             _watches[connection] = watch
             watch.ask = partial(_doing, config, _backend(connection))
+        bound(connection, config.limits)
         yield connection
     except adbc_driver_manager.Error as error:
-        raise _translated(error, failure, config) from None
+        raise translated(error, failure, config.masked) from None
     finally:
         if watch is not None:
             watch.close()
         with suppress(adbc_driver_manager.Error):  # what was committed stays so
             connection.close()
+
+
+def bound(connection: "Connection", limits: DatabaseLimits) -> None:
+    """Bound the waits for locks of the transaction that begins here."""
+    execute(connection, f"SET LOCAL lock_timeout = {math.ceil(limits.lock_timeout * 1000)}")
 
 
 def waiting(connection: "Connection") -> AbstractContextManager[None]:
@@ -173,7 +183,7 @@ def stream(connection: "Connection", query: str, failure: type[ConnectorError]) 
             except StopIteration:
                 return
             except (OSError, pa.ArrowException) as error:  # once rows flow, the driver's errors are Arrow's
-                raise _broken_off(str(error), failure) from None
+                raise broken_off(str(error), failure) from None
             yield batch
 
 
@@ -191,83 +201,12 @@ def _doing(config: PostgresConnection, backend: int) -> silence.Doing:
     from adbc_driver_postgresql import dbapi
 
     try:
-        with dbapi.connect(config.conninfo()) as asking:
+        with dbapi.connect(config.reached()) as asking:
             rows = fetch(asking, _ACTIVITY, backend)
+    except Unreachable:
+        return "nothing"
     except adbc_driver_manager.Error as error:
         return "unknown" if error.sqlstate or "FATAL" in str(error) else "nothing"
     if not rows:
         return "unknown"
     return "working" if rows[0][0] else "nothing"
-
-
-def _with_values(url: str, values: Mapping[str, str]) -> str:
-    """Add values to a connection string of either form; of a value that is there twice libpq takes the last.
-
-    By hand, since importing psycopg takes as long as loading a small table.
-    """
-    if url.startswith(("postgresql://", "postgres://")):
-        rest = url.partition("://")[2]
-        user, at, place = rest.partition("@")
-        if not at or "/" in user:  # libpq's rule for where the password ends: it may hold a question mark
-            place = rest
-        return f"{url}{'&' if '?' in place else '?'}{urlencode(values, quote_via=quote)}"
-    return " ".join([url, *(f"{key}={_quoted_value(value)}" for key, value in values.items())]).strip()
-
-
-def _quoted_value(value: str) -> str:
-    if _PLAIN_VALUE.fullmatch(value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
-def _broken_off(message: str, failure: type[ConnectorError]) -> ConnectorError:
-    reason = _MESSAGE.search(message)
-    detail = reason[1] if reason else message.partition("\n")[0]
-    return _kind("", failure, lost=bool(_LOST.search(message)))(f"PostgreSQL: {detail.strip()}")
-
-
-def _not_connected(message: str) -> ConnectorError:
-    if not _TRIED.search(message):  # libpq could not read the string, and quotes it
-        return Unreachable("The url or a setting beside it is not one that PostgreSQL's library understands.")
-    reason = _MESSAGE.search(message)
-    detail = reason[1] if reason else message.partition("\n")[0].rpartition("failed: ")[2]
-    kind = Unauthorized if _REFUSED.search(message) else Unreachable
-    return kind(f"PostgreSQL could not be connected to: {detail.strip()}")
-
-
-def _translated(error: Any, failure: type[ConnectorError], config: PostgresConnection) -> ConnectorError:
-    """Keep the server's primary message alone: its DETAIL and CONTEXT quote rows."""
-    facts = {key: str(value) for key, value in error.details if isinstance(value, str)}
-    reason = _MESSAGE.search(str(error))
-    message = facts.get("PG_DIAG_MESSAGE_PRIMARY") or (reason[1] if reason else str(error).partition("\n")[0])
-    state = error.sqlstate or ""
-    kind = _kind(state, failure, lost=bool(_LOST.search(str(error))))
-    return kind(
-        f"PostgreSQL: {config.masked(message.strip())}", context={"sqlstate": state} if state else None
-    )
-
-
-def _kind(state: str, failure: type[ConnectorError], *, lost: bool) -> type[ConnectorError]:
-    if state.startswith(_REFUSED_STATES):
-        return Unauthorized
-    if lost or (state.startswith(_UNREACHABLE_STATES) and state != "08P01"):  # a malformed COPY is ours
-        return Unreachable
-    return Busy if state in _BUSY_STATES else failure
-
-
-def _address(url: str) -> dict[str, Any]:
-    """Return the host, port and database of a libpq URL or of its `key=value` form; without credentials."""
-    if "://" in url:
-        parts = urlsplit(url)
-        given = dict(parse_qsl(parts.query))
-        host, _, port = parts.netloc.rpartition("@")[2].partition(":")
-        if "[" in host:  # an IPv6 address has colons itself
-            host, _, port = parts.netloc.rpartition("@")[2].rpartition(":")
-        found = {"host": host, "port": port, "database": unquote(parts.path.lstrip("/"))}
-    else:
-        given = dict(re.findall(r"(\w+)\s*=\s*'?([^'\s]*)", url))
-        found = {}
-    for name, key in (("host", "host"), ("port", "port"), ("database", "dbname")):
-        found[name] = given.get(key) or found.get(name, "")
-    return {name: value.lower() if name == "host" else value for name, value in found.items() if value}

@@ -82,7 +82,7 @@ class PostgresSource(PostgresConnection, Source):
         from headrace.connectors.postgres.read import read_table
 
         with connected(self, Unreadable) as connection:
-            yield from read_table(connection, request, self.unbounded_numeric)
+            yield from read_table(connection, request, self.unbounded_numeric, self.limits)
 
 
 class PostgresDestination(PostgresConnection, Destination):
@@ -140,7 +140,13 @@ class PostgresDestination(PostgresConnection, Destination):
 
         table = table_name(self.table_prefix, self.table, request)
         with connected(self, Rejected) as connection:
-            yield PostgresLoad(request=request, table=table, connection=connection, schema=self.schema_name)
+            yield PostgresLoad(
+                request=request,
+                table=table,
+                connection=connection,
+                schema=self.schema_name,
+                limits=self.limits,
+            )
 
 
 def _server(connection: Connection) -> str:

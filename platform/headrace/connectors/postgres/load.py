@@ -9,16 +9,20 @@ as after any ALTER TABLE that rewrites.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from headrace.connectors.kit.loading.tables import TableLoad
+from headrace.connectors.kit.network.limits import DatabaseLimits
+from headrace.connectors.kit.sql.loads import Busy
 from headrace.connectors.kit.sql.names import listed, quoted
 from headrace.connectors.postgres.catalog import columns
-from headrace.connectors.postgres.connection import commit, execute, fetch
+from headrace.connectors.postgres.connection import bound, commit, execute, fetch
 from headrace.connectors.postgres.evolve import evolved, find_relation
+from headrace.connectors.postgres.failures import LOCKED
 from headrace.connectors.postgres.landing import Landing, checked_name, landings
 from headrace.connectors.postgres.loads import PostgresLedger
 from headrace.connectors.postgres.stage import ORDINAL, Stage, fill
@@ -27,7 +31,30 @@ from headrace.connectors.postgres.swap import can_be_swapped, swap
 if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
 
-_LOCK_TIMEOUT = "60s"
+# The server's own bounds for a session whose client is gone, cut off or paused: it would keep the locks.
+_SESSION = {
+    "idle_in_transaction_session_timeout": "5min",  # longer than a load waits for the platform's records
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "client_connection_check_interval": "10s",  # since version 14, where the system can tell
+}
+_SETTLE = (
+    "SELECT set_config(s.name, v.value, true)"
+    " FROM json_each_text($1::json) AS v (name, value) JOIN pg_settings s USING (name)"
+)
+_HOLDERS = """
+SELECT DISTINCT a.pid, a.application_name, coalesce(a.usename::text, ''),
+    coalesce(a.client_addr::text, 'this host'),
+    coalesce(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::int
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.granted AND l.pid <> pg_backend_pid()
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND (l.relation = to_regclass($1) OR (l.locktype = 'advisory' AND l.objsubid = 1
+        AND (l.classid::bigint << 32 | l.objid::bigint)
+            IN (hashtextextended($1, 0), hashtextextended($2, 0))))
+ORDER BY a.pid LIMIT 3
+"""
 
 
 @dataclass(kw_only=True)
@@ -36,6 +63,7 @@ class PostgresLoad(TableLoad):
 
     connection: Connection
     schema: str
+    limits: DatabaseLimits
     given: list[Landing] = field(init=False)
     relation: int | None = field(init=False, default=None)  # the table's object id
     staged: Stage = field(init=False)
@@ -66,17 +94,21 @@ class PostgresLoad(TableLoad):
         Closing the session undoes what was not committed.
         """
         connection = self.connection
-        self.ledger.upgrade()
-        execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        execute(connection, "SET LOCAL TimeZone = 'UTC'")
-        execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
-        # Always the pipeline before the table: two loads that need both cannot wait for each other.
-        for name in (f"{self.ledger.name()} {self.request.pipeline_id}", self.sql):
-            execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
-        if not fetch(connection, "SELECT FROM pg_namespace WHERE nspname = $1", self.schema):
-            execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
-        ((self.database,),) = fetch(connection, "SELECT current_database()::text")
-        yield
+        with self._holders_named():
+            self.ledger.upgrade()
+            execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            bound(connection, self.limits)
+            fetch(
+                connection,
+                _SETTLE,
+                json.dumps(_SESSION | {"TimeZone": "UTC", "application_name": self._name}),
+            )
+            for name in self._locked:
+                execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
+            if not fetch(connection, "SELECT FROM pg_namespace WHERE nspname = $1", self.schema):
+                execute(connection, f"CREATE SCHEMA IF NOT EXISTS {quoted(self.schema)}")
+            ((self.database,),) = fetch(connection, "SELECT current_database()::text")
+            yield
 
     def find(self) -> bool:
         """Ask the catalog."""
@@ -146,6 +178,37 @@ class PostgresLoad(TableLoad):
     def location(self) -> str:
         """Name the database, schema and table."""
         return f"postgres: {self.database}.{self.schema}.{self.table}"
+
+    @property
+    def _locked(self) -> tuple[str, str]:
+        """What is locked: always the pipeline before the table, so no two loads wait for each other."""
+        return f"{self.ledger.name()} {self.request.pipeline_id}", self.sql
+
+    @property
+    def _name(self) -> str:
+        """The session's name, by which others know whose locks it holds; the server keeps 63 bytes."""
+        return f"headrace run {self.request.load_id} fence {self.request.fence}"
+
+    @contextmanager
+    def _holders_named(self) -> Iterator[None]:
+        """Say who holds a lock that was waited for in vain. Raises Busy."""
+        import adbc_driver_manager
+
+        try:
+            yield
+        except adbc_driver_manager.Error as error:
+            if error.sqlstate != LOCKED:
+                raise
+            self.connection.rollback()
+            pipeline, table = self._locked
+            told = [
+                f"{name or 'a session'} (process {pid}, user {user}, from {place}, for {age} s)"
+                for pid, name, user, place, age in fetch(self.connection, _HOLDERS, table, pipeline)
+            ]
+            holder = "; ".join(told) or "a session that has ended since"
+            seconds = self.limits.lock_timeout
+            detail = f"PostgreSQL: a lock for {self.table!r} was waited for {seconds:g} s, held by"
+            raise Busy(f"{detail} {holder}.", context={"sqlstate": LOCKED}) from None
 
     def _insert(self) -> str:
         return f"INSERT INTO {self.sql} ({listed([item.name for item in self.given])})"

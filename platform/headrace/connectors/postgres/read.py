@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors.kit.network.limits import DatabaseLimits
 from headrace.connectors.kit.sql.batches import first_batches
 from headrace.connectors.kit.sql.boundary import CursorColumn, column_named, filtered
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.postgres.catalog import Column, Table, columns, find_tables
-from headrace.connectors.postgres.connection import execute, fetch, stream
+from headrace.connectors.postgres.connection import bound, execute, fetch, stream
 from headrace.connectors.postgres.incremental import Plan, planned, table_facts
 from headrace.connectors.postgres.projection import Projected, projected
 
@@ -43,7 +44,7 @@ def find_table(connection: Connection, stream: str) -> Table:
 
 
 def read_table(
-    connection: Connection, request: ReadRequest, unbounded: str
+    connection: Connection, request: ReadRequest, unbounded: str, limits: DatabaseLimits
 ) -> Iterator[pa.RecordBatch | Checkpoint]:
     """Yield the table's batches after the cursor, in its order where the run is incremental.
 
@@ -55,6 +56,7 @@ def read_table(
         told = table_facts(connection, find_table(connection, request.stream), request)
         connection.rollback()  # the snapshot comes after what was told
     execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+    bound(connection, limits)
     execute(connection, "SET LOCAL TimeZone = 'UTC'")
     execute(connection, "SET LOCAL IntervalStyle = 'iso_8601'")
     table = find_table(connection, request.stream)

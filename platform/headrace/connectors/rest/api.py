@@ -8,7 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from headrace.connectors import Unreadable
 from headrace.connectors.kit.http.authentication import Authentication
-from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.rest.config import Endpoint, Resource
 
 _BASE_URL = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#]*)?", re.IGNORECASE)

@@ -44,11 +44,14 @@ class GoogleProvider(Provider):
         project = project or self._own_project(reference)
         url = f"{self.secret_manager}/v1/projects/{project}/secrets/{secret}/versions/{version or 'latest'}"
         headers = {"Authorization": f"Bearer {self._access_token(reference, account)}"}
-        answer = ask(reference, f"{url}:access", headers=headers)
+        answer = self._ask(reference, f"{url}:access", headers=headers)
         try:
             return base64.b64decode(answer["payload"]["data"], validate=True).decode()
         except (KeyError, TypeError, ValueError, binascii.Error):
             raise ReferenceUnresolved(reference, "the version holds no text.") from None
+
+    def _ask(self, reference: str, url: str, **request: Any) -> dict[str, Any]:
+        return ask(reference, url, seconds=self.settings.reference_seconds, **request)
 
     def _account(self, reference: str) -> dict[str, Any]:
         """Return the service account's key file; an empty one to use the machine's own account."""
@@ -65,7 +68,7 @@ class GoogleProvider(Provider):
 
     def _own_project(self, reference: str) -> str:
         url = f"{self.metadata}/computeMetadata/v1/?recursive=true&alt=json"
-        return str(ask(reference, url, headers=_METADATA_HEADERS)["project"]["projectId"])
+        return str(self._ask(reference, url, headers=_METADATA_HEADERS)["project"]["projectId"])
 
     def _access_token(self, reference: str, account: dict[str, Any]) -> str:
         if self._token is None:
@@ -74,10 +77,10 @@ class GoogleProvider(Provider):
                     "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
                     "assertion": _assertion(reference, account),
                 }
-                answer = ask(reference, account["token_uri"], headers={}, form=form)
+                answer = self._ask(reference, account["token_uri"], headers={}, form=form)
             else:
                 url = f"{self.metadata}/computeMetadata/v1/instance/service-accounts/default/token"
-                answer = ask(reference, url, headers=_METADATA_HEADERS)
+                answer = self._ask(reference, url, headers=_METADATA_HEADERS)
             if not isinstance(answer.get("access_token"), str):
                 raise ReferenceUnresolved(reference, "Google gave no access token.")
             self._token = answer["access_token"]

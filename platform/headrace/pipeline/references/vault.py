@@ -24,7 +24,8 @@ class VaultProvider(Provider):
             raise ReferenceUnresolved(reference, "write it as vault://path#key.")
         path, key = form.groups()
         headers = {"X-Vault-Token": token.get_secret_value(), "X-Vault-Request": "true"}
-        data = ask(reference, f"{address.rstrip('/')}/v1/{path}", headers=headers).get("data")
+        url, seconds = f"{address.rstrip('/')}/v1/{path}", self.settings.reference_seconds
+        data = ask(reference, url, headers=headers, seconds=seconds).get("data")
         if isinstance(data, dict) and "metadata" in data and isinstance(data.get("data"), dict):
             data = data["data"]  # version 2 wraps the keys
         value = data.get(key) if isinstance(data, dict) else None

@@ -10,7 +10,7 @@ from headrace.connectors.kit.http.authentication import (
     BearerAuthentication,
     OAuthAuthentication,
 )
-from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.rest.api import BaseUrl
 
 

@@ -18,8 +18,8 @@ from headrace.connectors.kit.http.authentication import (
     OAuthParams,
 )
 from headrace.connectors.kit.http.client import Authorization, HttpClient
-from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.http.messages import Request
+from headrace.connectors.kit.network.limits import Limits
 
 _EARLY = 60.0  # seconds before its end at which a token is no longer used
 _LIFETIME = 1800.0  # seconds, where the answer names none

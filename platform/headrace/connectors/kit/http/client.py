@@ -7,7 +7,6 @@ server's words as they came: each may carry a credential.
 from __future__ import annotations
 
 import logging
-import random
 import re
 import threading
 import time
@@ -17,28 +16,19 @@ from urllib.parse import urljoin
 
 import urllib3
 
-from headrace.connectors import Unauthorized, Unreachable, Unreadable
-from headrace.connectors.kit.http.limits import Limits
+from headrace.connectors import ConnectorError, Unauthorized, Unreachable, Unreadable, Untrusted
 from headrace.connectors.kit.http.messages import Request, Response, origin
 from headrace.connectors.kit.network import bodies, connections
+from headrace.connectors.kit.network.deadlines import TooSlow
+from headrace.connectors.kit.network.limits import Limits
+from headrace.connectors.kit.network.tries import RETRIED, RateLimited, Tries
 
 _CHUNK = 256 * 1024
 _REDIRECTS = 5
-_FIRST_WAIT, _LONGEST_BACKOFF = 0.5, 30.0  # seconds
-_RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _KEPT_ACROSS_HOSTS = ("accept", "accept-encoding", "user-agent")
 _OWN_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
 _SHORTEST_MASKED = 4  # a shorter one is part of ordinary words
 _OPAQUE = re.compile(r"(?=[^\s\"']*\d)[\w.~+/=%:-]{20,}")
-_random = random.SystemRandom()
-
-
-class RateLimited(Unreachable):
-    """The server still asks for fewer requests after every retry, or for a longer wait than is allowed."""
-
-    code = "connector.rate_limited"
-    title = "Too many requests"
-    hint = "Lower limits.requests_per_second, or run at another time."
 
 
 class RequestRefused(Unreadable):
@@ -97,7 +87,10 @@ class HttpClient:
         self._limits = limits or Limits()
         self._secrets = tuple(secrets)
         self._log = log or logging.getLogger("headrace.http")
-        self._pools = connections.pool_manager()
+        bounds = connections.Bounds(
+            connect=self._limits.connect_timeout, answer=self._limits.response_timeout
+        )
+        self._pools = connections.pool_manager(bounds)
         self._pace = _Pace(self._limits.requests_per_second)
         self._stopped = threading.Event()
 
@@ -124,39 +117,36 @@ class HttpClient:
         once after a 401. Raises ConnectorError, and Stopped.
         """
         renewed = False
-        for attempt in range(1, self._limits.attempts + 1):
-            is_last = attempt == self._limits.attempts
+        tries = Tries(self._limits)
+        while True:
             self._sleep(self._pace.reserve())
             authorized = self._authorization.headers()
             try:
                 answer = self._exchange(request, authorized)
             except _Broken as broken:
-                if is_last:
-                    raise Unreachable(f"{request.label}: {broken}") from None
-                self._wait(attempt, None, f"{request.label}: {broken}")
+                reason = f"{request.label}: {broken}"
+                self._wait(tries.pause(), reason, Unreachable(reason))
                 continue
             if answer.status < 300 or answer.status in accept:
                 return answer
-            if answer.status == 401 and not renewed and not is_last:
+            if answer.status == 401 and not renewed and not tries.is_last:
                 renewed = self._authorization.renew(authorized)
                 if renewed:
+                    tries.pause()
                     continue
-            self._retry_or_raise(answer, attempt, is_last, authorized)
-        raise AssertionError("the last attempt returns or raises")
+            self._wait_for(answer, tries, authorized)
 
-    def _retry_or_raise(
-        self, answer: Response, attempt: int, is_last: bool, authorized: Mapping[str, str]
-    ) -> None:
+    def _wait_for(self, answer: Response, tries: Tries, authorized: Mapping[str, str]) -> None:
+        """Wait until the request may be sent again. Raises what the answer means where it may not."""
         asked = answer.retry_after
         is_limited = answer.status == 403 and asked is not None  # how some servers say 429
-        too_long = asked is not None and asked > self._limits.longest_wait
-        if is_last or too_long or not (is_limited or answer.status in _RETRIED):
-            raise _fault(answer, self._masked(answer.message, authorized))
-        self._wait(attempt, asked, f"{answer.label} answered {answer.status}")
+        fault = _fault(answer, self._masked(answer.message, authorized))
+        pause = tries.pause(asked) if is_limited or answer.status in RETRIED else None
+        self._wait(pause, f"{answer.label} answered {answer.status}", fault)
 
-    def _wait(self, attempt: int, asked: float | None, reason: str) -> None:
-        backoff = min(_LONGEST_BACKOFF, _FIRST_WAIT * 2 ** (attempt - 1)) * _random.uniform(0.5, 1)
-        seconds = backoff if asked is None else asked
+    def _wait(self, seconds: float | None, reason: str, fault: ConnectorError) -> None:
+        if seconds is None:
+            raise fault from None
         self._log.info("%s; trying again in %.1f s", reason.rstrip("."), seconds)
         self._sleep(seconds)
 
@@ -200,8 +190,7 @@ class HttpClient:
         return Response(label=request.label, url=url, status=answer.status, headers=answer.headers, body=body)
 
     def _body(self, label: str, answer: urllib3.BaseHTTPResponse) -> bytes:
-        # Piece by piece, so that neither a server that never ends nor one that drips holds the run.
-        deadline = time.monotonic() + self._limits.response_timeout
+        # Piece by piece, so that no server that never ends fills the memory.
         pieces: list[bytes] = []
         size = 0
         for piece in bodies.pieces(answer, _CHUNK):
@@ -213,9 +202,6 @@ class HttpClient:
             if self._stopped.is_set():
                 answer.close()
                 raise Stopped
-            if time.monotonic() > deadline:
-                answer.close()
-                raise _Broken(f"the answer took longer than {self._limits.response_timeout:g} s.")
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _masked(self, text: str, authorized: Mapping[str, str]) -> str:
@@ -259,8 +245,8 @@ class _transport_errors:  # noqa: N801 - reads as the statement that it is
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, urllib3.exceptions.SSLError):
-            raise Unreachable(f"{self._label}: the server's certificate or TLS cannot be trusted.") from None
+        if connections.is_untrusted(error):
+            raise Untrusted(f"{self._label}: the server's certificate is not trusted.") from None
         if isinstance(error, urllib3.exceptions.LocationValueError):
             raise Unreadable(f"{self._label}: the URL cannot be understood.") from None
         if isinstance(error, urllib3.exceptions.HTTPError):
@@ -272,12 +258,16 @@ class _transport_errors:  # noqa: N801 - reads as the statement that it is
         match error:
             case urllib3.exceptions.NameResolutionError():
                 return "the host's name cannot be resolved."
+            case urllib3.exceptions.ReadTimeoutError() if isinstance(error.__cause__, TooSlow):
+                return f"the answer took longer than {self._limits.response_timeout:g} s."
             case urllib3.exceptions.ReadTimeoutError():
                 return f"no bytes came for {self._limits.read_timeout:g} s."
             case urllib3.exceptions.NewConnectionError():
                 return "the server does not take connections."
             case urllib3.exceptions.ConnectTimeoutError():
                 return f"connecting took longer than {self._limits.connect_timeout:g} s."
+            case urllib3.exceptions.SSLError():
+                return "TLS could not be agreed on."
             case bodies.CutShort():
                 return "the compressed answer is cut short."
             case urllib3.exceptions.DecodeError():
@@ -291,6 +281,6 @@ def _fault(answer: Response, message: str) -> Unreachable | Unauthorized | Unrea
         return RateLimited(text)
     if answer.status in (401, 403):
         return Unauthorized(text)
-    if answer.status >= 500 or answer.status in _RETRIED:
+    if answer.status >= 500 or answer.status in RETRIED:
         return Unreachable(text)
     return RequestRefused(text)

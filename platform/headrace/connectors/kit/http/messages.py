@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 from urllib.parse import urlencode, urlsplit
 
@@ -14,6 +12,7 @@ import msgspec
 
 from headrace.connectors import Unreadable
 from headrace.connectors.kit.arrow.json_text import InvalidJSON, NotJSON, decoded, decoded_around, in_utf8
+from headrace.connectors.kit.network.tries import seconds_asked
 
 Method = Literal["GET", "POST"]
 _CHARSET = re.compile(r"\bcharset\s*=\s*[\"']?([\w.:+-]+)", re.IGNORECASE)
@@ -85,15 +84,7 @@ class Response:
     @property
     def retry_after(self) -> float | None:
         """The seconds that a `Retry-After` header asks for (RFC 9110, section 10.2.3), or None."""
-        value = self.headers.get("Retry-After", "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d+)?", value):
-            return float(value)
-        try:
-            moment = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+        return seconds_asked(self.headers.get("Retry-After", ""))
 
     @property
     def message(self) -> str:

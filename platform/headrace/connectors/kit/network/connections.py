@@ -1,114 +1,149 @@
 """HTTP to addresses that a user names: each address is checked when it is connected to, redirects included.
 
 Checking the name first and connecting later would let a name's owner change the answer in between, so the
-check sits in the connection itself and the connection goes to the very address that was checked.
+check sits in the connection itself and the connection goes to the very address that was checked. The bounds
+on waiting sit there, too, so they hold for clients of others that are made to use these connections.
 """
 
-import contextlib
-import ipaddress
+import http.client
+import io
 import socket
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
-from typing import IO, Any
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from headrace.connectors import Unauthorized, Unreachable, Unreadable
-from headrace.connectors.kit.network.addresses import ForbiddenAddress, is_allowed
-from headrace.connectors.kit.network.bodies import pieces
+from headrace.connectors.kit.network.deadlines import PacedReader, ended_after
+from headrace.connectors.kit.network.names import CONNECT_SECONDS, addresses_of
 
-_CHUNK = 1024 * 1024
-_TIMEOUT = urllib3.Timeout(connect=10, read=60)
-
-
-class Changed(Exception):
-    """What lies at a URL was changed since it was asked about. It never reaches a user."""
+_READ_SECONDS = 60.0
+_PIECE = 64 * 1024
 
 
-def download(
-    url: str, headers: Mapping[str, str], target: IO[bytes], unless_changed: datetime | None = None
-) -> Iterator[int]:
-    """Copy what lies at a URL into a file, in bounded memory; yield the bytes so far, for each MiB.
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What holds for each connection of a pool."""
 
-    Retries what may pass (429, 5xx, broken connections) three times. Raises ConnectorError; no text of it
-    holds the URL, whose query may be secret. Raises Changed where the server says that it was changed.
-    """
-    sent = dict(headers)
-    if unless_changed is not None:
-        sent["If-Unmodified-Since"] = format_datetime(unless_changed.astimezone(UTC), usegmt=True)
-    with _answer("GET", url, sent) as answer:
-        if answer.status == 412 and unless_changed is not None:
-            raise Changed
-        _check_status(answer.status)
-        size = 0
-        for chunk in pieces(answer, _CHUNK):
-            target.write(chunk)
-            size += len(chunk)
-            yield size
+    connect: float = CONNECT_SECONDS  # seconds to look the name up, connect and agree on TLS
+    read: float | None = None  # seconds without a byte; None: what the client has set
+    answer: float | None = None  # seconds for an answer as a whole; None: as long as it makes progress
+    is_checked: bool = True  # whether the address must be an allowed one
 
 
-def last_modified(url: str, headers: Mapping[str, str]) -> datetime | None:
-    """Ask when what lies at a URL was changed; None where the server does not say. Raises ConnectorError."""
-    with _answer("HEAD", url, headers) as answer:
-        _check_status(answer.status)
-        try:
-            moment = parsedate_to_datetime(answer.headers.get("Last-Modified", ""))
-        except ValueError:
-            return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-@contextlib.contextmanager
-def _answer(method: str, url: str, headers: Mapping[str, str]) -> Iterator[urllib3.BaseHTTPResponse]:
-    # Every header may be a credential, so none follows a redirect to another host.
-    retries = urllib3.Retry(
-        total=3,
-        redirect=5,
-        backoff_factor=0.5,
-        status_forcelist=(429, 500, 502, 503, 504),
-        raise_on_status=False,
-        remove_headers_on_redirect=list(headers),
-    )
-    with pool_manager() as pools, _http_errors():
-        answer = pools.request(
-            method, url, headers=dict(headers), retries=retries, timeout=_TIMEOUT, preload_content=False
-        )
-        with contextlib.closing(answer):
-            yield answer
-
-
-def connect(host: str, port: int, timeout: Any, options: Any = None) -> socket.socket:
-    """Connect to the first allowed address that answers.
+def connect(
+    host: str, port: int, seconds: float = CONNECT_SECONDS, options: Any = None, *, is_checked: bool = True
+) -> socket.socket:
+    """Connect to the first allowed address that answers, within so many seconds.
 
     Raises ForbiddenAddress when there is none, and OSError when none answers.
     """
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    allowed = [entry for entry in found if is_allowed(ipaddress.ip_address(str(entry[4][0]).split("%")[0]))]
-    if not allowed:
-        raise ForbiddenAddress("The host resolves to an address that connectors may not connect to.")
-    broken: OSError | None = None
-    for entry in allowed:
-        address = (str(entry[4][0]), port)
+    ends = time.monotonic() + seconds
+    broken: OSError = TimeoutError("connecting took too long")
+    for address in addresses_of(host, port, seconds, is_checked=is_checked):
+        left = ends - time.monotonic()
+        if left <= 0:
+            break
         try:
-            return urllib3.util.connection.create_connection(address, timeout, socket_options=options)
+            return urllib3.util.connection.create_connection((address, port), left, socket_options=options)
         except OSError as error:
             broken = error
-    assert broken is not None
     raise broken
 
 
+def pool_manager(bounds: Bounds = Bounds()) -> urllib3.PoolManager:
+    """Return pools whose connections go to allowed addresses only: others raise ForbiddenAddress."""
+    pools = urllib3.PoolManager()
+    guard(pools, bounds)
+    return pools
+
+
+def guard(pools: urllib3.PoolManager, bounds: Bounds = Bounds()) -> None:
+    """Let pools that somebody else made use such connections."""
+    pools.pool_classes_by_scheme = _pool_classes(bounds)
+
+
+@contextmanager
+def bounded_pools(bounds: Bounds) -> Iterator[None]:
+    """Let every pool of this process use such connections in the block: for libraries that make their own."""
+    made = urllib3.poolmanager.pool_classes_by_scheme
+    before = dict(made)
+    made.update(_pool_classes(bounds))
+    try:
+        yield
+    finally:
+        made.update(before)
+
+
+def is_untrusted(error: BaseException | None) -> bool:
+    """Whether a certificate is the reason of an error."""
+    while error is not None:
+        reason = getattr(error, "reason", None) or next(iter(error.args), None)
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return True
+        error = reason if isinstance(reason, BaseException) else error.__cause__
+    return False
+
+
+def _pool_classes(bounds: Bounds) -> dict[str, Any]:
+    return {
+        "http": _bounded(HTTPConnectionPool, _HTTP, bounds),
+        "https": _bounded(HTTPSConnectionPool, _HTTPS, bounds),
+    }
+
+
+def _bounded(pool: type[Any], connection: type[Any], bounds: Bounds) -> type[Any]:
+    made = type(connection.__name__, (connection,), {"bounds": bounds})
+    return type(pool.__name__, (pool,), {"ConnectionCls": made})
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer that must come in time."""
+
+    def __init__(self, opened: socket.socket, *args: Any, bounds: Bounds, **options: Any) -> None:
+        super().__init__(opened, *args, **options)
+        self.fp.close()
+        silent = bounds.read or opened.gettimeout() or _READ_SECONDS
+        self._reader = PacedReader(opened, silent=silent, answer=bounds.answer)
+        self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the headers. Python takes those that are cut off for whole, and a missing body for empty."""
+        super().begin()
+        if self._reader.is_ended:
+            raise http.client.RemoteDisconnected("the answer ended within its headers")
+
+
 class _Guarded:
-    """The part of a connection that opens its socket."""
+    """The part of a connection that opens its socket and reads from it."""
+
+    bounds: ClassVar[Bounds]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        connection: Any = self
+        connection.response_class = partial(_Answer, bounds=self.bounds)
+
+    def send(self, data: Any) -> None:
+        """Send in pieces, each in time: what a client sends at once may be a hundred megabytes."""
+        connection: Any = super()
+        if not isinstance(data, bytes):
+            connection.send(data)
+            return
+        for start in range(0, len(data), _PIECE):
+            connection.send(data[start : start + _PIECE] if len(data) > _PIECE else data)
 
     def _new_conn(self) -> socket.socket:
         connection: Any = self
+        where, bounds = (connection._dns_host, connection.port), self.bounds
         try:
-            return connect(
-                connection._dns_host, connection.port, connection.timeout, connection.socket_options
-            )
+            return connect(*where, bounds.connect, connection.socket_options, is_checked=bounds.is_checked)
         except socket.gaierror as error:
             raise urllib3.exceptions.NameResolutionError(connection.host, connection, error) from None
         except TimeoutError:
@@ -122,47 +157,12 @@ class _HTTP(_Guarded, HTTPConnection):
 
 
 class _HTTPS(_Guarded, HTTPSConnection):
-    pass
+    def connect(self) -> None:
+        self._ends = time.monotonic() + self.bounds.connect
+        with ExitStack() as self._opening:
+            super().connect()
 
-
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTP
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPS
-
-
-def pool_manager() -> urllib3.PoolManager:
-    """Return pools whose connections go to allowed addresses only: others raise ForbiddenAddress."""
-    pools = urllib3.PoolManager()
-    guard(pools)
-    return pools
-
-
-def guard(pools: urllib3.PoolManager) -> None:
-    """Let pools that somebody else made connect to allowed addresses only."""
-    pools.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
-
-
-def _check_status(status: int) -> None:
-    if status in (401, 403):
-        raise Unauthorized(f"The server answered {status}.")
-    if status == 429 or status >= 500:
-        raise Unreachable(f"The server answered {status}.")
-    if status != 200:
-        raise Unreadable(f"The server answered {status}.")
-
-
-@contextlib.contextmanager
-def _http_errors() -> Iterator[None]:
-    try:
-        yield
-    except urllib3.exceptions.LocationParseError:
-        raise Unreadable("The URL cannot be understood.") from None
-    except urllib3.exceptions.MaxRetryError as error:
-        if isinstance(error.reason, urllib3.exceptions.ResponseError):
-            raise Unreadable("The server redirects too often.") from None
-        raise Unreachable(f"The server cannot be reached: {type(error.reason).__name__}.") from None
-    except urllib3.exceptions.HTTPError as error:
-        raise Unreachable(f"The transfer broke off: {type(error).__name__}.") from None
+    def _new_conn(self) -> socket.socket:
+        opened = super()._new_conn()
+        self._opening.enter_context(ended_after(max(self._ends - time.monotonic(), 0.1), opened))
+        return opened

@@ -18,11 +18,10 @@ import urllib3
 
 from headrace.connectors.kit.network import connections
 from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.kit.network.limits import NetworkLimits
 
 _HEAD = 64 * 1024
 _CHUNK = 256 * 1024
-_CONNECT_SECONDS = 10.0
-_IDLE_SECONDS = 120.0
 
 
 @dataclass
@@ -34,13 +33,16 @@ class GuardedProxy:
 
 
 @contextlib.contextmanager
-def guarded_proxy() -> Iterator[GuardedProxy]:
-    """Serve until the block ends; then every connection is closed."""
+def guarded_proxy(limits: NetworkLimits) -> Iterator[GuardedProxy]:
+    """Serve until the block ends; then every connection is closed.
+
+    A connection that carries nothing for twice the read time-out is closed, too.
+    """
     password = secrets.token_urlsafe(24)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         proxy = GuardedProxy(url=f"http://headrace:{password}@127.0.0.1:{listener.getsockname()[1]}")
         credentials = base64.b64encode(f"headrace:{password}".encode()).decode()
-        server = _Server(listener, f"Basic {credentials}", proxy.refused)
+        server = _Server(listener, f"Basic {credentials}", proxy.refused, limits)
         thread = threading.Thread(target=server.serve, daemon=True, name="guarded-proxy")
         thread.start()
         try:
@@ -51,7 +53,10 @@ def guarded_proxy() -> Iterator[GuardedProxy]:
 
 
 class _Server:
-    def __init__(self, listener: socket.socket, authorization: str, refused: threading.Event) -> None:
+    def __init__(
+        self, listener: socket.socket, authorization: str, refused: threading.Event, limits: NetworkLimits
+    ) -> None:
+        self._connect_seconds, self._idle_seconds = limits.connect_timeout, 2 * limits.read_timeout
         self._listener = listener
         self._authorization = authorization
         self._refused = refused
@@ -89,7 +94,7 @@ class _Server:
     def _handle(self, client: socket.socket) -> None:
         ends = [client]
         try:
-            client.settimeout(_IDLE_SECONDS)
+            client.settimeout(self._idle_seconds)
             head, rest = _read_head(client)
             server = self._connected(head, client)
             if server is None:
@@ -101,7 +106,7 @@ class _Server:
                 else:
                     server.sendall(_without_authorization(head))
                 server.sendall(rest)
-                _relay(client, server)
+                _relay(client, server, self._idle_seconds)
         except (OSError, ValueError):
             pass  # the client sees its connection close
         finally:
@@ -117,8 +122,8 @@ class _Server:
             return None
         host, port = _target(head)
         try:
-            server = connections.connect(host, port, _CONNECT_SECONDS)
-            server.settimeout(_IDLE_SECONDS)
+            server = connections.connect(host, port, self._connect_seconds)
+            server.settimeout(self._idle_seconds)
             return server
         except ForbiddenAddress:
             self._refused.set()
@@ -160,12 +165,12 @@ def _without_authorization(head: bytes) -> bytes:
     return b"\r\n".join(line for line in lines if not line.lower().startswith(b"proxy-authorization:"))
 
 
-def _relay(client: socket.socket, server: socket.socket) -> None:
+def _relay(client: socket.socket, server: socket.socket, idle_seconds: float) -> None:
     """Copy both ways until one side has ended and the other is quiet, or both have ended."""
     other = {client: server, server: client}
     reading = [client, server]
     while reading:
-        ready, _, _ = select.select(reading, [], [], _IDLE_SECONDS)
+        ready, _, _ = select.select(reading, [], [], idle_seconds)
         if not ready:
             return
         for end in ready:

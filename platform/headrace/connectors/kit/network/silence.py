@@ -2,7 +2,7 @@
 
 A network that swallows packets, or a server that was stopped, sends nothing, not even an error. A long
 statement sends nothing either. So after a while of silence the watch asks the server, over another
-connection, what it is doing for this one.
+connection, what it is doing for this one. Bytes that drip are silence, too.
 """
 
 import os
@@ -17,12 +17,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
-SILENT_SECONDS = 40.0
-"""After so long without a byte the server is asked."""
-UNKNOWN_SECONDS = 600.0
-"""After so long the connection is ended where the server answers and cannot tell, as behind some poolers."""
-ANSWER_SECONDS = 20.0
-_CHECK_SECONDS = 5.0
+from headrace.connectors.kit.network.deadlines import LEAST_BYTES
+from headrace.connectors.kit.network.limits import DatabaseLimits
+
+_PATIENCE = 15
+"""How many times as long a server is waited for that answers and cannot tell, as behind some poolers."""
 _DESCRIPTORS = Path("/dev/fd")
 
 Doing = Literal["working", "nothing", "unknown"]
@@ -36,12 +35,18 @@ class Watch:
     ask: Callable[[], Doing]
     """Asks the server. Until it is set, a silent server counts as gone."""
 
-    def __init__(self, watched: socket.socket) -> None:
-        """Watch a duplicate of the connection's socket, which this closes in the end."""
+    def __init__(self, watched: socket.socket, limits: DatabaseLimits) -> None:
+        """Watch a duplicate of the connection's socket, which this closes in the end.
+
+        After `read_timeout` with less than LEAST_BYTES the server is asked. It has twice `connect_timeout` to
+        answer.
+        """
         self.ask = lambda: "nothing"
         self._socket = watched
+        self._seconds, self._answer_seconds = limits.read_timeout, 2 * limits.connect_timeout
         self._since: float | None = None
         self._asked_at = 0.0
+        self._moved, self._moved_at = 0, time.monotonic()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="silence", daemon=True)
         self._thread.start()
@@ -58,36 +63,40 @@ class Watch:
     def close(self) -> None:
         """Watch no longer."""
         self._done.set()
-        self._thread.join(_CHECK_SECONDS)
+        self._thread.join(self._seconds)
         self._socket.close()
 
     def _keep(self) -> None:
-        while not self._done.wait(_CHECK_SECONDS):
+        while not self._done.wait(self._seconds / 8):
+            self._look_at_bytes()
             since = self._since
-            if since is None or (silent := self._silent_for(since)) < SILENT_SECONDS:
+            if since is None or (silent := self._silent_for(since)) < self._seconds:
                 continue
-            if time.monotonic() - self._asked_at < SILENT_SECONDS:
+            if time.monotonic() - self._asked_at < self._seconds:
                 continue
             self._asked_at = time.monotonic()
-            doing = _in_time(self.ask)
-            is_gone = doing == "nothing" or (doing == "unknown" and silent > UNKNOWN_SECONDS)
+            doing = _in_time(self.ask, self._answer_seconds)
+            is_gone = doing == "nothing" or (doing == "unknown" and silent > _PATIENCE * self._seconds)
             if is_gone and self._since == since:
                 # The driver's read ends, as if the server had closed the connection.
                 with suppress(OSError):
                     self._socket.shutdown(socket.SHUT_RDWR)
                 return
 
+    def _look_at_bytes(self) -> None:
+        moved = _bytes_moved(self._socket)
+        if moved is not None and moved - self._moved >= LEAST_BYTES:
+            self._moved, self._moved_at = moved, time.monotonic()
+
     def _silent_for(self, since: float) -> float:
-        """Return for how long no byte has come or gone, of the time since."""
-        waited = time.monotonic() - since
-        moved = _seconds_since_data(self._socket)
-        return waited if moved is None else min(waited, moved)
+        """Return for how long hardly a byte has come or gone, of the time since."""
+        return time.monotonic() - max(since, self._moved_at)
 
 
 def opened(connect: Callable[[], T], *, ports: Collection[str]) -> tuple[T, socket.socket | None]:
     """Return a new connection to one of the ports, and a duplicate of its socket: drivers in C keep it.
 
-    None where the socket is a local one, or another thread connected to the same port at the same time.
+    None where another thread connected to the same port at the same time.
     """
     before = _sockets()
     connection = connect()
@@ -100,7 +109,7 @@ def opened(connect: Callable[[], T], *, ports: Collection[str]) -> tuple[T, sock
     return connection, None
 
 
-def _in_time(ask: Callable[[], Doing]) -> Doing:
+def _in_time(ask: Callable[[], Doing], seconds: float) -> Doing:
     answers: list[Doing] = []
 
     def answer() -> None:
@@ -111,7 +120,7 @@ def _in_time(ask: Callable[[], Doing]) -> Doing:
 
     thread = threading.Thread(target=answer, name="silence-ask", daemon=True)
     thread.start()
-    thread.join(ANSWER_SECONDS)
+    thread.join(seconds)
     return answers[0] if answers else "nothing"
 
 
@@ -133,20 +142,26 @@ def _connected_socket(descriptor: int, ports: Collection[str]) -> socket.socket 
     except OSError:
         return None
     with suppress(OSError):
-        if known.family in (socket.AF_INET, socket.AF_INET6) and str(known.getpeername()[1]) in ports:
+        if _port_of(known) in ports:
             return known
     known.close()
     return None
 
 
-def _seconds_since_data(known: socket.socket) -> float | None:
-    """Return when the connection last carried data (Linux; struct tcp_info of tcp(7)); else None."""
+def _port_of(known: socket.socket) -> str:
+    """Return the port of the other side; of PostgreSQL's local sockets it is the end of the file's name."""
+    if known.family in (socket.AF_INET, socket.AF_INET6):
+        return str(known.getpeername()[1])
+    return str(known.getpeername()).rpartition(".")[2] if known.family == socket.AF_UNIX else ""
+
+
+def _bytes_moved(known: socket.socket) -> int | None:
+    """Return how many bytes the other side took and sent (Linux; struct tcp_info of tcp(7)); else None."""
     if sys.platform != "linux":
         return None
     try:
-        info = known.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    except OSError:
+        info = known.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 136)
+        taken, received = struct.unpack_from("=2Q", info, 120)  # tcpi_bytes_acked, tcpi_bytes_received
+    except (OSError, struct.error):  # no TCP, or a kernel before 4.2
         return None
-    times = struct.unpack_from("=13I", info, 8)  # after eight bytes; in milliseconds
-    last_sent, last_received = int(times[9]), int(times[11])
-    return min(last_sent, last_received) / 1000
+    return int(taken + received)

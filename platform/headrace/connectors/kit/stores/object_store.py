@@ -5,33 +5,39 @@ No text of the client's errors is passed on: they quote URLs, whose query may be
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
-from headrace.connectors import ConnectorError, Unauthorized, Unreachable, Unreadable
+from headrace.connectors import (
+    ConnectorError,
+    OutOfSpace,
+    Unauthorized,
+    Unreachable,
+    Unreadable,
+    Untrusted,
+)
 from headrace.connectors.kit.network.addresses import ForbiddenAddress
+from headrace.connectors.kit.network.limits import TransferLimits
 from headrace.connectors.kit.network.proxy import GuardedProxy, guarded_proxy
+from headrace.connectors.kit.network.tries import RETRIED, RateLimited
 from headrace.connectors.kit.stores.config import AnyStorage, AzureStorage, GcsStorage, S3Storage
 
 if TYPE_CHECKING:
     import obstore
 
-_CLIENT = {
-    "connect_timeout": "10s",
-    "read_timeout": "60s",
-    "timeout": "1h",  # of one request with its whole body
-    "http1_only": True,
-}
-_RETRIES: dict[str, Any] = {"max_retries": 4}
 _PART = 8 * 1024 * 1024
 _PARTS_AT_ONCE = 4
 _LISTED = 1000
 _STATUS = re.compile(r"non-2xx status code: (\d{3})")
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_LIMITS = TransferLimits()
+_INSUFFICIENT_STORAGE = 507  # RFC 4918, section 11.5
+_FULL = ("XMinioStorageFull", "QuotaExceeded", "InsufficientStorage")
 _METADATA_SERVICES = "169.254.169.254,169.254.170.2,169.254.170.23,metadata.google.internal"
 
 
@@ -157,36 +163,54 @@ class ObjectStore:
             return Unauthorized(f"{where} refuses these credentials ({said or 'no status'}).")
         if number == 404:
             return NoSuchBucket(f"There is no bucket {self._bucket!r}.")
-        if number and number != 429 and number < 500:
+        if number == 429:
+            return RateLimited(f"{where} asks for fewer requests ({said}).")
+        if number == _INSUFFICIENT_STORAGE or (code and code[1] in _FULL):
+            return OutOfSpace(f"{where} is full ({said}).")
+        if "certificate" in str(error).lower():
+            return Untrusted(f"The certificate of {where.lower()} is not trusted.")
+        if number and number not in RETRIED and number < 500:
             return Unreadable(f"{where} does not accept the request ({said}).")
         return Unreachable(f"{where} cannot be reached, or breaks off ({said or 'no answer'}).")
 
 
 @contextmanager
-def opened(storage: AnyStorage, bucket: str) -> Iterator[ObjectStore]:
+def opened(storage: AnyStorage, bucket: str, limits: TransferLimits = _LIMITS) -> Iterator[ObjectStore]:
     """Hold a bucket open; nothing is sent before it is used. Raises ConnectorError."""
     try:
         import obstore  # noqa: F401 - to say what is missing
     except ImportError:
         raise StoreClientMissing("Object stores need the package obstore.") from None
-    with guarded_proxy() as proxy:
-        client = {**_CLIENT, "proxy_url": proxy.url}
+    with guarded_proxy(limits) as proxy:
+        client: dict[str, Any] = {
+            "connect_timeout": _duration(limits.connect_timeout),
+            "read_timeout": _duration(limits.read_timeout),
+            "timeout": _duration(limits.response_timeout),
+            "http1_only": True,
+            "proxy_url": proxy.url,
+        }
         if storage.endpoint is not None:
             client["allow_http"] = storage.endpoint.startswith("http://")
         elif not (storage.has_credentials or storage.anonymous):
             # Where the machine's own identity comes from: the provider's hosts are the only others here.
             client["proxy_excludes"] = _METADATA_SERVICES
         try:
-            store = _store(storage, bucket, client)
+            store = _store(storage, bucket, client, limits)
         except Exception as error:  # whatever it is, its text may quote the configuration
             raise Unauthorized(f"The store's configuration cannot be used: {type(error).__name__}.") from None
         yield ObjectStore(store, bucket, proxy)
 
 
-def _store(storage: AnyStorage, bucket: str, client: Any) -> obstore.store.ObjectStore:
+def _store(
+    storage: AnyStorage, bucket: str, client: Any, limits: TransferLimits
+) -> obstore.store.ObjectStore:
     from obstore.store import AzureStore, GCSStore, S3Store
 
-    options: dict[str, Any] = {"client_options": client, "retry_config": _RETRIES}
+    retries = {
+        "max_retries": limits.attempts - 1,
+        "retry_timeout": timedelta(seconds=limits.retry_timeout),
+    }
+    options: dict[str, Any] = {"client_options": client, "retry_config": retries}
     config: Any = {"skip_signature": True} if storage.anonymous else {}
     match storage:
         case S3Storage():
@@ -229,6 +253,10 @@ def _s3_credentials(storage: S3Storage) -> Any:
         "expires_at": None,
     }
     return lambda: credentials
+
+
+def _duration(seconds: float) -> str:
+    return f"{math.ceil(seconds * 1000)}ms"
 
 
 def _present(**values: str | None) -> dict[str, str]:
