@@ -83,7 +83,7 @@ def extract(
     job.tally.begin(cursor, job.schema_before, job.known_columns)
     if cursor is not None:
         reporter.log.info("Reading what comes after the last cursor")
-    with OutputWriter(job.output_path, reporter.new_schema) as writer:
+    with OutputWriter(job.output_path, reporter.new_schema, parts=job.scratch) as writer:
         reached = _write(config, job, reporter, writer, boundary.request(request), boundary)
         notes = {
             "bytes": str(writer.bytes),

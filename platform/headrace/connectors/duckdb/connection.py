@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from headrace import scratch
 from headrace.connectors import ConnectorError, Section, Unreachable
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.sql.loads import Busy
@@ -47,8 +48,11 @@ def opened(
     """
     import duckdb
 
+    settings = dict(_SETTINGS)
+    if folder := scratch.current():
+        settings["temp_directory"] = str(folder / "duckdb")  # DuckDB's default lies beside the database
     try:
-        connection = duckdb.connect(str(config.file()), read_only=read_only, config=dict(_SETTINGS))
+        connection = duckdb.connect(str(config.file()), read_only=read_only, config=settings)
     except duckdb.Error as error:
         raise _not_opened(error, config) from None
     try:

@@ -114,3 +114,27 @@ def test_the_dagster_run_of_a_worker_that_died_right_after_its_result_is_ended(
     assert at_once is RunStatus.RUNNING  # it ends by itself, as a rule
     assert dagster.known[left].status is RunStatus.CANCELLED
     assert store.get(run.id).status is RunStatus.SUCCESS
+
+
+def test_a_run_is_kept_in_sight_until_dagster_says_the_same(
+    terminator: Terminator,
+    dagster: FakeDagster,
+    upkeep: UpkeepStore,
+    store: RunStore,
+    leases: LeaseStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    known = dagster.launch(pipeline_id, run.id)
+    leases.end(leases.claim(run.id, known).run, Ending(status=RunStatus.SUCCESS, rows=1))
+    dagster.end(known, RunStatus.FAILED)
+    sizes = []
+
+    for status in (RunStatus.FAILED, RunStatus.SUCCESS):
+        dagster.end(known, status)
+        make_due()
+        terminator.work()
+        sizes.append(len(upkeep.settling()))
+
+    assert sizes == [1, 0]
