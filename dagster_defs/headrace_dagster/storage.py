@@ -48,9 +48,10 @@ class PlatformStorage(CustomStorage):
 
 
 def postgres_url(settings: Settings) -> str:
-    """Return the URL of the records' database for psycopg2, with Dagster's schema as the search path."""
+    """Return the URL of the records' database for psycopg2, with Dagster's schema and UTC for the session."""
     url = make_url(settings.sqlalchemy_url).set(drivername="postgresql+psycopg2")
-    url = url.update_query_dict({"options": f"-csearch_path={SCHEMA}"})
+    # UTC, because Dagster stores the time of a new run as the session's local time, and reads it as UTC.
+    url = url.update_query_dict({"options": f"-csearch_path={SCHEMA} -ctimezone=UTC"})
     return url.render_as_string(hide_password=False)
 
 
