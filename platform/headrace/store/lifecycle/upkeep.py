@@ -187,10 +187,11 @@ class UpkeepStore:
             return leased
 
     def settling(self) -> Sequence[Run]:
-        """Return the ended runs of which Dagster's record may not have ended, or may say otherwise."""
+        """Return the runs that ended a while ago, and of which Dagster says no end, or another one."""
         with self._database.read() as connection:
+            settled = has_come(runs.c.finished_at, self._database.now(connection) - SETTLED, SETTLED)
             ended = runs.c.status.not_in(ACTIVE) & runs.c.dagster_run_id.is_not(None)
-            query = select(*COLUMNS).where(runs.c.stop_at.is_not(None), ended).limit(SETTLING)
+            query = select(*COLUMNS).where(runs.c.stop_at.is_not(None), ended, settled).limit(SETTLING)
             return [run_of(row) for row in connection.execute(query.order_by(runs.c.stop_at.desc()))]
 
     def without_row(self, known: Collection[Launch]) -> set[str]:

@@ -1,13 +1,17 @@
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from fakes.dagster import FakeDagster
+from sqlalchemy import update
 
 from headrace.records import RunStatus
+from headrace.store.database import Database
 from headrace.store.lifecycle.leases import Ending, LeaseStore
 from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
+from headrace.store.schema import runs
 from headrace_api.control.terminator import Terminator
 
 
@@ -119,6 +123,7 @@ def test_the_dagster_run_of_a_worker_that_died_right_after_its_result_is_ended(
 def test_a_run_is_kept_in_sight_until_dagster_says_the_same(
     terminator: Terminator,
     dagster: FakeDagster,
+    database: Database,
     upkeep: UpkeepStore,
     store: RunStore,
     leases: LeaseStore,
@@ -129,6 +134,8 @@ def test_a_run_is_kept_in_sight_until_dagster_says_the_same(
     known = dagster.launch(pipeline_id, run.id)
     leases.end(leases.claim(run.id, known).run, Ending(status=RunStatus.SUCCESS, rows=1))
     dagster.end(known, RunStatus.FAILED)
+    with database.write() as connection:
+        connection.execute(update(runs).values(finished_at=datetime.now(UTC) - timedelta(minutes=2)))
     sizes = []
 
     for status in (RunStatus.FAILED, RunStatus.SUCCESS):
