@@ -9,7 +9,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
-from headrace import scratch
+from headrace import arenas, scratch
 from headrace.errors import StartupError
 from headrace.service.internal_token import internal_token
 from headrace.service.platform import Platform
@@ -25,6 +25,7 @@ SHUTDOWN_SECONDS = 3
 
 def main() -> None:
     """Serve until a signal stops the process. Exits with the error's exit code if it must not start."""
+    arenas.bound()
     try:
         settings = load_settings()
         platform = Platform.open(settings)

@@ -29,6 +29,7 @@ import psutil
 
 from headrace.naming import RUN_ID_TAG
 from headrace.records import RunStatus
+from headrace.service.lease import until_written
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform, owner_token
 from headrace.settings import Settings
@@ -124,6 +125,7 @@ def _service(folder: Path, number: int) -> Iterator[Served]:
         "HEADRACE_PORT": str(port),
         "HEADRACE_DAGSTER_URL": f"http://127.0.0.1:{stub.server_address[1]}",
         "HEADRACE_RETENTION_MAX_RUNS": "20",
+        "HEADRACE_LOG_LEVEL": "WARNING",
     }
     process = subprocess.Popen([sys.executable, "-m", "headrace_api"], env=environment)
     headers = {"Authorization": f"Bearer {owner_token(settings)}"}
@@ -180,8 +182,9 @@ class _Dagster(ThreadingHTTPServer):
         return dagster_run_id
 
     def _execute(self, run_id: UUID, dagster_run_id: str) -> None:
-        claim = self.leases.claim(run_id, dagster_run_id)
-        self.leases.end(claim.run, Ending(status=RunStatus.SUCCESS, rows=5, bytes=500))
+        ending = Ending(status=RunStatus.SUCCESS, rows=5, bytes=500)
+        claim = until_written(lambda: self.leases.claim(run_id, dagster_run_id), seconds=60)
+        until_written(lambda: self.leases.end(claim.run, ending), seconds=60)
         self.known[dagster_run_id]["status"] = "SUCCESS"
 
 

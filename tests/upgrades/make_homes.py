@@ -2,8 +2,8 @@
 
 Each is a whole home folder as a power cut leaves it, with runs in each state, packed as
 `homes/<version>-<database>.tar.xz`. A version is the last commit whose newest migration has that number; once
-there are releases, it is their tag. The commit gets a work tree and an environment of its own, below a folder
-of a neutral name, because some paths are stored.
+there are releases, it is their tag. The commit gets a work tree of its own, below a folder of a neutral name,
+because some paths are stored. If its lock names other versions than today's, it gets an environment, too.
 """
 
 import json
@@ -37,7 +37,7 @@ COMMITS = {
 SECRET = "correct-horse-battery-staple"
 _QUICK = {"name": "dummy", "stream": "creatures"}
 _LOGGED = {"name": "logger", "config": {}}
-_NEEDLESS = ("logs", "run", "secrets", "data", "connectors", "up.log")
+_NEEDLESS = ("logs", "run", "secrets", "data", ".storage.lock", "connectors", "up.log")
 
 
 def main() -> None:
@@ -45,22 +45,35 @@ def main() -> None:
     sys.path.insert(0, str(HERE.parent))
     for version in sys.argv[1:] or COMMITS:
         code = PLACE / version / "code"
-        _install(COMMITS[version], code)
+        python, variables = _install(COMMITS[version], code)
         for database in ("sqlite", "postgresql"):
             folder = PLACE / version / database
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             with _database(database) as url:
-                _fill(code, folder, url)
+                _fill(_Old(code, folder, url, python, variables), folder)
                 if url:
                     _dump(url, folder / "records.sql")
             _pack(folder, HERE / "homes" / f"{version}-{database}.tar.xz")
 
 
-def _install(commit: str, code: Path) -> None:
+def _install(commit: str, code: Path) -> tuple[Path, dict[str, str]]:
+    """Return a Python that runs the commit's code, and the variables that it needs."""
     if not code.exists():
         _run("git", "worktree", "add", "--detach", str(code), commit, cwd=ROOT)
+    if _pins(code) <= _pins(ROOT):
+        folders = (str(code / name) for name in ("platform", "api", "dagster_defs"))
+        environment = PLACE / "environment"  # Dagster stores the path of its Python
+        environment.unlink(missing_ok=True)
+        environment.symlink_to(sys.prefix)
+        return environment / "bin" / "python", {"PYTHONPATH": os.pathsep.join(folders)}
     _run("make", "setup", cwd=code)
+    return code / ".venv" / "bin" / "python", {}
+
+
+def _pins(code: Path) -> set[str]:
+    lines = (code / "requirements.lock").read_text().splitlines()
+    return {line.partition(" ")[0] for line in lines if "==" in line and not line.startswith(" ")}
 
 
 @contextmanager
@@ -74,10 +87,9 @@ def _database(kind: str) -> Iterator[str | None]:
         yield server.fresh_database()
 
 
-def _fill(code: Path, folder: Path, url: str | None) -> None:
+def _fill(platform: "_Old", folder: Path) -> None:
     """Run the version's platform, put one of each thing into it, and pull its plug."""
     with ExitStack() as stack:
-        platform = _Old(code, folder, url)
         stack.callback(platform.kill)
         platform.start()
         expected = _use(platform)
@@ -132,11 +144,13 @@ def _into(folder: Path) -> dict[str, Any]:
 class _Old:
     """An earlier version's platform."""
 
-    def __init__(self, code: Path, folder: Path, url: str | None) -> None:
+    def __init__(
+        self, code: Path, folder: Path, url: str | None, python: Path, variables: dict[str, str]
+    ) -> None:
         self.folder, self._url = folder, url
-        self._home, self._program = folder / "home", code / ".venv" / "bin" / "headrace"
+        self._home, self._program = folder / "home", [str(python), "-m", "headrace.cli.main"]
         self._port, self._code = _free_port(), code
-        self._environment = {**os.environ, "HEADRACE_CONFIG_DIR": str(folder / "config")}
+        self._environment = {**os.environ, **variables, "HEADRACE_CONFIG_DIR": str(folder / "config")}
         self._token = ""
 
     def start(self) -> None:
@@ -145,7 +159,7 @@ class _Old:
             self._do("keys", "init", "--home", str(self._home))
         ports = ["--port", str(self._port), "--dagster-port", str(_free_port())]
         database = ["--database-url", "-"] if self._url else []
-        command = [str(self._program), "up", "--home", str(self._home), *ports, *database]
+        command = [*self._program, "up", "--home", str(self._home), *ports, *database]
         with (self.folder / "up.log").open("wb") as log:
             process = subprocess.Popen(
                 command, cwd=self._code, env=self._environment, stdin=subprocess.PIPE, stdout=log, stderr=log
@@ -210,7 +224,7 @@ class _Old:
             return False
 
     def _do(self, *arguments: str) -> str:
-        return _run(str(self._program), *arguments, cwd=self._code, env=self._environment)
+        return _run(*self._program, *arguments, cwd=self._code, env=self._environment)
 
 
 def _dump(url: str, file: Path) -> None:
