@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ class Served:
 
     def _get(self, method: str, path: str) -> Any:
         answer = self.client.request(method, path)
+        while answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:  # as clients do on a busy machine
+            time.sleep(1)
+            answer = self.client.request(method, path)
         if not answer.is_success:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json()
@@ -130,7 +134,7 @@ def _service(folder: Path, number: int) -> Iterator[Served]:
     process = subprocess.Popen([sys.executable, "-m", "headrace_api"], env=environment)
     headers = {"Authorization": f"Bearer {owner_token(settings)}"}
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=120) as client:
             _wait_for(client)
             yield Served(psutil.Process(process.pid), client, pipelines)
     finally:

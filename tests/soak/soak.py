@@ -14,19 +14,25 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import psutil
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "support")]
 
+import live_platform
 from live_platform import PARTS, TERMINAL, LivePlatform, make_keyring
 from postgres_server import run_postgres
 
+from headrace.patience import patiently
+
 WORKERS = 2  # runs at once
-RUN_SECONDS = 120.0  # how long a run may take before it counts as stuck
+RUN_SECONDS = 300.0  # how long a run may take before it counts as stuck
+AWAY_SECONDS = 120.0  # how long a service that answers 503, or not at all, is asked again
 EVERY_SECONDS = 5.0
 SETTINGS = {
     "HEADRACE_RETENTION_MAX_RUNS": "5",  # so that what is kept is full after a few minutes
@@ -65,6 +71,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=random.randrange(2**32))
     asked = options.parse_args()
     print(f"seed {asked.seed}, {asked.database}, {asked.minutes:g} minutes", flush=True)
+    live_platform.READY_SECONDS = 600.0  # it may run at the lowest priority
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-soak-")))
         url = stack.enter_context(run_postgres()).fresh_database() if asked.database == "postgresql" else None
@@ -88,11 +95,16 @@ def _soak(platform: LivePlatform, asked: argparse.Namespace) -> int:
         samples.take(platform)
         time.sleep(EVERY_SECONDS)
     load.stop()
-    print(f"{sum(load.ended.values())} runs: {dict(load.ended)}; faults: {dict(load.faults)}")
+    print(f"{sum(load.ended.values())} runs: {dict(load.ended)}")
+    print(f"faults: {dict(load.faults)}; requests repeated: {dict(load.away)}")
     grown = samples.report()
     for failure in load.failures:
         print(f"FAILED: {failure}")
     return int(bool(grown or load.failures))
+
+
+class Away(Exception):
+    """The service has answered with 503."""
 
 
 class Load:
@@ -101,6 +113,7 @@ class Load:
     def __init__(self, platform: LivePlatform, chance: random.Random, share: float) -> None:
         self.ended: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
+        self.away: Counter[str] = Counter()
         self.failures: list[str] = []
         self._platform, self._chance, self._share = platform, chance, share
         self._stopping = threading.Event()
@@ -129,32 +142,58 @@ class Load:
             turn += 1
             try:
                 self._one(pipelines[turn % len(pipelines)])
-            except (httpx.HTTPError, AssertionError) as error:
+            except (httpx.HTTPError, AssertionError, Away) as error:
                 self.failures.append(f"{type(error).__name__}: {error}")
                 return
 
     def _one(self, pipeline: str) -> None:
         fault = self._chance.choice(("kill", "cancel", "destination")) if self._is_fault() else None
-        run = self._platform.run(self._broken if fault == "destination" else pipeline)
+        pipeline = self._broken if fault == "destination" else pipeline
+        run = self._ask("POST", f"/pipelines/{pipeline}/run")["id"]
         if fault is not None:
             self.faults[fault] += 1
         if fault in ("kill", "cancel"):
             self._disturb(run, fault)
-        ended = self._platform.ended_run(run, seconds=RUN_SECONDS)
+        ended = self._once(run, *TERMINAL)
         self.ended[ended["status"]] += 1
-        self._platform.api.get(f"/api/pipelines/runs/{run}/logs")
-        self._platform.api.get(f"/api/pipelines/{pipeline}/runs")
+        self._ask("GET", f"/pipelines/runs/{run}/logs")
+        self._ask("GET", f"/pipelines/{pipeline}/runs")
         if ended["status"] != "success" and fault is None:
             code = ended.get("error_code")
             # A worker that another client's fault has killed.
             if code != "run.worker_lost":
                 self.failures.append(f"Run {run} ended as {ended['status']}: {code} {ended.get('error')}")
 
+    def _once(self, run: str, *statuses: str) -> Any:
+        """Return a run once it is in one of the states."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while (found := self._ask("GET", f"/pipelines/runs/{run}"))["status"] not in statuses:
+            assert time.monotonic() < deadline, f"Run {run} is {found['status']} for {RUN_SECONDS:g} s."
+            time.sleep(0.2)
+        return found
+
+    def _ask(self, method: str, path: str) -> Any:
+        """Return an answer. A key makes it safe to ask again, as clients do while the service is away."""
+        key = {"Idempotency-Key": str(uuid4())} if method == "POST" else {}
+        return patiently(
+            lambda: self._answer(method, path, key),
+            passing=(Away, httpx.TransportError),
+            seconds=AWAY_SECONDS,
+            told=lambda error: self.away.update([type(error).__name__]),
+        )
+
+    def _answer(self, method: str, path: str, headers: dict[str, str]) -> Any:
+        answer = self._platform.api.request(method, f"/api{path}", headers=headers)
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise Away(answer.text)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json()
+
     def _is_fault(self) -> bool:
         return self._chance.random() < self._share
 
     def _disturb(self, run: str, fault: str) -> None:
-        self._platform.run_that(run, "running", *TERMINAL, seconds=RUN_SECONDS)
+        self._once(run, "running", *TERMINAL)
         time.sleep(self._chance.random() * 0.3)
         if fault == "cancel":
             self._platform.api.post(f"/api/pipelines/runs/{run}/cancel")  # 409 if it has ended by now

@@ -7,7 +7,7 @@ import pytest
 from old_homes import ALL, HOMES, OldHome, unpack
 from postgres_server import PostgresServer
 
-_FEW = {("0001", "sqlite"), ("0001", "postgresql"), ("0003", "sqlite"), ("0004", "postgresql")}
+_FEW = {("0001", "sqlite"), ("0004", "postgresql")}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -64,8 +64,8 @@ def _install(commit: str, code: Path) -> tuple[Path, dict[str, str]]:
     if _pins(code) <= _pins(ROOT):
         folders = (str(code / name) for name in ("platform", "api", "dagster_defs"))
         environment = PLACE / "environment"  # Dagster stores the path of its Python
-        environment.unlink(missing_ok=True)
-        environment.symlink_to(sys.prefix)
+        if not environment.exists():
+            environment.symlink_to(sys.prefix)
         return environment / "bin" / "python", {"PYTHONPATH": os.pathsep.join(folders)}
     _run("make", "setup", cwd=code)
     return code / ".venv" / "bin" / "python", {}

@@ -92,7 +92,7 @@ def test_runs_in_flight_end(home: OldHome) -> None:
 
 def test_a_migration_that_is_killed_at_any_statement_is_done_by_the_next_start(home: OldHome) -> None:
     total = migrate_until(home, None)
-    points = range(1, total + 1) if ALL else sorted({1, total // 2, total} - {0})
+    points = range(1, total + 1) if ALL else [total // 2]
 
     killed = [migrate_until(home, point) for point in points]
     database = Database(home.settings.sqlalchemy_url)
