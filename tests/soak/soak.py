@@ -5,13 +5,14 @@ line of least squares through the second half of one rises by more than its boun
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -285,8 +286,8 @@ def _figures(platform: LivePlatform) -> dict[str, float]:
         figures["database"] = _size(home.glob("headrace.db*"))
     else:
         figures["database"] = _size_on_server(platform.database_url)
-    figures["dagster files"] = _size((home / "dagster").rglob("*"))
-    figures["files of outputs"] = _size((home / "outputs").rglob("*"))
+    figures["dagster files"] = _size(_below(home / "dagster"))
+    figures["files of outputs"] = _size(_below(home / "outputs"))
     figures["temporary folders"] = sum(1 for _ in (home / "outputs" / ".scratch").glob("*"))
     for log in (home / "logs").glob("*.log"):
         figures[f"log of {log.stem}"] = _size(log.parent.glob(f"{log.name}*"))
@@ -301,6 +302,12 @@ def _processes(platform: LivePlatform) -> dict[str, psutil.Process]:
             if "forkserver" in " ".join(child.cmdline()):
                 parts["fork server"] = child
     return parts
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder in which others remove folders meanwhile."""
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
 
 
 def _size(files: Any) -> float:
