@@ -1,4 +1,4 @@
-"""Make the homes of earlier versions, by their own code: `make homes`, or `make homes HOMES=0004`.
+"""Make the homes of earlier versions, by their own code: `make homes`, or `make homes HOMES=0004-sqlite`.
 
 Each is a whole home folder as a power cut leaves it, with runs in each state, packed as
 `homes/<version>-<database>.tar.xz`. A version is the last commit whose newest migration has that number; once
@@ -18,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,11 @@ _NEEDLESS = ("logs", "run", "secrets", "data", ".storage.lock", "connectors", "u
 def main() -> None:
     """Make the homes that are named, or all of them."""
     sys.path.insert(0, str(HERE.parent))
-    for version in sys.argv[1:] or COMMITS:
+    for wanted in sys.argv[1:] or COMMITS:
+        version, _, only = wanted.partition("-")
         code = PLACE / version / "code"
         python, variables = _install(COMMITS[version], code)
-        for database in ("sqlite", "postgresql"):
+        for database in (only,) if only else ("sqlite", "postgresql"):
             folder = PLACE / version / database
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -171,10 +172,12 @@ class _Old:
         self._token = self._do("token", "--home", str(self._home)).strip()
 
     def kill(self) -> None:
-        """Kill every process of the home at once."""
+        """Kill every process of the home at once: none may see another one die."""
         processes = [process for process in psutil.process_iter() if self._is_ours(process)]
-        for process in processes:
-            process.kill()
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
         psutil.wait_procs(processes, timeout=10)
 
     def pause(self, part: str) -> None:
