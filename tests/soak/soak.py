@@ -59,7 +59,7 @@ BOUNDS: Mapping[str, Bound] = {
     "dagster": Bound(share=0.05, more=2 * _MB),
     "files": Bound(share=0.05, more=_MB),
     "temporary": Bound(share=0.0, more=3),
-    "log": Bound(share=0.0, more=_MB),
+    "log": Bound(share=0.0, more=20 * _MB),  # at which the supervisor's rotation levels it off
 }
 
 
