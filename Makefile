@@ -2,7 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast test-long exact structure check lint format hooks docs build bench bench-control \
+.PHONY: help setup run test test-fast test-long exact upgrades homes soak soak-rest structure check lint format hooks \
+	docs build bench bench-control \
 	bench-engine screenshots lock clean
 
 VENV := .venv
@@ -44,6 +45,18 @@ test-long: $(INSTALLED) ## Run every test for longer, on each database, with new
 
 exact: $(INSTALLED) ## Play 10,000 random histories through every pair of source and destination; options in EXACT
 	$(BIN)/python tests/exact/run.py $(EXACT)
+
+upgrades: $(INSTALLED) ## Migrate the homes of all earlier versions, killed at every statement, and start on each
+	HEADRACE_TEST_UPGRADES=all $(BIN)/pytest tests/upgrades
+
+homes: $(INSTALLED) ## Make the homes of earlier versions anew, by their own code; HOMES=0004 only that one
+	$(BIN)/python tests/upgrades/make_homes.py $(HOMES)
+
+soak: $(INSTALLED) ## Run for two hours with 1 % faults and see what grows; options in SOAK, such as "--minutes 10"
+	$(BIN)/python tests/soak/soak.py $(SOAK)
+
+soak-rest: $(INSTALLED) ## Drive 1,500 quick runs at one REST service and print its memory; options in SOAK, too
+	$(BIN)/python tests/soak/rest_memory.py $(SOAK)
 
 test-fast: $(INSTALLED) ## Run the tests that start no servers; takes K, too
 	$(PYTEST) -m "not slow" --durations=5

@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 from starlette.applications import Starlette
 
+from headrace import arenas, scratch
 from headrace.errors import StartupError
 from headrace.service.internal_token import internal_token
 from headrace.service.platform import Platform
@@ -24,6 +25,7 @@ SHUTDOWN_SECONDS = 3
 
 def main() -> None:
     """Serve until a signal stops the process. Exits with the error's exit code if it must not start."""
+    arenas.bound()
     try:
         settings = load_settings()
         platform = Platform.open(settings)
@@ -32,6 +34,7 @@ def main() -> None:
     # The database may just have come back: leases that ran out before this start prove nothing yet.
     platform.database.steadiness.break_off()
     log_to_stderr(settings.log_level)
+    scratch.take(settings.run_folder, "api")
     # uvicorn raises the signal again after its shutdown; exit normally, so that the with block closes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     dagster = DagsterClient(settings.dagster_address, lambda: internal_token(settings))

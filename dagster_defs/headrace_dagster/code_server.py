@@ -5,6 +5,7 @@ Run workers import this module too, so only `main` imports what is heavy.
 
 import os
 import sys
+import threading
 
 _THREADS = 16  # each launch holds one until its process is up
 
@@ -29,10 +30,14 @@ def main() -> int:
 
 
 def _serve() -> None:
-    from headrace_dagster import dagster_command, definitions, startup
+    from headrace.service.upkeep import upkeep_store
+    from headrace_dagster import agreement, dagster_command, definitions, home, startup
+    from headrace_dagster.installation import platform, settings
     from headrace_dagster.private import grpc_server
 
+    home.take_scratch(settings())
     grpc_server.follow(lambda: str(definitions.live.stamp()))
+    agreement.keep_agreeing(upkeep_store(platform()).settling, threading.Event())
     startup.freeze_garbage()
     dagster_command.run(
         "dagster",

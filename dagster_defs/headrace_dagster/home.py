@@ -5,13 +5,15 @@ import os
 import tempfile
 from pathlib import Path
 
-from headrace import private_files
+from headrace import private_files, scratch
 from headrace.errors import StartupError
 from headrace.settings import Settings
 
 _PACKAGE = Path(__file__).parent
 _LONGEST_SOCKET_PATH = 100
 """In bytes. Linux allows 108 with the final zero, macOS 104."""
+_FORK_SERVERS_SOCKET = "code-12345678/pymp-12345678/listener-12345678"
+"""As `tempfile` and `multiprocessing` name it."""
 
 
 class NoDagsterSettings(StartupError):
@@ -45,16 +47,23 @@ def workspace_file() -> Path:
 
 
 def code_socket(settings: Settings) -> Path:
-    """Return the path of the code server's socket, in a folder that only this user may enter.
+    """Return the path of the code server's socket, in a folder that only this user may enter."""
+    return _folder_of_sockets(settings, "code.sock") / "code.sock"
 
-    The folder is in the home folder, or in the temporary folder if the home's path is too long for a socket.
-    """
-    socket = settings.root / "run" / "code.sock"
-    if len(os.fsencode(socket)) > _LONGEST_SOCKET_PATH:
+
+def take_scratch(settings: Settings) -> None:
+    """Let this process's temporary things, its fork server's socket among them, be found after a kill."""
+    scratch.take(_folder_of_sockets(settings, _FORK_SERVERS_SOCKET), "code")
+
+
+def _folder_of_sockets(settings: Settings, name: str) -> Path:
+    """Return the folder in the home folder, or in the temporary folder if a socket's path gets too long."""
+    folder = settings.run_folder
+    if len(os.fsencode(folder / name)) > _LONGEST_SOCKET_PATH:
         digest = hashlib.sha256(os.fsencode(settings.root)).hexdigest()[:16]
-        socket = Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}-{digest}" / "code.sock"
-    private_files.make_private_folder(socket.parent)
-    return socket
+        folder = Path(tempfile.gettempdir()) / f"headrace-{os.getuid()}-{digest}"
+    private_files.make_private_folder(folder)
+    return folder
 
 
 def _shipped(name: str) -> Path:
@@ -69,6 +78,7 @@ def _link(link: Path, target: Path) -> None:
     if link.exists() and not link.is_symlink():
         return
     # Replaced by a rename, so another process that starts at the same time always finds the file.
+    scratch.sweep_abandoned(link.parent, f".{link.name}.*")
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)

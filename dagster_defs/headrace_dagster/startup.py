@@ -1,17 +1,15 @@
 """What Dagster's three processes have in common when they start."""
 
-import ctypes
 import gc
 import logging
 import os
 import signal
 import sys
 
+from headrace import arenas
 from headrace.errors import StartupError
 from headrace_dagster.home import prepare
 from headrace_dagster.installation import settings
-
-_M_ARENA_MAX = -8  # mallopt(3)
 
 
 def begin() -> None:
@@ -19,7 +17,7 @@ def begin() -> None:
     os.umask(0o077)
     # A shell starts a background job with SIGINT ignored, and Dagster gives SIGTERM the same handler.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _bound_arenas()
+    arenas.bound()
     _configure_log()
     os.environ.update(prepare(settings()))
     # Imported here: a broken installation is reported before Dagster's import takes a second.
@@ -47,9 +45,3 @@ def refuse(error: StartupError) -> int:
     """Print why the process does not start; return its exit code."""
     sys.stderr.write(f"{error.code}: {error.detail}\n{error.hint}\n")
     return error.exit_code
-
-
-def _bound_arenas() -> None:
-    # glibc gives threads their own heaps, up to eight a core, and these processes have dozens of threads.
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 2)

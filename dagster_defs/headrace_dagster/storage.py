@@ -14,7 +14,7 @@ from headrace.settings import Settings
 from headrace.store.database import AdvisoryLock, hold_lock
 from headrace_dagster.installation import settings
 from headrace_dagster.private.custom_storage import CustomStorage, Storage
-from headrace_dagster.private.sqlite_storage import EmbeddedStorage
+from headrace_dagster.private.sqlite_storage import EmbeddedStorage, sweep
 
 SCHEMA = "dagster"
 """Dagster and Headrace both have a table `runs`, so in one database each needs a schema."""
@@ -31,10 +31,13 @@ _BOUNDS = {
 }
 """Of the driver, which alone would wait for a server that is gone, or frozen, without an end."""
 _OPTIONS = (
-    f"-csearch_path={SCHEMA} -cstatement_timeout=60000 -clock_timeout=30000"
+    f"-csearch_path={SCHEMA} -ctimezone=UTC -cstatement_timeout=60000 -clock_timeout=30000"
     " -cidle_in_transaction_session_timeout=60000"
 )
-"""Of the server: for connections that Dagster makes outside of its pools, too."""
+"""Of the server: for connections that Dagster makes outside of its pools, too.
+
+UTC, because Dagster stores the time of a new run as the session's local time, and reads it as UTC.
+"""
 
 
 class PlatformStorage(CustomStorage):
@@ -77,6 +80,8 @@ def prepare_storage(settings: Settings) -> None:
     lock = settings.dagster_home / ".storage.lock"
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
+        if settings.is_embedded:
+            sweep(settings.dagster_home)
         with DagsterInstance.get() as instance:
             instance.get_runs(limit=1)
     # Dagster opens its storage again at each launch, and would check the tables each time.

@@ -4,7 +4,6 @@ The row of the run is the truth. A storage of Dagster's that is away for a while
 """
 
 import logging
-import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -12,8 +11,9 @@ from typing import Any, TypeVar
 from dagster import DagsterInstance
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from headrace.patience import patiently
+
 OUTAGE_SECONDS = 60.0
-_PAUSE_SECONDS = 0.5
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -35,15 +35,12 @@ def patient(write: Callable[..., T], seconds: float = OUTAGE_SECONDS) -> Callabl
 
     @wraps(write)
     def again(*args: Any, **options: Any) -> T:
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                return write(*args, **options)
-            except (OperationalError, InterfaceError) as error:
-                if time.monotonic() + _PAUSE_SECONDS > deadline:
-                    raise
-                _log.warning("Dagster's storage is away: %s.", type(error.orig).__name__)
-            time.sleep(_PAUSE_SECONDS)
+        return patiently(
+            lambda: write(*args, **options),
+            passing=(OperationalError, InterfaceError),
+            seconds=seconds,
+            told=lambda error: _log.warning("Dagster's storage is away: %s.", type(error).__name__),
+        )
 
     return again
 

@@ -11,6 +11,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from headrace import scratch
 from headrace.errors import StartupError
 
 _LARGEST = 1 << 20
@@ -107,6 +108,7 @@ def _check_access(path: Path, status: os.stat_result, *, forbidden: int) -> None
 
 
 def _write_temporary(path: Path, content: bytes) -> Path:
+    scratch.sweep_abandoned(path.parent, f".{path.name}.*")
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

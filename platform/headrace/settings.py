@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         description="Time limit of an attempt where the pipeline's policy has none: a day, or less.",
     )
     lease_seconds: float = Field(
-        15.0, gt=0, description="How long a run stays claimed by a worker that sends no heartbeat."
+        15.0, gt=0, le=600, description="How long a run stays claimed by a worker that sends no heartbeat."
     )
     failpoints: Path | None = Field(
         None, description="For tests: folder of faults to inject, see headrace.failpoints; unset: no faults."
@@ -179,6 +179,16 @@ class Settings(BaseSettings):
     def outputs(self) -> Path:
         """The folder of outputs, with one folder for each run."""
         return self.root / "outputs"
+
+    @property
+    def scratch(self) -> Path:
+        """The folder of temporary things, with one folder for each worker: on the disk of the outputs."""
+        return self.outputs / ".scratch"
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of sockets, and of temporary things with one folder for each server."""
+        return self.root / "run"
 
     @property
     def data_folder(self) -> Path:

@@ -13,6 +13,8 @@ from headrace_api.control.reaper import Reaper
 from headrace_api.control.reconciler import Reconciler
 from headrace_api.control.reloader import Reloader
 from headrace_api.control.run_remover import RunRemover
+from headrace_api.control.strays import Strays
+from headrace_api.control.sweeper import Sweeper
 from headrace_api.control.terminator import Terminator
 from headrace_api.dagster.client import DagsterClient
 
@@ -41,7 +43,9 @@ class Control:
         )
         self._periodic = (
             Loop("reconciler", Reconciler(work, dagster).work, interval=5.0),
-            Loop("reaper", Reaper(work, outputs).work, interval=3.0),
+            Loop("reaper", Reaper(work).work, interval=3.0),
+            Loop("sweeper", Sweeper(work, platform.settings.scratch).work, interval=15.0),
+            Loop("strays", Strays(work, dagster).work, interval=60.0),
             Loop("run-remover", RunRemover(retention, dagster, outputs).work, interval=60.0),
             Loop("pruner", retention.prune, interval=3600.0),
         )

@@ -1,6 +1,5 @@
 """When a launch of a run counts as lost, and how many launches an attempt may have."""
 
-import time
 from collections.abc import Sequence
 
 from headrace_api.dagster.runs import DagsterRun
@@ -15,7 +14,7 @@ CLAIM_SECONDS = 90.0
 
 def is_lost(run: DagsterRun) -> bool:
     """Return whether the Dagster run of a pending row has no process any more, whatever Dagster says."""
-    return not run.status.is_terminal and time.time() - run.updated_at.timestamp() > CLAIM_SECONDS
+    return not run.status.is_terminal and run.silent_seconds > CLAIM_SECONDS
 
 
 def are_enough(launches: Sequence[DagsterRun]) -> bool:

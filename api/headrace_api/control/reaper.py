@@ -2,11 +2,9 @@
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol
 
 from headrace.records import Run
-from headrace_api.control.outputs import remove_partial_output
 
 _log = logging.getLogger(__name__)
 
@@ -18,16 +16,13 @@ class Leases(Protocol):
 
 
 class Reaper:
-    """Works without Dagster, even while that is down. `outputs` has a folder for each run."""
+    """Works without Dagster, even while that is down."""
 
-    def __init__(self, upkeep: Leases, outputs: Path) -> None:
+    def __init__(self, upkeep: Leases) -> None:
         self._upkeep = upkeep
-        self._outputs = outputs
 
     def work(self) -> bool:
         """Fail the expired runs. Always return False: one round finds all of them."""
         for run in self._upkeep.reap():
             _log.warning("Run %s failed: its worker stopped sending heartbeats.", run.id)
-            # A kill before this line leaves the files; the run remover deletes them with the run.
-            remove_partial_output(self._outputs, run.id)
         return False

@@ -30,7 +30,7 @@ class Stopper(Protocol):
 
 
 class Terminator:
-    """Asks Dagster to stop a run, once with each lease, until the run has ended there too."""
+    """Asks Dagster to stop a run, once with each lease, until the run has ended there too, and as here."""
 
     def __init__(self, upkeep: Stops, dagster: Stopper) -> None:
         self._upkeep = upkeep
@@ -48,7 +48,7 @@ class Terminator:
         going = [known for known in found if not known.status.is_terminal]
         for known in going:
             self._dagster.terminate(known)
-        if not going:
+        if not going and not _differs(run, found):
             self._upkeep.stopped(run.id)
 
     def _all(self, run: Run) -> list[DagsterRun]:
@@ -75,3 +75,9 @@ class Terminator:
             for known in present
             if known.id != run.dagster_run_id and (run.dagster_run_id or is_lost(known))
         ]
+
+
+def _differs(run: Run, found: Sequence[DagsterRun]) -> bool:
+    """Return whether Dagster says another end of an ended run. The code server then tells Dagster."""
+    ends = [known.status for known in found if known.id == run.dagster_run_id]
+    return run.status.is_terminal and any(status is not run.status for status in ends)

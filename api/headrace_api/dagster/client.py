@@ -5,8 +5,7 @@ of them retries: the control loops decide what is tried again. All of them raise
 DagsterFailed, except `health`.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +25,7 @@ from headrace_api.dagster import health
 from headrace_api.dagster.graphql import DagsterFailed, DagsterUnavailable, GraphQL, expect
 from headrace_api.dagster.health import DagsterStatus
 from headrace_api.dagster.log import LogPage, log_page
-from headrace_api.dagster.runs import DagsterRun, run_of, status_of
+from headrace_api.dagster.runs import DagsterRun, TaggedRun, run_of, status_of, tagged_run_of
 
 LAUNCH_SECONDS = 20.0
 """Longer than for other requests, because a launch may wait for a process to start. Shorter than the
@@ -111,6 +110,22 @@ class DagsterClient:
             for run in self._runs({"runIds": list(dagster_run_ids[start : start + RUNS_AT_ONCE])})
         ]
 
+    def created(self, after: float, before: float) -> Iterator[Sequence[TaggedRun]]:
+        """Yield the runs made between two times of the Unix clock in pages, newest first."""
+        cursor: str | None = None
+        while True:
+            answer = self._graphql.answer(
+                "created_runs",
+                filter={"createdAfter": after, "createdBefore": before},
+                cursor=cursor,
+                limit=RUNS_AT_ONCE,
+            )
+            page = [tagged_run_of(result) for result in expect(answer, "Runs")["results"]]
+            yield page
+            if len(page) < RUNS_AT_ONCE:
+                return
+            cursor = page[-1].run.id
+
     def terminate(self, run: DagsterRun) -> None:
         """Ask a run to stop. Call it again until the run has ended.
 
@@ -119,7 +134,7 @@ class DagsterClient:
         starting cannot be stopped. It is not marked earlier, because its process would start all the same and
         overwrite the mark. Nothing happens to a run that has ended or is unknown.
         """
-        is_stuck = time.time() - run.updated_at.timestamp() >= STUCK_SECONDS
+        is_stuck = run.silent_seconds >= STUCK_SECONDS
         if run.dagster_status == "CANCELING" and not is_stuck:
             return
         answer = self._graphql.answer("terminate_run", runId=run.id, policy="SAFE_TERMINATE")

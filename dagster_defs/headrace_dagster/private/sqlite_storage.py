@@ -25,7 +25,10 @@ from dagster._core.storage.schedules.sqlite.sqlite_schedule_storage import Sqlit
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 
+from headrace import scratch
+
 _BUSY_SECONDS = 60.0
+_UNFINISHED = ".new-"
 _OPEN_LOGS = 8
 """How many run logs a process keeps open. A worker writes one; a webserver reads those that people watch."""
 
@@ -110,7 +113,7 @@ class RunLogs(SqliteEventLogStorage):
         # Dagster takes every file in the folder of logs for a run, so this one lies beside that folder.
         empty = Path(self._base_dir).parent / f"empty-log-{dagster.__version__}"
         if not empty.exists():
-            with tempfile.TemporaryDirectory(dir=empty.parent) as folder:
+            with tempfile.TemporaryDirectory() as folder:
                 made = Path(folder) / "log.db"
                 engine = create_engine(f"sqlite:///{made}", poolclass=NullPool)
                 super()._initdb(engine)
@@ -129,6 +132,13 @@ class EmbeddedStorage(DagsterSqliteStorage):
         self._run_storage = Runs(_url(sqlite_storage._runs_directory(base_dir), "runs"))
         self._event_log_storage = RunLogs(sqlite_storage._event_logs_directory(base_dir))
         self._schedule_storage = Schedules(_url(sqlite_storage._schedule_directory(base_dir), "schedules"))
+
+
+def sweep(base_dir: Path) -> None:
+    """Remove files that a killed process has not put in their place."""
+    logs = Path(sqlite_storage._event_logs_directory(str(base_dir)))
+    for folder in (logs, logs.parent):
+        scratch.sweep_abandoned(folder, f"{_UNFINISHED}*")
 
 
 def _url(folder: str, name: str) -> str:
@@ -166,7 +176,7 @@ def _relax(connection: Any, _record: object) -> None:
 
 def _put(content: bytes, file: Path) -> None:
     """Write a file in one step, unless it exists by then."""
-    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=".new-")
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=_UNFINISHED)
     try:
         with os.fdopen(descriptor, "wb") as new:
             new.write(content)

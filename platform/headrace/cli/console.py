@@ -83,5 +83,5 @@ def run_time(run: Mapping[str, Any]) -> str | None:
     if not run.get("started_at") or not run.get("finished_at"):
         return None
     began, ended = (datetime.fromisoformat(run[key]) for key in ("started_at", "finished_at"))
-    seconds = (ended - began).total_seconds()
+    seconds = max(0.0, (ended - began).total_seconds())  # the clock may have been set back meanwhile
     return duration_text(seconds) if seconds >= 10 else f"{seconds:.0f} s" if seconds else "under 1 s"

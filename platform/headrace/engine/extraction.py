@@ -95,7 +95,7 @@ def extract(
     job.tally.begin(cursor, job.schema_before, job.known_columns)
     if cursor is not None:
         reporter.log.info("Reading what comes after the last cursor")
-    with OutputWriter(job.output_path, reporter.new_schema) as writer:
+    with OutputWriter(job.output_path, reporter.new_schema, parts=job.scratch) as writer:
         trial = Trial(config.max_iterations, reporter.warn)
         reached = _write(config, job, reporter, writer, boundary.request(request), boundary, trial)
         if stream is not None and trial.is_cut:

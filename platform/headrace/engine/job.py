@@ -28,6 +28,7 @@ class EngineJob:
     """The input of a run, and the callbacks that it reports to."""
 
     output_path: Path
+    scratch: Path | None = None  # a folder of this worker alone, on the output's disk; None: the output's
     pipeline_id: str
     pipeline_name: str = ""  # for people who ask whose table it is
     run_id: str

@@ -39,10 +39,20 @@ class OutputWriter:
     Rows are collected into row groups. While one row group is compressed in another thread, the next is
     collected. A row group with a wider schema than the current part starts a new part; `finish` merges the
     parts into one file with the widest schema. Leaving the context without `finish` deletes all parts.
+
+    Parts are written to the folder `parts`, on the same disk; by default beside the file. Attempts of one run
+    need a folder each: one that is paused and wakes up must not write into the parts of the next.
     """
 
-    def __init__(self, path: Path, widened: Callable[[pa.Schema, pa.Schema], None] = lambda old, new: None):
+    def __init__(
+        self,
+        path: Path,
+        widened: Callable[[pa.Schema, pa.Schema], None] = lambda old, new: None,
+        *,
+        parts: Path | None = None,
+    ):
         self._path = path
+        self._unfinished = (parts or path.parent) / path.name
         self._widened = widened
         self._schema = pa.schema([])
         self._gathered: list[pa.RecordBatch] = []
@@ -109,7 +119,7 @@ class OutputWriter:
         with _disk():
             if self._part is None or not self._part.schema.equals(table.schema):
                 self._close_part()
-                path = self._path.with_name(f"{self._path.name}.part{len(self._parts)}")
+                path = self._unfinished.with_name(f"{self._path.name}.part{len(self._parts)}")
                 self._parts.append(path)
                 self._part = _parquet_writer(path, table)
             self._part.write_table(table, row_group_size=max(table.num_rows, 1))
@@ -131,7 +141,7 @@ class OutputWriter:
 
     def _merge(self) -> Path:
         """Merge the parts into one file with the widest schema. Start over if a column becomes text."""
-        merged = self._path.with_name(f"{self._path.name}.merged")
+        merged = self._unfinished.with_name(f"{self._path.name}.merged")
         self._parts.append(merged)
         while True:
             try:

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID
 
+from headrace import scratch
 from headrace.connectors import ConnectorError, SyncMode
 from headrace.engine.job import EngineJob, EngineResult, Progress
 from headrace.engine.run import run_pipeline
@@ -111,7 +113,9 @@ def _executed(
             if claim.owner is not None:
                 raise claim.owner
             config = _config_of(platform, claim)
-            result = run_pipeline(config, _job(platform, claim, log, lease, check, progress, tally))
+            # Before anything temporary: a kill leaves a folder by which the sweeper knows this claim.
+            with scratch.held(_scratch(platform, claim.run)):
+                result = run_pipeline(config, _job(platform, claim, log, lease, check, progress, tally))
         # The data is there: from here on nothing may fail the run. If this worker cannot write that down, the
         # next attempt does, once the lease has expired.
         lease.lift_timeout()
@@ -127,6 +131,10 @@ def _config_of(platform: Platform, claim: Claim) -> PipelineConfig:
         platform.envelope, claim.config, organization_id=run.organization_id, pipeline_id=run.pipeline_id
     )
     return resolve_config(raw, platform.settings)
+
+
+def _scratch(platform: Platform, run: Run) -> Path:
+    return platform.settings.scratch / scratch.name_of(run.id, run.fence)
 
 
 def _job(
@@ -148,6 +156,7 @@ def _job(
     folder.mkdir(parents=True, exist_ok=True)
     return EngineJob(
         output_path=folder / OUTPUT_NAME,
+        scratch=_scratch(platform, run),
         pipeline_id=str(run.pipeline_id),
         pipeline_name=claim.pipeline_name,
         run_id=str(run.id),

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from headrace.engine.job import Progress
 from headrace.errors import HeadraceError, Unavailable
+from headrace.patience import patiently
 from headrace.records import Run, RunPhase, RunStatus
 from headrace.store.lifecycle.leases import Ending, LeaseStore
 
@@ -147,12 +148,4 @@ def until_written(write: Callable[[], T], *, seconds: float) -> T:
 
     Raises Unavailable after that: the reaper then ends the run.
     """
-    deadline, pause = time.monotonic() + seconds, 0.1
-    while True:
-        try:
-            return write()
-        except Unavailable:
-            if time.monotonic() + pause > deadline:
-                raise
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)
+    return patiently(write, passing=Unavailable, seconds=seconds)

@@ -12,7 +12,7 @@ RENEWAL_SECONDS = 12.0
 SLOW_SECONDS = 3.0
 """A statement that takes longer may have waited for a database that was frozen."""
 CLOCK_SECONDS = 2.0
-"""How far the database's clock may run ahead of this machine's before it counts as a jump."""
+"""How far the database's clock may leave this machine's monotonic clock before it counts as a jump."""
 
 
 class Steadiness:
@@ -35,7 +35,7 @@ class Steadiness:
         """Take note of the database's clock; a jump of it is a break, since leases are measured by it."""
         at, last = time.monotonic(), self._seen
         self._seen = (at, now)
-        if last is not None and (now - last[1]).total_seconds() - (at - last[0]) > CLOCK_SECONDS:
+        if last is not None and abs((now - last[1]).total_seconds() - (at - last[0])) > CLOCK_SECONDS:
             self.break_off()
 
     def holds(self) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pyarrow as pa
 import pytest
@@ -15,6 +16,7 @@ from outputs import request_for
 
 from headrace.connectors import ConnectorError, Loaded, Rejected, Unauthorized, Unreachable
 from headrace.connectors.bigquery.connector import BigQueryDestination
+from headrace.connectors.bigquery.load import BigQueryLoad
 from headrace.connectors.kit.network import addresses
 from headrace.connectors.kit.network.addresses import ForbiddenAddress
 from headrace.pipeline.document import parse_config
@@ -103,6 +105,40 @@ def test_a_load_that_was_committed_is_not_done_again(bigquery, load):
         load(ITEMS, disposition="append", load_id="one")
 
     assert len(items(bigquery)) == 3
+
+
+def test_an_attempt_that_wakes_up_late_touches_nothing_of_its_successors(bigquery, load):
+    calls = []
+
+    def lost() -> None:
+        raise Rejected("The run is another worker's.")
+
+    def wake_up_before_the_commit() -> None:
+        calls.append(1)
+        if len(calls) == 2:
+            with pytest.raises(Rejected):
+                load(ITEMS, disposition="append", load_id="one", before_commit=lost)
+
+    load(ITEMS, disposition="append", load_id="one", before_commit=wake_up_before_the_commit)
+
+    assert len(calls) == 2
+    assert len(items(bigquery)) == 3
+
+
+def test_a_load_removes_the_staging_tables_that_killed_ones_left(bigquery, load):
+    with pytest.raises(KeyboardInterrupt), mock.patch.object(BigQueryLoad, "_delete_stage"):
+        load(
+            ITEMS,
+            disposition="append",
+            load_id="one",
+            before_commit=mock.Mock(side_effect=[None, KeyboardInterrupt]),
+        )
+    after_the_kill = set(bigquery.tables)
+
+    load(ITEMS, disposition="append", load_id="two")
+
+    assert any("_stage_" in table for _, table in after_the_kill)
+    assert {table for _, table in bigquery.tables} == {"items", "_headrace_loads"}
 
 
 def test_rows_are_merged_on_their_key_and_the_last_of_a_key_wins(bigquery, load):

@@ -131,6 +131,10 @@ class FakeBigQuery:
         self.tables[dataset, name] = {**body, "type": "TABLE"}
         return self.tables[dataset, name]
 
+    def list_tables(self, dataset: str) -> Json:
+        self.get_dataset(dataset)
+        return {"tables": [table for (where, _), table in self.tables.items() if where == dataset]}
+
     def patch_table(self, dataset: str, name: str, body: Json) -> Json:
         table = self.get_table(dataset, name)
         known = {column["name"].lower() for column in table["schema"]["fields"]}
@@ -316,6 +320,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._send(200, self.state.get_dataset(name))
             case "POST", "datasets", dataset, "tables":
                 return self._send(200, self.state.insert_table(dataset, document))
+            case "GET", "datasets", dataset, "tables":
+                return self._send(200, self.state.list_tables(dataset))
             case "GET", "datasets", dataset, "tables", name:
                 return self._send(200, self.state.get_table(dataset, name))
             case "PATCH", "datasets", dataset, "tables", name:

@@ -1,15 +1,16 @@
 """A Dagster that lives in memory and fails on demand."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from headrace.records import RunStatus
+from headrace.store.lifecycle.upkeep import Launch
 from headrace_api.dagster.client import DagsterRunNotFound, JobNotFound
 from headrace_api.dagster.graphql import DagsterFailed, DagsterUnavailable
 from headrace_api.dagster.log import LogLine, LogPage
-from headrace_api.dagster.runs import DagsterRun
+from headrace_api.dagster.runs import DagsterRun, TaggedRun
 
 PAGE_LINES = 3
 
@@ -84,6 +85,21 @@ class FakeDagster:
     def runs(self, dagster_run_ids: Sequence[str]) -> list[DagsterRun]:
         self._called("runs")
         return [self.known[key] for key in dagster_run_ids if key in self.known]
+
+    def created(self, after: float, before: float) -> Iterator[list[TaggedRun]]:
+        self._called("created")
+        yield [
+            TaggedRun(run=run, launch=self._launch(run.id))
+            for run in self.known.values()
+            if after <= run.updated_at.timestamp() < before
+        ]
+
+    def _launch(self, dagster_run_id: str) -> Launch | None:
+        pipeline_id = self.pipelines.get(dagster_run_id)
+        run_id = self.run_ids[dagster_run_id]
+        if pipeline_id is None:
+            return None
+        return Launch(dagster_run_id=dagster_run_id, pipeline_id=pipeline_id, run_id=run_id)
 
     def terminate(self, run: DagsterRun) -> None:
         self._called("terminate")

@@ -55,8 +55,7 @@ def output_file(columns: list[Column], request: LoadRequest, *, ordinal: bool) -
         return
     if ordinal:
         _check_no_nulls(request)
-    folder = request.output.path.parent
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=".bigquery-", suffix=".parquet") as file:
+    with tempfile.NamedTemporaryFile(prefix="headrace-", suffix=".parquet") as file:
         write(request.output, columns, Path(file.name), ordinal=ordinal)
         yield Path(file.name)
 

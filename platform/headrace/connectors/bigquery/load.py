@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from headrace.connectors import MovedOn, Rejected, TableOwned
 from headrace.connectors.bigquery.columns import ORDINAL, Column, columns_of
@@ -50,6 +51,7 @@ class BigQueryLoad(TableLoad):
     copies: bool = field(init=False, default=False)  # the staging table takes the table's place
     values: dict[str, str] = field(init=False, default_factory=dict)  # expressions of staged columns
     uploaded: int | None = field(init=False, default=None)  # rows in the staging table
+    token: str = field(init=False, default_factory=lambda: uuid4().hex[:8])  # in the staging table's name
     expected: str = field(init=False, default="")  # the load that the ledger must hold at the commit
     _ledger: BigQueryLedger = field(init=False)
 
@@ -108,7 +110,7 @@ class BigQueryLoad(TableLoad):
 
     def make(self) -> None:
         """Upload a staging table that is made as configured; `commit` copies it over the table."""
-        self._delete_stage()
+        self._delete_other_stages()
         create(self.client, self.config, self.staging, schema_of(self.columns))
         self._upload()
         self.inserted = self.uploaded
@@ -116,7 +118,7 @@ class BigQueryLoad(TableLoad):
 
     def stage(self) -> None:
         """Upload the rows into a staging table."""
-        self._delete_stage()
+        self._delete_other_stages()
         self._upload()
 
     def fit(self) -> None:
@@ -170,8 +172,13 @@ class BigQueryLoad(TableLoad):
 
     @property
     def staging(self) -> str:
-        """The staging table's name: the same in every run, so the next one removes what a killed one left."""
-        return "_headrace_stage_" + "".join(c if c.isalnum() else "_" for c in self.request.pipeline_id)
+        """The staging table's name: no attempt that wakes up late adds its rows to another one's."""
+        return f"{self._stages}{self.token}"
+
+    @property
+    def _stages(self) -> str:
+        """What the names of all staging tables of the pipeline begin with."""
+        return "_headrace_stage_" + "".join(c if c.isalnum() else "_" for c in self.request.pipeline_id) + "_"
 
     def _add(self, statement: str) -> None:
         self.ledger.script.append(statement)
@@ -220,6 +227,14 @@ class BigQueryLoad(TableLoad):
             self.request.log.warning(
                 "The table %s stays until the next load: %s", self.staging, type(error).__name__
             )
+
+    def _delete_other_stages(self) -> None:
+        """Remove what killed loads have left. One that is only paused fails when it wakes up."""
+        self.request.before_commit()  # this load may be the one that wakes up
+        dataset = f"{self.config.project_id}.{self.config.dataset_id}"
+        for table in self.client.list_tables(dataset, retry=retry(self.config)):
+            if table.table_id.startswith(self._stages):
+                self.client.delete_table(table.reference, not_found_ok=True, retry=retry(self.config))
 
     def _delete_stage(self) -> None:
         stage = table_reference(self.config, self.staging)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from headrace import scratch
 from headrace.connectors import ConnectorError, Section, Unreachable
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.sql.loads import Busy
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-_SETTINGS = {
+_SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",  # nothing is fetched from the network
     "memory_limit": "1GB",  # of what DuckDB would take, four fifths of the machine; more goes to the disk
 }
@@ -47,8 +48,11 @@ def opened(
     """
     import duckdb
 
+    settings = dict(_SETTINGS)
+    if folder := scratch.current():
+        settings["temp_directory"] = str(folder / "duckdb")  # DuckDB's default lies beside the database
     try:
-        connection = duckdb.connect(str(config.file()), read_only=read_only, config=dict(_SETTINGS))
+        connection = duckdb.connect(str(config.file()), read_only=read_only, config=settings)
     except duckdb.Error as error:
         raise _not_opened(error, config) from None
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from headrace import scratch
 from headrace.connectors import ConnectorError, MovedOn, OutOfSpace, Rejected
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.stores.config import storage_for, store_url
@@ -74,11 +75,12 @@ class LocalFolder(Folder):
         with _disk(self._path):
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                with unfinished.open("wb") as file:
-                    file.writelines(pieces)
-                    file.flush()
-                    os.fsync(file.fileno())
-                unfinished.replace(target)
+                with scratch.elsewhere(unfinished):
+                    with unfinished.open("wb") as file:
+                        file.writelines(pieces)
+                        file.flush()
+                        os.fsync(file.fileno())
+                    unfinished.replace(target)
             except FileNotFoundError:
                 detail = f"Another load of this pipeline has removed what this one wrote for {target}."
                 raise MovedOn(detail) from None

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
 
 from headrace.records import Policy, RunPhase, RunStatus
 from headrace.store.database import Database
+from headrace.store.lifecycle.due import LONGEST_LEASE, has_come
 from headrace.store.policies import policy_of
 from headrace.store.schema import attempts, pipelines, runs
 
@@ -67,7 +68,7 @@ def reap(
     """
     if not database.steadiness.holds():
         return []
-    lost = (runs.c.status == RunStatus.RUNNING) & (runs.c.lease_until < now)
+    lost = (runs.c.status == RunStatus.RUNNING) & has_come(runs.c.lease_until, now, LONGEST_LEASE)
     for condition in which:
         lost &= condition
     return fail(connection, lost, now, code=WORKER_LOST, error=WORKER_LOST_TEXT, may_pass=True, stop=True)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, select
+from sqlalchemy import Connection, Row, Select, select
 
 from headrace.records import RunStatus
 from headrace.store.database import AdvisoryLock, hold_lock
+from headrace.store.lifecycle.due import is_being_launched, is_waiting
 from headrace.store.schema import pipelines, runs
 
 CANDIDATES = 500
@@ -70,19 +71,14 @@ def choose(connection: Connection, limits: Limits, now: datetime, most: int) -> 
     return chosen
 
 
-def is_waiting(now: datetime) -> ColumnElement[bool]:
-    """Return the condition that a run is due for its launch."""
-    return (runs.c.status == RunStatus.PENDING) & (runs.c.launch_at <= now)
-
-
 def _below(count: int, limit: int | None) -> bool:
     return limit is None or count < limit
 
 
 def _going(now: datetime) -> Select[Any]:
     """Select the runs in progress: a worker has them, or they are being launched."""
-    being_launched = (runs.c.launches > 0) & (runs.c.launch_at > now)
-    launched = (runs.c.status == RunStatus.PENDING) & (runs.c.dagster_run_id.is_not(None) | being_launched)
+    begun = runs.c.dagster_run_id.is_not(None) | is_being_launched(now)
+    launched = (runs.c.status == RunStatus.PENDING) & begun
     return (
         select(pipelines.c.source, pipelines.c.domain_id)
         .join(pipelines, pipelines.c.id == runs.c.pipeline_id)

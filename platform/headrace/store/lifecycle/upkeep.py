@@ -4,7 +4,7 @@ A loop leases work by postponing its due time in the transaction that reads it. 
 same row at once, and work of a loop that dies is found again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -14,16 +14,18 @@ from sqlalchemy.sql import func
 
 from headrace.records import Run, RunStatus, TriggeredBy
 from headrace.store.database import Database
-from headrace.store.lifecycle.failures import fail, reap
-from headrace.store.lifecycle.queue import Limits, choose, is_waiting
+from headrace.store.lifecycle.due import LAUNCH_LEASE, has_come, is_waiting
+from headrace.store.lifecycle.failures import SETTLED, fail, reap
+from headrace.store.lifecycle.queue import Limits, choose
 from headrace.store.runs import ACTIVE, COLUMNS, cancel_active, run_of
-from headrace.store.schema import pipelines, runs
+from headrace.store.schema import attempts, pipelines, runs
 
-LAUNCH_LEASE = timedelta(seconds=30)
-LAUNCH_RETRY_LONGEST = timedelta(seconds=30)
+LAUNCH_RETRY_LONGEST = LAUNCH_LEASE
 RELAUNCH_DELAY = timedelta(seconds=2)
 RELAUNCH_GROWTH = 5  # so the second delay is longer than the start of a code server on a busy machine
 STOP_LEASE = timedelta(seconds=15)
+SETTLING = 500
+"""How many ended runs are compared with Dagster at once, the latest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,15 @@ class DeletedPipeline:
     pipeline_id: UUID
     run_ids: tuple[UUID, ...]
     dagster_run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """A run in Dagster, and what its tags and its job say of it."""
+
+    dagster_run_id: str
+    pipeline_id: UUID
+    run_id: UUID | None  # None: started in Dagster's UI
 
 
 class UpkeepStore:
@@ -155,16 +166,55 @@ class UpkeepStore:
             now = self._database.now(connection)
             return [run_of(row) for row in reap(self._database, connection, now)]
 
+    def living(self, claims: Collection[tuple[UUID, int]]) -> set[tuple[UUID, int]]:
+        """Return those of the claims, each a run and a fence, that a worker still has."""
+        with self._database.read() as connection:
+            query = select(runs.c.id, runs.c.fence).where(
+                runs.c.id.in_({run_id for run_id, _ in claims}), runs.c.status == RunStatus.RUNNING
+            )
+            return {(row.id, row.fence) for row in connection.execute(query)} & set(claims)
+
     def lease_stops(self, limit: int) -> Sequence[Run]:
         """Take runs of which something must be stopped in Dagster: all of it, if they have ended."""
         with self._database.write() as connection:
             now = self._database.now(connection)
-            due = select(*COLUMNS).where(runs.c.stop_at <= now).order_by(runs.c.stop_at).limit(limit)
-            leased = [run_of(row) for row in connection.execute(due.with_for_update(skip_locked=True))]
+            due = select(*COLUMNS).where(has_come(runs.c.stop_at, now, SETTLED))
+            oldest = due.order_by(runs.c.stop_at).limit(limit).with_for_update(skip_locked=True)
+            leased = [run_of(row) for row in connection.execute(oldest)]
             connection.execute(
                 update(runs).where(runs.c.id.in_([run.id for run in leased])).values(stop_at=now + STOP_LEASE)
             )
             return leased
+
+    def settling(self) -> Sequence[Run]:
+        """Return the runs that ended a while ago, and of which Dagster says no end, or another one."""
+        with self._database.read() as connection:
+            settled = has_come(runs.c.finished_at, self._database.now(connection) - SETTLED, SETTLED)
+            ended = runs.c.status.not_in(ACTIVE) & runs.c.dagster_run_id.is_not(None)
+            query = select(*COLUMNS).where(runs.c.stop_at.is_not(None), ended, settled).limit(SETTLING)
+            return [run_of(row) for row in connection.execute(query.order_by(runs.c.stop_at.desc()))]
+
+    def without_row(self, known: Collection[Launch]) -> set[str]:
+        """Return the ids of those Dagster runs that belong to no row, or whose pipeline was purged."""
+        ids, run_ids = [run.dagster_run_id for run in known], [run.run_id for run in known if run.run_id]
+        with self._database.read() as connection:
+            tagged = set(connection.execute(select(runs.c.id).where(runs.c.id.in_(run_ids))).scalars())
+            claimed = {
+                *connection.execute(
+                    select(runs.c.dagster_run_id).where(runs.c.dagster_run_id.in_(ids))
+                ).scalars(),
+                *connection.execute(
+                    select(attempts.c.dagster_run_id).where(attempts.c.dagster_run_id.in_(ids))
+                ).scalars(),
+            }
+            there = pipelines.c.id.in_({run.pipeline_id for run in known}) & pipelines.c.purged_at.is_(None)
+            pipeline_ids = set(connection.execute(select(pipelines.c.id).where(there)).scalars())
+        return {
+            run.dagster_run_id
+            for run in known
+            if run.pipeline_id not in pipeline_ids
+            or (run.run_id and run.run_id not in tagged and run.dagster_run_id not in claimed)
+        }
 
     def stopped(self, run_id: UUID) -> None:
         """Record that the run has stopped in Dagster."""

@@ -1,13 +1,17 @@
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from fakes.dagster import FakeDagster
+from sqlalchemy import update
 
 from headrace.records import RunStatus
+from headrace.store.database import Database
 from headrace.store.lifecycle.leases import Ending, LeaseStore
 from headrace.store.lifecycle.upkeep import UpkeepStore
 from headrace.store.runs import RunStore
+from headrace.store.schema import runs
 from headrace_api.control.terminator import Terminator
 
 
@@ -114,3 +118,30 @@ def test_the_dagster_run_of_a_worker_that_died_right_after_its_result_is_ended(
     assert at_once is RunStatus.RUNNING  # it ends by itself, as a rule
     assert dagster.known[left].status is RunStatus.CANCELLED
     assert store.get(run.id).status is RunStatus.SUCCESS
+
+
+def test_a_run_is_kept_in_sight_until_dagster_says_the_same(
+    terminator: Terminator,
+    dagster: FakeDagster,
+    database: Database,
+    upkeep: UpkeepStore,
+    store: RunStore,
+    leases: LeaseStore,
+    pipeline_id: UUID,
+    make_due: Callable[[], None],
+) -> None:
+    run = store.create(pipeline_id)
+    known = dagster.launch(pipeline_id, run.id)
+    leases.end(leases.claim(run.id, known).run, Ending(status=RunStatus.SUCCESS, rows=1))
+    dagster.end(known, RunStatus.FAILED)
+    with database.write() as connection:
+        connection.execute(update(runs).values(finished_at=datetime.now(UTC) - timedelta(minutes=2)))
+    sizes = []
+
+    for status in (RunStatus.FAILED, RunStatus.SUCCESS):
+        dagster.end(known, status)
+        make_due()
+        terminator.work()
+        sizes.append(len(upkeep.settling()))
+
+    assert sizes == [1, 0]
