@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast test-long exact structure check lint format hooks docs build bench bench-control \
-	bench-engine screenshots lock clean
+.PHONY: help setup run test test-fast test-long exact crash structure check lint format hooks docs build bench \
+	bench-control bench-engine screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -44,6 +44,9 @@ test-long: $(INSTALLED) ## Run every test for longer, on each database, with new
 
 exact: $(INSTALLED) ## Play 10,000 random histories through every pair of source and destination; options in EXACT
 	$(BIN)/python tests/exact/run.py $(EXACT)
+
+crash: $(INSTALLED) ## Play 2,000 random histories of faults on real platforms; options in CRASH
+	$(BIN)/python tests/crash/crash.py $(CRASH)
 
 test-fast: $(INSTALLED) ## Run the tests that start no servers; takes K, too
 	$(PYTEST) -m "not slow" --durations=5
