@@ -17,11 +17,12 @@ from pathlib import Path
 for folder in (Path(__file__).parent, Path(__file__).parents[1] / "support"):
     sys.path.insert(0, str(folder))
 
-from player import Outcome, Player
+from later import settle
+from line import Outcome
+from player import Player
 from shrink import shrunk
 from steps import RECORDS, History, history_of
 from timetable import Timetable
-from verdict import settle
 from world import World, a_world, clock_library
 
 _A_PLATFORM = 25  # histories that one platform lives through
@@ -42,7 +43,7 @@ def play_alone(history: History) -> Outcome:
     has_clock = any(step["do"] == "clock" for step in history.steps)
     with a_world(history.records, with_clock=has_clock) as world:
         outcome = play(history, world, 0)
-        outcome.problems += settle(world, world.later, wait=True)
+        outcome.problems += settle(world.later, wait=True)
         if outcome.problems:
             outcome.events.append(world.home.log_ends(_LOGS_OF_FAILED))
     return outcome
@@ -79,14 +80,14 @@ def _work_on(
             break
         history = history_of(left.popleft(), records, has_clock=world.clock is not None)
         outcome = play(history, world, number)
-        outcome.problems += settle(world, world.later, wait=False)
+        outcome.problems += settle(world.later, wait=False)
         if outcome.problems:
             outcome.events.append(world.home.log_ends(_LOGS_OF_FAILED))
         outcomes.put(outcome)
         if outcome.problems:
             # The next histories must not suffer from what is wrong with this platform.
             return history
-    late = settle(world, world.later, wait=True)
+    late = settle(world.later, wait=True)
     if world.clock is None:
         late += timetable.problems()
     if late and outcome is not None:

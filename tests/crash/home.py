@@ -10,22 +10,17 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from procfs import all_pids, part_of, send, state_of
 from steps import LEASE_SECONDS
 
 READY_SECONDS = 120.0
-_MODULES = {
-    "headrace_api": "api",
-    "headrace_dagster.daemon": "daemon",
-    "headrace_dagster.webserver": "webserver",
-    "headrace_dagster.code_server": "code",
-}
 _TAGGED = """
 query ($tag: String!) {
   runs: runsOrError(filter: {tags: [{key: "headrace/run_id", value: $tag}]}) {
@@ -115,7 +110,7 @@ class Home:
         """Kill the processes of a part, or all at once; return how many there were."""
         killed = 0
         while pids := self.pids(part):
-            _send(pids, signal.SIGKILL)
+            send(pids, signal.SIGKILL)
             killed += len(pids)
             if part != "all":
                 break
@@ -127,8 +122,8 @@ class Home:
     def pause(self, part: str) -> Callable[[], None]:
         """Stop the processes of a part; return what lets them go on."""
         paused = self.pids(part)
-        _send(paused, signal.SIGSTOP)
-        return lambda: _send(paused, signal.SIGCONT)
+        send(paused, signal.SIGSTOP)
+        return lambda: send(paused, signal.SIGCONT)
 
     def second_service(self) -> Callable[[], None]:
         """Start one more REST service on the home, with its own control loops; return what kills it."""
@@ -156,8 +151,8 @@ class Home:
 
     def parts(self) -> dict[int, str]:
         """Return which part each of the home's processes is."""
-        own = {pid: found for pid in _all_pids() if (found := self._look(pid)) is not None}
-        return {pid: _part(pid, own) for pid in own}
+        own = {pid: found for pid in all_pids() if (found := self._look(pid)) is not None}
+        return {pid: part_of(pid, own) for pid in own}
 
     def _look(self, pid: int) -> list[str] | None:
         """Return the command of a process of this home; None: it is none, or has ended."""
@@ -270,19 +265,6 @@ def new_key() -> str:
     return secrets.token_hex(16)
 
 
-def state_of(pid: int) -> str:
-    """Return the letter of a process's state, as in proc(5). Raises OSError."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-
-
-def parent_of(pid: int) -> int:
-    """Return a process's parent; 0: it has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
-
-
 @contextmanager
 def stopped(home: Home) -> Iterator[None]:
     """Kill everything of the home at the end."""
@@ -290,31 +272,6 @@ def stopped(home: Home) -> Iterator[None]:
         yield
     finally:
         home.end()
-
-
-def _part(pid: int, own: dict[int, list[str]]) -> str:
-    command = own[pid]
-    if command[-1] in _MODULES:
-        return _MODULES[command[-1]]
-    if "up" in command[:5]:
-        return "up"
-    text = " ".join(command)
-    if "resource_tracker" in text:
-        return "tracker"
-    if "forkserver" in text:
-        parent = own.get(parent_of(pid))
-        return "worker" if parent is not None and "forkserver" in " ".join(parent) else "fork"
-    return "other"
-
-
-def _send(pids: Sequence[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _all_pids() -> Iterator[int]:
-    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
 def _parsed(content: bytes) -> Any:

@@ -2,69 +2,21 @@
 
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 import verdict
 from home import Away, new_key
+from line import GaveUp, Line, Outcome, destination_of, source_of
 from steps import History, Step
-from tables import (
-    Destination,
-    DuckdbDestination,
-    FileDestination,
-    PostgresDestination,
-    PostgresSource,
-    RestSource,
-    Source,
-    SqliteDestination,
-    SqliteSource,
-    Truth,
-)
+from tables import Truth
 from watch import CursorWatch, DestinationWatch, FenceWatch, RunWatch, within
 from world import World, disturb_network
 
 _STOPPED_WITHIN = 25.0
 _ANSWERED_WITHIN = 100.0  # a key is free a minute after its service was killed
-
-
-class GaveUp(Exception):
-    """A request was not answered in all the time that it may take."""
-
-
-@dataclass(kw_only=True)
-class Line:
-    """A pipeline of a history, with its source and its destination."""
-
-    spec: Step
-    name: str
-    id: str
-    source: Source
-    destination: Destination
-    truth: Truth
-    watch: DestinationWatch
-    cursor_watch: CursorWatch
-    accepted: dict[str, int] = field(default_factory=dict)  # run: the source's state when it was accepted
-    cancelled: set[str] = field(default_factory=set)  # runs of which a cancel was answered with 200
-    is_deleted: bool = False
-    is_complete: bool = True  # every request for a run was answered in the end
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What came of a history."""
-
-    history: History
-    problems: list[str]
-    events: list[str]
-    seconds: float
-    ready_seconds: float = 0.0  # after the last fault, until the platform said that it was ready
-    ended_seconds: float = 0.0  # after that, until every run had ended
-    runs: Counter[str] = field(default_factory=Counter)  # how many ended how
-    is_new: bool = True  # False: a history that was counted already, shortened or looked at later
 
 
 class Player:
@@ -151,45 +103,22 @@ class Player:
     # Preparations
 
     def _line(self, index: int, spec: Step) -> Line:
-        world, name = self.world, f"t{self.number}_{index}"
+        name = f"t{self.number}_{index}"
+        source, destination = source_of(name, spec, self.world), destination_of(name, spec, self.world)
         truth = Truth(spec["mode"])
-        source = self._source(name, spec)
-        destination = self._destination(name, spec)
         source.write(truth.grow(spec["rows"]))
         config = {"name": name, "source": source.config(), "destination": destination.config()}
         policy = {"max_attempts": spec["attempts"], "retry_delay_seconds": 1}
-        made = self.request(
-            "POST", "/api/pipelines", {"name": name, "config": config, "policy": policy}, statuses=(201,)
-        )
+        body = {"name": name, "config": config, "policy": policy}
+        made = self.request("POST", "/api/pipelines", body, statuses=(201,))
         if made.status != 201:
             raise GaveUp(f"the pipeline was refused: {made.body}")
         pipeline_id = made.body["id"]
         return Line(
             spec=spec, name=name, id=pipeline_id, source=source, destination=destination, truth=truth,
             watch=DestinationWatch(f"{name} {spec}", destination, truth),
-            cursor_watch=CursorWatch(name, world.home, pipeline_id, destination),
+            cursor_watch=CursorWatch(name, self.home, pipeline_id, destination),
         )  # fmt: skip
-
-    def _source(self, name: str, spec: Step) -> Source:
-        world, mode = self.world, spec["mode"]
-        if spec["source"] == "postgres":
-            return PostgresSource(f"{name}_source", mode, direct_url=world.data.url(), url=self._data_url())
-        if spec["source"] == "sqlite":
-            return SqliteSource(f"{name}_source", mode, world.folder)
-        return RestSource(f"{name}_source", mode, world.rest, seconds=spec["slow"])
-
-    def _destination(self, name: str, spec: Step) -> Destination:
-        world = self.world
-        if spec["destination"] == "postgres":
-            return PostgresDestination(name, direct_url=world.data.url(), url=self._data_url())
-        if spec["destination"] == "sqlite":
-            return SqliteDestination(name, world.disk)
-        if spec["destination"] == "duckdb":
-            return DuckdbDestination(name, world.disk)
-        return FileDestination(name, spec["mode"], world.disk)
-
-    def _data_url(self) -> str:
-        return self.world.data.url().replace(f":{self.world.data.port}/", f":{self.world.data_proxy.port}/")
 
     # Steps
 

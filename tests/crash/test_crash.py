@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from crash import play, play_alone
+from later import settle
 from steps import RECORDS, History, history_of
-from verdict import settle
 from world import a_world
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ def test_a_short_history_of_kills_loses_nothing() -> None:
 def test_histories_of_random_faults_leave_every_run_ended_and_every_destination_whole(records: str) -> None:
     with a_world(records) as world:
         outcomes = [play(history_of(seed, records), world, seed) for seed in range(_HISTORIES)]
-        late = settle(world, world.later, wait=True)
+        late = settle(world.later, wait=True)
 
     wrong = [
         f"make crash CRASH='--seed {one.history.seed} --records {records}': {problem}"

@@ -2,19 +2,20 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from home import Away, Home
-from tables import Row, Unreadable
+from later import Later
+from line import Line, Outcome
+from tables import Row
+from targets import Unreadable
 from watch import TERMINAL, within
+from world import World
 
 if TYPE_CHECKING:
-    from player import Line, Outcome, Player
-    from world import World
+    from player import Player
 
 READY_WITHIN = 60.0  # on a machine that plays two histories at once; `figures` measures the promised 15 s
 ENDED_WITHIN = 150.0  # docs/run-lifecycle.md: the longest of "A run here and in Dagster"
@@ -31,20 +32,8 @@ _AGREEING = {"success": {"SUCCESS"}, "failed": {"FAILURE", "CANCELED"}, "cancell
 _ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 
 
-@dataclass(kw_only=True)
-class Later:
-    """Something that must become true in time, and is looked at while further histories play."""
-
-    what: str
-    look: Callable[[], str]  # what is still wrong; empty: nothing
-    then: Callable[[], None] = lambda: None
-    deadline: float
-
-
-def judge(player: "Player") -> "Outcome":
+def judge(player: "Player") -> Outcome:
     """Heal the world, wait, and judge."""
-    from player import Outcome
-
     outcome = Outcome(history=player.history, problems=player.problems, events=player.events, seconds=0)
     player.say("healing")
     player.world.heal()
@@ -63,24 +52,6 @@ def judge(player: "Player") -> "Outcome":
         if not line.is_deleted:
             _agree_later(player.world, line)
     return outcome
-
-
-def settle(world: "World", later: list[Later], *, wait: bool) -> list[str]:
-    """Look at what must become true in time; return what has not, at its deadline or while waiting for it."""
-    problems = []
-    while later:
-        for one in list(later):
-            wrong = one.look()
-            if not wrong:
-                later.remove(one)
-                one.then()
-            elif time.monotonic() > one.deadline:
-                later.remove(one)
-                problems.append(f"{one.what}: {wrong}")
-        if not wait:
-            break
-        time.sleep(0.5)
-    return problems
 
 
 def _ready(player: "Player") -> float:
@@ -118,7 +89,7 @@ def _ended(player: "Player") -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _account(player: "Player", line: "Line", runs: list[dict[str, Any]], counts: Counter[str]) -> None:
+def _account(player: "Player", line: Line, runs: list[dict[str, Any]], counts: Counter[str]) -> None:
     """Compare the runs with what was answered."""
     if line.is_deleted:
         return
@@ -156,7 +127,7 @@ def _account(player: "Player", line: "Line", runs: list[dict[str, Any]], counts:
         )
 
 
-def _final(player: "Player", line: "Line") -> None:
+def _final(player: "Player", line: Line) -> None:
     """Run once more without a fault: the destination must equal the source."""
     try:
         answer = player.home.ask("POST", f"/api/pipelines/{line.id}/run")
@@ -191,7 +162,7 @@ def _final(player: "Player", line: "Line") -> None:
         line.cursor_watch.check()
 
 
-def _read(line: "Line") -> list[Row] | None:
+def _read(line: Line) -> list[Row] | None:
     """Read the destination and judge it; None: it cannot be read."""
 
     def look() -> list[list[Row]]:
@@ -232,7 +203,7 @@ def _processes(home: Home) -> str:
     return str(wrong) if wrong else ""
 
 
-def _agree_later(world: "World", line: "Line") -> None:
+def _agree_later(world: World, line: Line) -> None:
     """Have Dagster compared with the records, then the pipeline deleted, then its traces looked for."""
     home = world.home
     listed = home.ask("GET", f"/api/pipelines/{line.id}/runs?limit=100").body

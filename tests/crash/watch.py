@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 from home import Away, Home
-from tables import Destination, Row, Truth, Unreadable
+from tables import Row, Truth
+from targets import Destination, Unreadable
 
 TERMINAL = ("success", "failed", "cancelled")
 _NEXT = {

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import psycopg
 from home import Home, stopped
+from later import Later
 from postgres_server import PASSWORD, PostgresServer, run_postgres
+from procfs import family, send
 from proxy import Proxy
 from tables import RestServer, rest_server
-from verdict import Later
 
 _DISK = "size=48m"
 _LIBRARIES = (
@@ -86,9 +87,9 @@ class World:
             self.records.stop()
             return self.records.start
         if what == "frozen":
-            frozen = _family(int((self.records.folder / "data" / "postmaster.pid").read_text().split()[0]))
-            _send(frozen, signal.SIGSTOP)
-            return lambda: _send(frozen, signal.SIGCONT)
+            frozen = family(int((self.records.folder / "data" / "postmaster.pid").read_text().split()[0]))
+            send(frozen, signal.SIGSTOP)
+            return lambda: send(frozen, signal.SIGCONT)
         if what == "read_only":
             self._set_read_only("on")
             return lambda: self._set_read_only("off")
@@ -236,21 +237,6 @@ def _clock(folder: Path) -> tuple[Path | None, dict[str, str]]:
         "DONT_FAKE_MONOTONIC": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-
-
-def _family(pid: int) -> list[int]:
-    children = [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-    return [pid, *children]
-
-
-def _send(pids: list[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def _write(path: Path | None, text: str) -> None:
