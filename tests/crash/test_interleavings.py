@@ -1,7 +1,7 @@
 """Every order of what dispatchers, workers, clients and control loops do to one run, on a real store.
 
-A loop's round takes several transactions. Here others come between them, whenever the loop talks to Dagster, and
-it may be killed there. This is the small variant of `make crash`: one process, no waiting, thousands of orders.
+A loop's round takes several transactions. Here others come between them, whenever the loop talks to Dagster,
+and it may be killed there. This is the small variant of `make crash`: one process, no waiting, many orders.
 """
 
 import shutil
