@@ -6,6 +6,7 @@
 
 import argparse
 import queue
+import signal
 import sys
 import time
 import traceback
@@ -134,7 +135,7 @@ class Report:
         self.wrong += bool(outcome.problems)
         self._runs += outcome.runs
         self._times.append((outcome.seconds, outcome.ready_seconds, outcome.ended_seconds))
-        if self.played % 20 == 0:
+        if self.played % 10 == 0:
             print(self.sums(), flush=True)
 
     def sums(self) -> str:
@@ -184,6 +185,7 @@ def main() -> int:
     parser.add_argument("--figures", action="store_true", help="measure how long repairs take")
     parser.add_argument("--times", type=int, default=50, help="how often (50)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _end)
     if options.figures:
         import figures
 
@@ -191,6 +193,11 @@ def main() -> int:
     if options.seed is not None or options.replay is not None:
         return _play_some(options)
     return _play_many(options)
+
+
+def _end(*_: object) -> None:
+    """End by an exception, so that every platform and server that was started is ended, too."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _play_some(options: argparse.Namespace) -> int:
@@ -223,17 +230,23 @@ def _play_many(options: argparse.Namespace) -> int:
     for worker in workers:
         worker.start()
     report, going = Report(options.keep), len(workers)
-    while going:
-        try:
-            outcome = outcomes.get(timeout=5)
-        except queue.Empty:
-            if not any(worker.is_alive() for worker in workers):
-                break
-            continue
-        if outcome is None:
-            going -= 1
-        else:
-            report.add(outcome)
+    try:
+        while going:
+            try:
+                outcome = outcomes.get(timeout=5)
+            except queue.Empty:
+                if not any(worker.is_alive() for worker in workers):
+                    break
+                continue
+            if outcome is None:
+                going -= 1
+            else:
+                report.add(outcome)
+    finally:
+        for worker in workers:
+            worker.terminate()  # one that has ended takes no notice
+        for worker in workers:
+            worker.join()
     print(report.sums())
     return bool(report.wrong)
 

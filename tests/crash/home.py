@@ -88,7 +88,7 @@ class Home:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise TimeoutError(f"`up` ended with {self.process.returncode}\n{self.log_ends()}")
-            time.sleep(0.1)
+            time.sleep(0.25)
         if not self.token:
             self.token = (self.home / "owner.token").read_text().strip()
         return time.monotonic() - started

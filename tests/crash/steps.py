@@ -135,7 +135,7 @@ def _details(rng: Random, records: str, do: str) -> Step:
             return {"point": rng.choice(POINTS), "action": rng.choice(("kill", "kill", "raise"))}
         case "unanswered":
             return {"request": rng.choice(("create", "run", "run", "duplicate", "change", "cancel")),
-                    "how": rng.choice(("drop", "hang_up", "kill"))}  # fmt: skip
+                    "how": rng.choices(("drop", "hang_up", "kill"), (6, 6, 1))[0]}  # fmt: skip
         case "full":
             return {"seconds": rng.choice((1, 4))}
         case "second":

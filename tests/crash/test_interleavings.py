@@ -225,7 +225,7 @@ class Interleavings(RuleBasedStateMachine):
                 if self._is_over():
                     break
             self.ended_runs_stay_as_they_are()
-            rows = [(run.status, run.attempt, run.launches, run.dagster_run_id) for run in self._runs()]
+            rows = [(run.status, run.attempt, run.dagster_run_id) for run in self._runs()]
             assert self._is_over(), f"{_ROUNDS} rounds did not end {rows}; Dagster has {self.dagster.known}"
         finally:
             self.database.close()

@@ -56,7 +56,7 @@ class RunWatch(Watch):
     """Sees each run's states over REST: none may follow that cannot follow."""
 
     def __init__(self, home: Home) -> None:
-        super().__init__(0.15)
+        super().__init__(0.25)
         self.seen: dict[str, list[dict[str, Any]]] = {}
         self.longest_answer = 0.0
         self._home = home
@@ -82,7 +82,7 @@ class FenceWatch(Watch):
     """Sees in the records that a fence never falls and has one Dagster run."""
 
     def __init__(self, home: Home) -> None:
-        super().__init__(0.4)
+        super().__init__(0.7)
         self._home = home
         self._holders: dict[tuple[str, int], str] = {}
         self._fences: dict[str, int] = {}
@@ -104,7 +104,7 @@ class DestinationWatch(Watch):
     """Reads a destination: it must be a state of its source, whole, and never an older one than before."""
 
     def __init__(self, name: str, destination: Destination, truth: Truth) -> None:
-        super().__init__(0.2)
+        super().__init__(0.3)
         self._name, self._destination, self._truth = name, destination, truth
         self.place = 0
 
