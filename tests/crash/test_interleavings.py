@@ -4,6 +4,7 @@ A loop's round takes several transactions. Here others come between them, whenev
 and it may be killed there. This is the small variant of `make crash`: one process, no waiting, many orders.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -44,6 +45,7 @@ from headrace_api.control.terminator import Terminator
 pytestmark = pytest.mark.slow
 
 _LONG = timedelta(hours=2)
+_EXAMPLES = int(os.environ.get("HEADRACE_TEST_ORDERS", "15"))
 _ROUNDS = 40  # so many rounds of all loops must end everything
 _LOOPS = ("dispatcher", "reconciler", "terminator", "reaper")
 _ENDINGS = (
@@ -294,4 +296,4 @@ class Interleavings(RuleBasedStateMachine):
 def test_whatever_comes_between_every_run_ends_once_and_in_dagster_too(migrated_sqlite: Path) -> None:
     Interleavings.migrated = migrated_sqlite
 
-    run_state_machine_as_test(Interleavings, settings=settings(max_examples=60, stateful_step_count=25))
+    run_state_machine_as_test(Interleavings, settings=settings(max_examples=_EXAMPLES, stateful_step_count=25))
