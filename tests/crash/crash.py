@@ -57,7 +57,7 @@ def work(records: str, seeds: range, until: float, shrink: bool, outcomes: "Queu
         if not left or time.time() > until:
             break
         first = left[0]
-        with_clock = clock_library() is not None and number % 4 == 3
+        with_clock = clock_library() is not None and number % 4 == 1
         try:
             with a_world(records, with_clock=with_clock) as world:
                 wrong = _work_on(world, left, records, until, outcomes)
@@ -134,9 +134,18 @@ class Report:
         self.played += 1
         self.wrong += bool(outcome.problems)
         self._runs += outcome.runs
+        self._note_failures(outcome)
         self._times.append((outcome.seconds, outcome.ready_seconds, outcome.ended_seconds))
         if self.played % 10 == 0:
             print(self.sums(), flush=True)
+
+    def _note_failures(self, outcome: Outcome) -> None:
+        failures = [event for event in outcome.events if " failed: " in event]
+        if self._folder is not None and failures:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with (self._folder / "failures.txt").open("a") as file:
+                seed = f"seed {outcome.history.seed} on {outcome.history.records}"
+                file.write("\n".join([f"{seed}: {outcome.history.steps}", *failures, ""]))
 
     def sums(self) -> str:
         """Return how many were played and how they went."""

@@ -24,7 +24,8 @@ def test_a_history_follows_from_its_seed_and_is_read_back_as_it_was_stored(tmp_p
 
 
 def test_a_short_history_of_kills_loses_nothing() -> None:
-    outcome = play_alone(History.read(_STORED / "sample.json"))
+    with a_world("sqlite") as world:
+        outcome = play(History.read(_STORED / "sample.json"), world, 0)
 
     assert not outcome.problems, "\n".join([*outcome.problems, *outcome.events])
 

@@ -296,4 +296,6 @@ class Interleavings(RuleBasedStateMachine):
 def test_whatever_comes_between_every_run_ends_once_and_in_dagster_too(migrated_sqlite: Path) -> None:
     Interleavings.migrated = migrated_sqlite
 
-    run_state_machine_as_test(Interleavings, settings=settings(max_examples=_EXAMPLES, stateful_step_count=25))
+    run_state_machine_as_test(
+        Interleavings, settings=settings(max_examples=_EXAMPLES, stateful_step_count=25)
+    )

@@ -107,6 +107,8 @@ def _account(player: "Player", line: Line, runs: list[dict[str, Any]], counts: C
     for run in runs:
         code = _code(player.home, run)
         counts[f"{run['status']} {code}".strip()] += 1
+        if code:
+            player.say(f"  {line.name} run {run['id']} failed: {code}: {run['error']}")
         if code in _FAULTY and not raised:
             player.problems.append(
                 f"{line.name} {line.spec}: run {run['id']} ended as {code}: {run['error']}"
