@@ -130,7 +130,7 @@ class Player:
             "duplicate": self._duplicate, "delete": self._delete, "kill": self._kill, "pause": self._pause,
             "records": self._records, "network": self._network, "hold": self._hold, "fault": self._fault,
             "unanswered": self._unanswered_request, "full": self._full, "clock": self._clock,
-            "second": self._second, "wait": lambda line, step: None,
+            "second": self._second, "lose": self._lose, "wait": lambda line, step: None,
         }  # fmt: skip
         try:
             doers[step["do"]](line, step)
@@ -238,6 +238,11 @@ class Player:
 
     def _full(self, line: Line, step: Step) -> None:
         self.world.until(step["seconds"], self.world.fill_disk())
+
+    def _lose(self, line: Line, step: Step) -> None:
+        proxy = self.world.records_proxy if step["where"] == "records" else self.world.data_proxy
+        if proxy is not None:
+            proxy.lose_answer_to("COMMIT")
 
     def _second(self, line: Line, step: Step) -> None:
         self.world.until(step["seconds"], self.home.second_service())

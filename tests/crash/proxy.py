@@ -38,6 +38,8 @@ class Proxy:
         self._flowing.set()
         self._is_cut, self._delay, self._drops = False, 0.0, 0
         self._held: _Held | None = None
+        self._losing: _Held | None = None
+        self.lost = 0  # answers, so far
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -66,9 +68,13 @@ class Proxy:
         """Hold a client's message back for a while: the next that ends with a text, or the n-th."""
         self._held = _Held(message, seconds)
 
+    def lose_answer_to(self, message: str) -> None:
+        """Forward the next message that ends with a text, and reset its connection instead of its answer."""
+        self._losing = _Held(message, 0)
+
     def heal(self) -> None:
         """Forward everything at once again."""
-        self._is_cut, self._delay, self._drops = False, 0.0, 0
+        self._is_cut, self._delay, self._drops, self._losing = False, 0.0, 0, None
         self._flowing.set()
         if self._held is not None:
             self._held.released.set()
@@ -98,16 +104,24 @@ class Proxy:
             return _reset(client)
         server.settimeout(None)
         self._open |= {client, server}
-        threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
-        self._pump(server, client, False)
+        is_lost = threading.Event()
+        threading.Thread(target=self._pump, args=(client, server, True, is_lost), daemon=True).start()
+        self._pump(server, client, False, is_lost)
         return None
 
-    def _pump(self, source: socket.socket, sink: socket.socket, is_upward: bool) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, is_upward: bool, is_lost: threading.Event
+    ) -> None:
         with suppress(OSError):
             while chunk := source.recv(_CHUNK):
                 self._before(chunk, is_upward)
-                if not is_upward and self._drops:
-                    self._drops -= 1
+                losing = self._losing
+                if is_upward and losing is not None and losing.is_it(chunk):
+                    self._losing = None
+                    is_lost.set()
+                if not is_upward and (self._drops or is_lost.is_set()):
+                    self._drops = max(0, self._drops - 1)
+                    self.lost += 1
                     _reset(sink)
                     break
                 sink.sendall(chunk)

@@ -25,7 +25,7 @@ LEASE_SECONDS = 4
 _STEPS = {
     "grow": 14, "run": 22, "cancel": 6, "change": 3, "duplicate": 2, "delete": 2, "kill": 12, "pause": 6,
     "records": 6, "network": 6, "hold": 5, "fault": 6, "unanswered": 5, "full": 2, "clock": 1, "second": 2,
-    "wait": 4,
+    "lose": 5, "wait": 4,
 }  # fmt: skip
 _RECORDS_FAULTS = {
     "sqlite": ("locked",),
@@ -105,7 +105,7 @@ def _step(rng: Random, records: str, pipelines: int, *, has_clock: bool) -> list
     step |= _details(rng, records, do)
     # Two faults at once are as likely as two after one another.
     step["wait"] = round(rng.choice((0, 0, 0.1, 0.5, rng.uniform(0, 3))), 2)
-    if do in ("kill", "pause", "hold", "fault", "network", "full", "records") and rng.random() < 0.6:
+    if do in ("kill", "pause", "hold", "lose", "fault", "network", "full", "records") and rng.random() < 0.6:
         # A fault without work under way finds nothing.
         run = {"do": "run", "on": step["on"], "wait": round(rng.uniform(0, 2.5), 2)}
         grow = {"do": "grow", "on": step["on"], "rows": 10, "wait": 0}
@@ -138,6 +138,8 @@ def _details(rng: Random, records: str, do: str) -> Step:
                     "how": rng.choices(("drop", "hang_up", "kill"), (6, 6, 1))[0]}  # fmt: skip
         case "full":
             return {"seconds": rng.choice((1, 4))}
+        case "lose":
+            return {"where": rng.choice(("records", "data")) if records == "postgres" else "data"}
         case "second":
             return {"seconds": rng.choice((3, 8))}
         case "clock":
@@ -149,4 +151,6 @@ def _details(rng: Random, records: str, do: str) -> Step:
 def _is_harmless(step: Step) -> bool:
     if step["do"] in ("kill", "pause"):
         return step["part"] in _HARMLESS_PARTS
+    if step["do"] == "lose":
+        return bool(step["where"] == "records")
     return step["do"] in _HARMLESS
