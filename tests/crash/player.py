@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 import verdict
-from home import Away, new_key
+from home import PATIENCE, Away, new_key
 from line import GaveUp, Line, Outcome, destination_of, source_of
 from steps import History, Step
 from tables import Truth
@@ -72,7 +72,7 @@ class Player:
         key = new_key() if method == "POST" else None
         if how is not None:
             self._unanswered(method, path, body, key, how)
-        deadline = time.monotonic() + _ANSWERED_WITHIN
+        deadline = time.monotonic() + _ANSWERED_WITHIN * PATIENCE
         last = ""
         while time.monotonic() < deadline:
             try:

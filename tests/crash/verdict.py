@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from home import Away, Home
+from home import PATIENCE, Away, Home
 from later import Later
 from line import Line, Outcome
 from tables import Row
@@ -218,12 +218,12 @@ def _agree_later(world: World, line: Line) -> None:
         with suppress(Away):
             home.ask("DELETE", f"/api/pipelines/{line.id}")
         what = f"{line.name} was deleted, {PURGED_WITHIN} s ago"
-        deadline = time.monotonic() + PURGED_WITHIN
+        deadline = time.monotonic() + PURGED_WITHIN * PATIENCE
         world.later.append(Later(what=what, look=lambda: _traces(home, run_ids), deadline=deadline))
 
     world.later.append(
         Later(what=f"{line.name}: {AGREED_WITHIN} s after its last run", look=agree, then=delete,
-              deadline=time.monotonic() + AGREED_WITHIN)
+              deadline=time.monotonic() + AGREED_WITHIN * PATIENCE)
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from home import Away, Home
+from home import PATIENCE, Away, Home
 from tables import Row, Truth
 from targets import Destination, Unreadable
 
@@ -151,7 +151,7 @@ class CursorWatch(Watch):
 
 def within(seconds: float, look: Callable[[], Any], pause: float = 0.15) -> Any:
     """Return the first true thing that `look` returns; what it returns last, after so many seconds."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * PATIENCE
     while True:
         found = look()
         if found or time.monotonic() > deadline:
