@@ -227,7 +227,7 @@ def _play_some(options: argparse.Namespace) -> int:
 
 def _play_many(options: argparse.Namespace) -> int:
     if clock_library() is None:
-        print("This machine has no libfaketime: clocks are not moved.")
+        print("Clocks are not moved: HEADRACE_TEST_FAKETIME names no library of libfaketime.")
     kinds = [options.records] if options.records else list(RECORDS)
     outcomes: Queue[Outcome | None] = Queue()
     until = time.time() + 60 * options.minutes
