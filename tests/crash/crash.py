@@ -63,7 +63,8 @@ def work(records: str, seeds: range, until: float, shrink: bool, outcomes: "Queu
                 wrong = _work_on(world, left, records, until, outcomes)
         except Exception:
             told = [traceback.format_exc()]
-            outcomes.put(Outcome(history=history_of(first, records), problems=told, events=[], seconds=0))
+            history = history_of(first, records)
+            outcomes.put(Outcome(history=history, problems=told, events=[], seconds=0, is_new=False))
             wrong = None
         if wrong is not None and shrink:
             outcomes.put(_shorter(wrong))
