@@ -1,10 +1,10 @@
 """A sample of the random histories that `make crash` plays, and those that once went wrong."""
 
-import os
 from pathlib import Path
 
 import pytest
 from crash import play, play_alone
+from effort import times
 from later import settle
 from steps import RECORDS, History, history_of
 from world import a_world
@@ -12,7 +12,7 @@ from world import a_world
 pytestmark = pytest.mark.slow
 
 _STORED = Path(__file__).parent / "stored"
-_HISTORIES = int(os.environ.get("HEADRACE_TEST_CRASHES", "0"))
+_HISTORIES = times("CRASHES", 0, 10)
 
 
 def test_a_history_follows_from_its_seed_and_is_read_back_as_it_was_stored(tmp_path: Path) -> None:

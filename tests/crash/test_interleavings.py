@@ -4,7 +4,6 @@ A loop's round takes several transactions. Here others come between them, whenev
 and it may be killed there. This is the small variant of `make crash`: one process, no waiting, many orders.
 """
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from effort import times
 from fakes.dagster import FakeDagster
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ from headrace_api.control.terminator import Terminator
 pytestmark = pytest.mark.slow
 
 _LONG = timedelta(hours=2)
-_EXAMPLES = int(os.environ.get("HEADRACE_TEST_ORDERS", "15"))
+_EXAMPLES = times("ORDERS", 15, 500)
 _ROUNDS = 40  # so many rounds of all loops must end everything
 _LOOPS = ("dispatcher", "reconciler", "terminator", "reaper")
 _ENDINGS = (
