@@ -2,9 +2,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast test-long exact upgrades homes soak soak-rest structure check lint format hooks \
-	docs build bench bench-control \
-	bench-engine screenshots lock clean
+.PHONY: help setup run test test-fast test-long exact crash upgrades homes soak soak-rest structure check lint format \
+	hooks docs build bench bench-control bench-engine screenshots lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,6 +56,9 @@ soak: $(INSTALLED) ## Run for two hours with 1 % faults and see what grows; opti
 
 soak-rest: $(INSTALLED) ## Drive 1,500 quick runs at one REST service and print its memory; options in SOAK, too
 	$(BIN)/python tests/soak/rest_memory.py $(SOAK)
+
+crash: $(INSTALLED) ## Play 2,000 random histories of faults on real platforms; options in CRASH
+	$(BIN)/python tests/crash/crash.py $(CRASH)
 
 test-fast: $(INSTALLED) ## Run the tests that start no servers; takes K, too
 	$(PYTEST) -m "not slow" --durations=5

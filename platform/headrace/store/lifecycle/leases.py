@@ -2,9 +2,14 @@
 
 Every write after the claim is conditional on the claim's fence. So a worker whose lease expired, or whose run
 was cancelled, changes nothing. Leases use the database's clock.
+
+A connection may break between a COMMIT and its answer. A worker that repeats such a claim or result finds its
+own write in the row, and goes on.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +17,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
-from headrace.errors import Conflict
+from headrace.errors import Conflict, Unavailable
 from headrace.receipts import Receipt
 from headrace.records import Policy, Run, RunPhase, RunStatus, State, TriggeredBy
 from headrace.store.database import Database
@@ -71,13 +76,14 @@ class LeaseStore:
     def __init__(self, database: Database, lease: timedelta) -> None:
         self._database = database
         self._lease = lease
+        self._is_in_doubt = False  # an earlier write may have been committed without an answer
 
     def claim(self, run_id: UUID, dagster_run_id: str) -> Claim:
         """Take a pending run. Raises AlreadyTaken; of two workers that try, one gets it.
 
         Once a launch is recorded, only its worker may: an earlier one is being stopped in Dagster.
         """
-        with self._database.write() as connection:
+        with self._decisive() as connection:
             now = self._database.now(connection)
             claimed = connection.execute(
                 update(runs)
@@ -97,7 +103,7 @@ class LeaseStore:
                     phase=func.coalesce(runs.c.phase, RunPhase.START),
                 )
             ).rowcount
-            if not claimed:
+            if not claimed and self._claimed_before(connection, dagster_run_id) != run_id:
                 raise AlreadyTaken(f"Run {run_id} is not waiting for a worker.")
             return _claim_of(connection, run_id)
 
@@ -106,7 +112,7 @@ class LeaseStore:
 
         Raises AlreadyTaken if the pipeline is deleted or has an active run.
         """
-        with self._database.write() as connection:
+        with self._decisive() as connection:
             pipeline = connection.execute(
                 select(pipelines).where(pipelines.c.id == pipeline_id, pipelines.c.deleted_at.is_(None))
             ).one_or_none()
@@ -123,6 +129,8 @@ class LeaseStore:
                 "phase": RunPhase.START,
             }
             if not insert_unless_taken(connection, runs, row):
+                if mine := self._claimed_before(connection, dagster_run_id):
+                    return _claim_of(connection, mine)
                 active = active_run_id(connection, pipeline_id)
                 raise AlreadyTaken(f"Run {active} of this pipeline has not ended.")
             return _claim_of(connection, row["id"])
@@ -141,15 +149,14 @@ class LeaseStore:
 
     def end(self, run: Run, ending: Ending) -> bool:
         """Write the result and, with it, the sync state; False: the run had ended already, and stays so."""
-        with self._database.write() as connection:
+        with self._decisive() as connection:
             now = self._database.now(connection)
             receipt = ending.receipt.as_json() if ending.receipt else None
             if ending.status is RunStatus.FAILED:
                 code, error = ending.error_code or "", ending.error or ""
                 _write(connection, _held(run), receipt=receipt)
-                return bool(
-                    fail(connection, _held(run), now, code=code, error=error, may_pass=ending.may_pass)
-                )
+                failed = fail(connection, _held(run), now, code=code, error=error, may_pass=ending.may_pass)
+                return bool(failed) or self._ended_before(connection, run, ending)
             ended = _write(
                 connection,
                 _held(run),
@@ -168,7 +175,7 @@ class LeaseStore:
             )
             if ended and ending.is_incremental:
                 _write_state(connection, run, ending, now)
-            return ended
+            return ended or self._ended_before(connection, run, ending)
 
     def leave_receipt(self, run: Run, receipt: Receipt) -> None:
         """Write what the worker did of a run that somebody else has ended, such as by a cancel."""
@@ -181,6 +188,28 @@ class LeaseStore:
         with self._database.read() as connection:
             status = connection.execute(select(runs.c.status).where(runs.c.id == run_id)).scalar()
             return RunStatus(status) if status is not None else None
+
+    @contextmanager
+    def _decisive(self) -> Iterator[Connection]:
+        """Open a transaction after which this worker goes on or stops."""
+        try:
+            with self._database.write() as connection:
+                yield connection
+        except Unavailable:
+            self._is_in_doubt = True
+            raise
+
+    def _claimed_before(self, connection: Connection, dagster_run_id: str) -> UUID | None:
+        """Return the run that this worker claimed without being told; None: there is none."""
+        theirs = (runs.c.dagster_run_id == dagster_run_id) & (runs.c.status == RunStatus.RUNNING)
+        found: UUID | None = connection.execute(select(runs.c.id).where(theirs)).scalar()
+        return found if self._is_in_doubt else None
+
+    def _ended_before(self, connection: Connection, run: Run, ending: Ending) -> bool:
+        """Return whether this worker has written the result without being told."""
+        same = (runs.c.id == run.id) & (runs.c.fence == run.fence) & (runs.c.status == ending.status)
+        found = connection.execute(select(runs.c.id).where(same)).scalar()
+        return self._is_in_doubt and found is not None
 
 
 def _held(run: Run) -> ColumnElement[bool]:
