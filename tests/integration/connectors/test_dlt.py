@@ -13,11 +13,13 @@ from typing import Any
 
 import dlt
 import duckdb
+import pyarrow as pa
 import pytest
+from outputs import request_for
 
 from headrace.conformance.cases import DestinationCase, SourceCase
 from headrace.conformance.suite import assert_conforms
-from headrace.connectors import ReadRequest, SyncMode, Unreadable
+from headrace.connectors import LoadRequest, MovedOn, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.dlt.connector import DltDestination, DltSource
 from headrace.connectors.dlt.load import DltDestinationFailed
 from headrace.connectors.dlt.read import DltSourceFailed, DltSourceUnusable
@@ -144,6 +146,28 @@ def test_duckdb_through_dlt_conforms(tmp_path):
     destination = DltDestination(destination="duckdb", secrets={"credentials": path})
 
     assert_conforms(DestinationCase(connector=destination, rows=rows))
+
+
+def test_a_run_without_new_rows_stores_its_cursor_through_dlt(tmp_path: Path) -> None:
+    path = str(tmp_path / "it.duckdb")
+    destination = DltDestination(destination="duckdb", secrets={"credentials": path})
+    rows, nothing = pa.table({"id": [1, 2]}), pa.table({"id": pa.array([], pa.int64())})
+
+    def request(table: pa.Table, load_id: str, cursor: int, **changes: Any) -> LoadRequest:
+        options = {"load_id": load_id, "cursor": cursor, "disposition": "append", "continues": True}
+        return request_for(table, tmp_path, **options | changes)
+
+    assert not destination.advance(request(nothing, "none", 1))
+    destination.load(request(rows, "one", 2))
+    assert destination.advance(request(nothing, "two", 3, previous_load="one"))
+
+    last = destination.last_load("pipeline-1")
+    assert last is not None
+    assert (last.load_id, last.cursor) == ("two", 3)
+    with duckdb.connect(path) as connection:
+        assert connection.execute("SELECT id FROM headrace.items ORDER BY id").fetchall() == [(1,), (2,)]
+    with pytest.raises(MovedOn):
+        destination.advance(request(nothing, "three", 4, previous_load="one"))
 
 
 def test_a_folder_of_files_through_dlt_takes_all_rows(tmp_path: Path):
