@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from net_faults.cases import Case, Place, ReferenceCase, Servers, url_of
 from net_faults.faults import Cause
@@ -119,9 +120,9 @@ def ended(case: Case, place: Place) -> Outcome:
 
 def _run(case: Case, place: Place) -> None:
     if isinstance(case, ReferenceCase):
-        GoogleProvider.secret_manager = url_of(place)
         settings = Settings(home=case.folder, reference_seconds=2, **case.settings(place))
-        assert Resolver(settings).resolve(case.reference, is_secret=True) == case.value
+        with patch.object(GoogleProvider, "secret_manager", url_of(place)):
+            assert Resolver(settings).resolve(case.reference, is_secret=True) == case.value
         return
     config = parse_config(case.pipeline(place))
     run_id = str(uuid.uuid4())
