@@ -19,8 +19,6 @@ from headrace.settings import Settings
 from headrace.store.database import Database
 from headrace.store.migrations import migrate
 
-ALL = os.environ.get("HEADRACE_TEST_UPGRADES") == "all"
-"""Whether there is time for all of them."""
 _PRELOADED = [
     "alembic.command",
     "headrace.settings",
