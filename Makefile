@@ -46,7 +46,7 @@ exact: $(INSTALLED) ## Play 10,000 random histories through every pair of source
 	$(BIN)/python tests/exact/run.py $(EXACT)
 
 upgrades: $(INSTALLED) ## Migrate the homes of all earlier versions, killed at every statement, and start on each
-	HEADRACE_TEST_UPGRADES=all $(BIN)/pytest tests/upgrades
+	HEADRACE_TEST_LONG=1 $(BIN)/pytest tests/upgrades
 
 homes: $(INSTALLED) ## Make the homes of earlier versions anew, by their own code; HOMES=0004 only that one
 	$(BIN)/python tests/upgrades/make_homes.py $(HOMES)

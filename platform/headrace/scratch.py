@@ -54,7 +54,9 @@ def held(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         _held.remove(folder)
-        _use(_held[-1] if _held else None)
+        _use(current())
+        if not _held:
+            _before.clear()
         # What cannot be removed now, such as a file that a thread still writes, the sweeper removes.
         with suppress(OSError):
             remove(folder)

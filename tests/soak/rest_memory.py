@@ -145,7 +145,7 @@ def _service(folder: Path, number: int) -> Iterator[Served]:
 
 
 def _wait_for(client: httpx.Client) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120  # on a busy machine
     while True:
         try:
             client.get("/api/health")

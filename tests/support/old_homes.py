@@ -19,8 +19,14 @@ from headrace.settings import Settings
 from headrace.store.database import Database
 from headrace.store.migrations import migrate
 
-ALL = os.environ.get("HEADRACE_TEST_UPGRADES") == "all"
-"""Whether there is time for all of them."""
+_PRELOADED = [
+    "alembic.command",
+    "headrace.settings",
+    "headrace.store.migrations",
+    "psycopg",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+]
 HOMES = Path(__file__).parents[1] / "upgrades" / "homes"
 
 
@@ -81,7 +87,7 @@ def migrate_until(home: OldHome, statement: int | None) -> int:
     None: it is killed before the commit, and the number of its statements is returned.
     """
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["old_homes"])
+    processes.set_forkserver_preload(_PRELOADED)
     receiver, sender = processes.Pipe(duplex=False)
     worker = processes.Process(target=_migrate, args=(home.settings.sqlalchemy_url, statement, sender))
     worker.start()

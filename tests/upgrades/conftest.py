@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from old_homes import ALL, HOMES, OldHome, unpack
+from effort import LONG
+from old_homes import HOMES, OldHome, unpack
 from postgres_server import PostgresServer
 
 _FEW = {("0001", "sqlite"), ("0004", "postgresql")}
@@ -14,7 +15,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give a test that asks for `home` the homes that are there."""
     if "home" in metafunc.fixturenames:
         homes = sorted(tuple(path.name.removesuffix(".tar.xz").split("-")) for path in HOMES.iterdir())
-        chosen = [home for home in homes if ALL or home in _FEW]
+        chosen = [home for home in homes if LONG or home in _FEW]
         metafunc.parametrize("home", chosen, ids="-".join, indirect=True)
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from effort import LONG
 from live_platform import running
-from old_homes import ALL, HOMES, OldHome, archive_of, migrate_until
+from old_homes import HOMES, OldHome, archive_of, migrate_until
 from sqlalchemy import func, select
 from stored import LIMITS
 
@@ -92,7 +93,7 @@ def test_runs_in_flight_end(home: OldHome) -> None:
 
 def test_a_migration_that_is_killed_at_any_statement_is_done_by_the_next_start(home: OldHome) -> None:
     total = migrate_until(home, None)
-    points = range(1, total + 1) if ALL else [total // 2]
+    points = range(1, total + 1) if LONG else [total // 2]
 
     killed = [migrate_until(home, point) for point in points]
     database = Database(home.settings.sqlalchemy_url)
@@ -131,7 +132,7 @@ def test_a_home_of_a_newer_version_is_refused_for_good(tmp_path: Path, migrated_
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not ALL, reason="takes half a minute for each home; `make upgrades` runs it")
+@pytest.mark.long
 def test_the_platform_starts_on_it_and_ends_what_was_in_flight(home: OldHome) -> None:
     settings = home.settings
     with running(settings.root, home.folder / "config", database_url=home.database_url) as platform:
