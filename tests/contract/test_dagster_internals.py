@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -63,7 +64,7 @@ from fakes.stored_jobs import FakeJobs, a_card
 from headrace.naming import REPOSITORY, job_name, schedule_name
 from headrace_dagster import dagster_command
 from headrace_dagster.pipelines import define
-from headrace_dagster.private import preload
+from headrace_dagster.private import preload, sqlite_storage
 from headrace_dagster.private.catalog import external_asset
 from headrace_dagster.private.code_location import LiveLocation, RemotePipelines
 from headrace_dagster.private.grpc_server import LiveServer
@@ -180,9 +181,13 @@ def test_the_lint_rule_lets_only_the_package_import_internals(module: str, allow
     ],
 )
 def test_dagster_has_the_commands_that_are_run(
-    command: tuple[str, ...], options: set[str], capsys: pytest.CaptureFixture[str]
+    command: tuple[str, ...],
+    options: set[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     script, *arguments = command
+    monkeypatch.setattr(sys, "argv", sys.argv)  # which the command takes for itself
 
     with pytest.raises(SystemExit):
         dagster_command.run(script, *arguments, "--help")
@@ -587,6 +592,14 @@ def test_dagster_opens_a_custom_storage_by_its_class_methods() -> None:
     assert PlatformStorage.config_type() == {}
 
 
+@pytest.fixture
+def own_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines that are forgotten at the end, as those of a process are."""
+    for name in ("_engine", "_logs_engine"):
+        monkeypatch.setattr(sqlite_storage, name, cache(getattr(sqlite_storage, name).__wrapped__))
+
+
+@pytest.mark.usefixtures("own_engines")
 def test_the_embedded_storage_uses_the_files_of_dagsters_own(tmp_path: Path) -> None:
     DagsterSqliteStorage.from_local(str(tmp_path)).dispose()
     files = sorted(tmp_path.rglob("*.db"))

@@ -1,9 +1,11 @@
 """dlt's sources and destinations, by dlt itself."""
 
 import json
+import logging
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +32,16 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning:dlt"),  # dlt's own source calls what dlt gives up
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _dlts_logger() -> Iterator[None]:
+    """Put back what dlt sets of its logger when it first runs in a process."""
+    logger = logging.getLogger("dlt")
+    level, propagate = logger.level, logger.propagate
+    yield
+    logger.setLevel(level)
+    logger.propagate = propagate
 
 
 @pytest.fixture
