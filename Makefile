@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test test-fast test-long exact crash upgrades homes soak soak-rest structure check lint format \
+.PHONY: help setup run test test-fast test-long exact crash faults upgrades homes soak soak-rest structure check lint format \
 	hooks docs build bench bench-control bench-engine screenshots lock clean
 
 VENV := .venv
@@ -59,6 +59,9 @@ soak-rest: $(INSTALLED) ## Drive 1,500 quick runs at one REST service and print 
 
 crash: $(INSTALLED) ## Play 2,000 random histories of faults on real platforms; options in CRASH
 	$(BIN)/python tests/crash/crash.py $(CRASH)
+
+faults: $(INSTALLED) ## Play every fault at every failpoint on both databases; options in FAULTS, such as FAULTS=--help
+	$(BIN)/python tests/faults/fault_matrix.py $(FAULTS)
 
 test-fast: $(INSTALLED) ## Run the tests that start no servers; takes K, too
 	$(PYTEST) -m "not slow" --durations=5

@@ -36,7 +36,7 @@ def _serve() -> None:
     from headrace_dagster.private import grpc_server
 
     home.take_scratch(settings())
-    grpc_server.follow(lambda: str(definitions.live.stamp()))
+    grpc_server.follow(lambda: str(definitions.live.stamp()), definitions.status_of)
     agreement.keep_agreeing(upkeep_store(platform()).settling, threading.Event())
     startup.freeze_garbage()
     dagster_command.run(

@@ -11,6 +11,7 @@ from uuid import UUID
 from dagster import DagsterExecutionInterruptedError, RepositoryDefinition
 
 from headrace.naming import REPOSITORY
+from headrace.records import RunStatus
 from headrace.service.jobs import Jobs
 from headrace_dagster.execution import ExecutionOutcome, Stopped, extract_load_graph
 from headrace_dagster.installation import platform, settings
@@ -56,9 +57,14 @@ def _execute(
     return done.result
 
 
+def status_of(dagster_run_id: str) -> RunStatus | None:
+    """Return the status of the row that a Dagster run executes; None if it executes none now."""
+    return _jobs().status_of(dagster_run_id)
+
+
 define_pipeline = partial(
     define,
-    graph=extract_load_graph(_execute, settings().preview_rows),
+    graph=extract_load_graph(_execute, settings().preview_rows, status_of),
     take_slot=lambda pipeline_id, slot: _jobs().take_slot(pipeline_id, slot),
     api_address=settings().api_address,
 )

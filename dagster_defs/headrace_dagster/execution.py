@@ -5,6 +5,7 @@ code and a masked text.
 """
 
 import logging
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,9 @@ from dagster import (
 )
 
 from headrace.errors import HeadraceError
+from headrace.failpoints import reach
 from headrace.naming import RUN_ID_TAG, asset_key, pipeline_id_of
+from headrace.records import RunStatus
 from headrace_dagster.private.run_errors import record_without_stack
 from headrace_dagster.progress import Observations
 from headrace_dagster.schema_changes import schema_changes
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from headrace.engine.job import Progress
     from headrace.receipts import Receipt
 
+_log = logging.getLogger(__name__)
 _PARENT_RUN_TAG = "dagster/parent_run_id"
 
 
@@ -78,8 +82,13 @@ class Execute(Protocol):
     ) -> ExecutionOutcome: ...
 
 
-def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefinition:
-    """Build the graph of all pipelines' jobs; the catalog shows the first `preview_rows` rows of each run."""
+def extract_load_graph(
+    execute: Execute, preview_rows: int = 0, status_of: Callable[[str], RunStatus | None] = lambda id_: None
+) -> GraphDefinition:
+    """Build the graph of all pipelines' jobs; the catalog shows the first `preview_rows` rows of each run.
+
+    `status_of` returns the status of the row that a Dagster run executes.
+    """
     record_without_stack(Failure, DagsterExecutionInterruptedError)
 
     @dagster.op(
@@ -92,15 +101,19 @@ def extract_load_graph(execute: Execute, preview_rows: int = 0) -> GraphDefiniti
         assert pipeline_id is not None, "only pipelines have jobs here"
         started = time.monotonic()
         tell_patiently(context.instance)
-        result = _guarded(execute, context, pipeline_id)
+        result = _guarded(execute, status_of, context, pipeline_id)
+        if result is None:
+            return
         try:
+            reach("telling", pipeline_id)
             facts = _facts(result, time.monotonic() - started)
             if rows := result.preview[:preview_rows]:
                 facts["preview"] = _table(rows)
             for change in schema_changes(result.receipt, _asset_key(context, pipeline_id)):
                 context.log_event(change)
             context.log_event(_materialization(context, pipeline_id, result.rows, facts))
-        except Exception as error:
+            reach("told", pipeline_id)
+        except (Exception, DagsterExecutionInterruptedError) as error:
             # The data is in the destination, and the run is a success: Dagster only lacks its figures.
             run_log(context.log).warning(
                 "Dagster has not stored the run's figures: %s.", type(error).__name__
@@ -119,7 +132,13 @@ def launched_for(tags: dict[str, str]) -> UUID | None:
     return UUID(tags[RUN_ID_TAG])
 
 
-def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -> ExecutionOutcome:
+def _guarded(
+    execute: Execute,
+    status_of: Callable[[str], RunStatus | None],
+    context: OpExecutionContext,
+    pipeline_id: UUID,
+) -> ExecutionOutcome | None:
+    """Execute the run; return None if it is a success whose figures are lost."""
     try:
         return execute(
             pipeline_id=pipeline_id,
@@ -132,16 +151,36 @@ def _guarded(execute: Execute, context: OpExecutionContext, pipeline_id: UUID) -
         # A new exception without its context, which may be an error that holds a secret.
         raise DagsterExecutionInterruptedError("The run was interrupted.") from None
     except Stopped as stopped:
-        # Otherwise Dagster would record an interrupt that it did not ask for as a failure.
-        context.instance.report_run_canceling(context.run, message=str(stopped))
+        _tell_of_stop(context, pipeline_id, str(stopped))
         raise DagsterExecutionInterruptedError(str(stopped)) from None
     except HeadraceError as error:
         # The code `run.failed` says only that the run failed; the cause's code says why.
         code = getattr(error, "cause_code", error.code)
         raise _failure(code, error.detail, hint=error.hint) from None
     except Exception as error:
+        if _has_succeeded(status_of, context.run_id):
+            run_log(context.log).warning("The run's figures are lost: %s.", type(error).__name__)
+            return None
         # The exception's text may quote a value, but its type and line never do.
         raise _failure("internal", f"Unexpected {type(error).__name__}.", where=_where(error)) from None
+
+
+def _tell_of_stop(context: OpExecutionContext, pipeline_id: UUID, reason: str) -> None:
+    # Otherwise Dagster would record an interrupt that it did not ask for as a failure.
+    try:
+        reach("stop_telling", pipeline_id)
+        context.instance.report_run_canceling(context.run, message=reason)
+    except Exception as error:
+        # Dagster would record that as a failure, too. The code server ends the run as the row says.
+        _log.warning("Dagster cannot be told that a run stops: %s.", type(error).__name__)
+        os._exit(os.EX_TEMPFAIL)
+
+
+def _has_succeeded(status_of: Callable[[str], RunStatus | None], dagster_run_id: str) -> bool:
+    try:
+        return status_of(dagster_run_id) is RunStatus.SUCCESS
+    except HeadraceError:
+        return False
 
 
 def _failure(code: str, detail: str, **facts: str) -> Failure:

@@ -5,6 +5,7 @@ do next. The API maps the categories to statuses in one table: invalid 422, not 
 unavailable 503. No message may contain a secret.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,6 +22,14 @@ class FieldError:
     pointer: str
     code: str
     detail: str
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether the system had no room for what was to be written."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def json_pointer(path: Sequence[str | int]) -> str:

@@ -6,9 +6,10 @@ default. Nothing else reads the environment. docs/settings.md lists each field; 
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from headrace import private_files
@@ -136,7 +137,10 @@ class Settings(BaseSettings):
         15.0, gt=0, le=600, description="How long a run stays claimed by a worker that sends no heartbeat."
     )
     failpoints: Path | None = Field(
-        None, description="For tests: folder of faults to inject, see headrace.failpoints; unset: no faults."
+        None, description="For tests: folder of faults to inject, see docs/failpoints.md; unset: no faults."
+    )
+    allow_failpoints: bool = Field(
+        False, description="For tests: whether processes start at all where faults can be injected."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Level of the platform's own logs."
@@ -148,6 +152,14 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @model_validator(mode="after")
+    def _refuse_failpoints(self) -> Self:
+        if self.failpoints is not None and not self.allow_failpoints:
+            raise PydanticCustomError(
+                "failpoints", "HEADRACE_FAILPOINTS injects faults and is for tests alone: unset it"
+            )
+        return self
 
     @cached_property
     def root(self) -> Path:
@@ -270,5 +282,5 @@ def _validated(**values: Any) -> Settings:
 
 
 def _field_error(location: tuple[int | str, ...], message: str) -> FieldError:
-    name = str(location[0])
+    name = str(location[0]) if location else "failpoints"  # the only check of more than one field
     return FieldError(pointer=f"/{name}", code="settings.invalid", detail=message)

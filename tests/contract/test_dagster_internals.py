@@ -201,7 +201,9 @@ def test_dagster_has_the_commands_that_are_run(
 # The code server.
 
 
-@pytest.mark.parametrize("call", ["GetServerId", "ReloadCode", "cleanup", "_check_for_orphaned_runs"])
+@pytest.mark.parametrize(
+    "call", ["GetServerId", "ReloadCode", "StartRun", "cleanup", "_check_for_orphaned_runs"]
+)
 def test_the_code_server_has_the_calls_that_are_replaced(call: str) -> None:
     assert call in vars(DagsterApiServer), moved(f"DagsterApiServer.{call}", "private/grpc_server.py")
     assert call in vars(LiveServer)

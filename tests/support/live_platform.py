@@ -63,7 +63,8 @@ class LivePlatform:
                 [sys.executable, "-m", "headrace.cli.main", "up", "--home", str(self.home),
                  "--port", "0", "--dagster-port", "0", *address, *self.options],
                 env=os.environ
-                | {"HEADRACE_CONFIG_DIR": str(self.config), "HEADRACE_FAILPOINTS": str(self.faults)}
+                | {"HEADRACE_CONFIG_DIR": str(self.config)}
+                | {"HEADRACE_FAILPOINTS": str(self.faults), "HEADRACE_ALLOW_FAILPOINTS": "true"}
                 | self.environment,
                 stdin=subprocess.PIPE,
                 stdout=out,

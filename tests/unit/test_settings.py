@@ -103,3 +103,14 @@ def test_systemds_credentials_are_found_by_its_own_variable(monkeypatch: pytest.
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
     assert load_settings().credentials_directory == tmp_path
+
+
+def test_faults_are_injected_only_where_a_second_setting_allows_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("HEADRACE_FAILPOINTS", str(tmp_path))
+
+    with pytest.raises(InvalidSettings, match="for tests alone"):
+        load_settings()
+    monkeypatch.setenv("HEADRACE_ALLOW_FAILPOINTS", "true")
+    assert load_settings().failpoints == tmp_path

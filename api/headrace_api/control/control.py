@@ -16,6 +16,7 @@ from headrace_api.control.run_remover import RunRemover
 from headrace_api.control.strays import Strays
 from headrace_api.control.sweeper import Sweeper
 from headrace_api.control.terminator import Terminator
+from headrace_api.control.watch import Watch
 from headrace_api.dagster.client import DagsterClient
 
 STOP_SECONDS = 4.5
@@ -47,13 +48,16 @@ class Control:
             Loop("sweeper", Sweeper(work, platform.settings.scratch).work, interval=15.0),
             Loop("strays", Strays(work, dagster).work, interval=60.0),
             Loop("run-remover", RunRemover(retention, dagster, outputs).work, interval=60.0),
-            Loop("pruner", retention.prune, interval=3600.0),
+            Loop("pruner", partial(upkeep.prune, platform), interval=3600.0),
         )
+
+        self._watch = Watch(self._prompt + self._periodic)
 
     def start(self) -> None:
         """Start all loops."""
         for loop in self._prompt + self._periodic:
             loop.start()
+        self._watch.start()
 
     def wake(self) -> None:
         """Say that rows changed, so that the loops look now. Cheap; may be called from any thread."""
@@ -65,6 +69,7 @@ class Control:
 
         Its lease or its row leads another loop to the unfinished work.
         """
+        self._watch.stop()
         loops = self._prompt + self._periodic
         for loop in loops:
             loop.stop()

@@ -64,6 +64,7 @@ class Dispatcher:
         """
         due = self._upkeep.lease_launches(1)
         for pending in due:
+            reach("leased", pending.pipeline_id)
             self._dispatch(pending)
         return bool(due) or self._pause()
 
@@ -77,15 +78,20 @@ class Dispatcher:
             dagster_run_id = self._found(pending) or self._launched(pending)
         except JobNotFound as error:
             # A problem of one pipeline must not hold up the runs of the others.
-            self._upkeep.launch_failed(pending.run_id, pending.launches)
+            self._postpone(pending)
             _log.warning("Run %s was not launched: %s", pending.run_id, describe(error))
         except HeadraceError:
-            self._upkeep.launch_failed(pending.run_id, pending.launches)
+            self._postpone(pending)
             raise
         else:
             reach("launched", pending.pipeline_id)
             # A kill before this line leaves the lease. The next dispatcher finds Dagster's run by its tag.
             self._upkeep.launched(pending.run_id, dagster_run_id)
+            reach("recorded", pending.pipeline_id)
+
+    def _postpone(self, pending: PendingLaunch) -> None:
+        self._upkeep.launch_failed(pending.run_id, pending.launches)
+        reach("postponed", pending.pipeline_id)
 
     def _found(self, pending: PendingLaunch) -> str | None:
         """Return Dagster's run from an earlier launch of this attempt, if it is still going.

@@ -3,14 +3,44 @@
 import logging
 import random
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
+from headrace.errors import Unavailable
 from headrace_api.service_log import describe
 
 _log = logging.getLogger(__name__)
 
 SHORTEST_BACKOFF = 0.5
 LONGEST_BACKOFF = 10.0
+T = TypeVar("T")
+_signs: dict[int, float] = {}  # by thread: when the round of its loop has last shown that it goes on
+
+
+def go_on() -> None:
+    """Show that the round of this thread's loop goes on; to be called for each thing that it works at."""
+    ident = threading.get_ident()
+    if ident in _signs:
+        _signs[ident] = time.monotonic()
+
+
+def for_each(items: Iterable[T], work: Callable[[T], object]) -> None:
+    """Work at each item: what goes wrong with one holds up none of the others, and is raised after them.
+
+    Raises Unavailable at once: the others would wait for the same.
+    """
+    wrong: Exception | None = None
+    for item in items:
+        go_on()
+        try:
+            work(item)
+        except Unavailable:
+            raise
+        except Exception as error:
+            wrong = wrong or error
+    if wrong is not None:
+        raise wrong
 
 
 class Loop:
@@ -24,7 +54,7 @@ class Loop:
     """
 
     def __init__(self, name: str, work: Callable[[], bool | float | None], *, interval: float) -> None:
-        self._name = name
+        self.name = name
         self._work = work
         self._interval = interval
         self._woken = threading.Event()
@@ -50,16 +80,29 @@ class Loop:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def silence(self) -> float:
+        """Return for how many seconds the present round has not gone on; 0 between two rounds."""
+        sign = _signs.get(self._thread.ident or 0)
+        return 0.0 if sign is None else time.monotonic() - sign
+
+    def _round(self) -> bool | float | None:
+        ident = threading.get_ident()
+        _signs[ident] = time.monotonic()
+        try:
+            return self._work()
+        finally:
+            del _signs[ident]
+
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
             # Cleared before the work: a wake-up during the work may be for a row that the work did not see.
             self._woken.clear()
             try:
-                more = self._work()
+                more = self._round()
             except Exception as error:
                 failures += 1
-                _log.warning("%s: %s", self._name, describe(error))
+                _log.warning("%s: %s", self.name, describe(error))
                 self._stopping.wait(backoff(failures))
                 continue
             failures = 0

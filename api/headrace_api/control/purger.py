@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from headrace.failpoints import reach
 from headrace.store.lifecycle.upkeep import DeletedPipeline
+from headrace_api.control.loop import for_each, go_on
 from headrace_api.control.outputs import remove_output
 from headrace_api.dagster.client import RUNS_AT_ONCE
 from headrace_api.dagster.runs import DagsterRun
@@ -49,19 +51,25 @@ class Purger:
 
     def work(self) -> bool:
         """Purge. Always return False: what is left has to wait for workers to stop."""
-        for deleted in self._upkeep.to_purge():
-            try:
-                self._purge(deleted)
-            except OSError as error:
-                # A problem with one pipeline's files must not hold up the other pipelines.
-                _log.warning("Pipeline %s was not purged: %s", deleted.pipeline_id, error.strerror)
+        for_each(self._upkeep.to_purge(), self._try)
         return False
 
+    def _try(self, deleted: DeletedPipeline) -> None:
+        try:
+            self._purge(deleted)
+        except OSError as error:
+            _log.warning("Pipeline %s was not purged: %s", deleted.pipeline_id, error.strerror)
+
     def _purge(self, deleted: DeletedPipeline) -> None:
+        pipeline_id = deleted.pipeline_id
+        reach("purging", pipeline_id)
         if self._emptied_dagster(deleted):
+            reach("history_purged", pipeline_id)
             for run_id in deleted.run_ids:
                 remove_output(self._outputs, run_id)
-            self._upkeep.purged(deleted.pipeline_id)
+            reach("outputs_purged", pipeline_id)
+            self._upkeep.purged(pipeline_id)
+            reach("purged", pipeline_id)
 
     def _emptied_dagster(self, deleted: DeletedPipeline) -> bool:
         """Stop and delete the pipeline's Dagster runs; return False while one of them has not ended."""
@@ -73,6 +81,7 @@ class Purger:
                 # Its worker may still write: deleting the run now would leave a log that belongs to no run.
                 return False
             for run in found:
+                go_on()
                 self._dagster.delete_run(run.id)
         self._dagster.wipe_assets(deleted.pipeline_id)
         return True

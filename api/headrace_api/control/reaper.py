@@ -4,7 +4,9 @@ import logging
 from collections.abc import Sequence
 from typing import Protocol
 
+from headrace.failpoints import reach
 from headrace.records import Run
+from headrace_api.control.loop import for_each
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +25,10 @@ class Reaper:
 
     def work(self) -> bool:
         """Fail the expired runs. Always return False: one round finds all of them."""
-        for run in self._upkeep.reap():
-            _log.warning("Run %s failed: its worker stopped sending heartbeats.", run.id)
+        for_each(self._upkeep.reap(), _tell)
         return False
+
+
+def _tell(run: Run) -> None:
+    _log.warning("Run %s failed: its worker stopped sending heartbeats.", run.id)
+    reach("reaped", run.pipeline_id)

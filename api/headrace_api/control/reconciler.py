@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from headrace.failpoints import reach
 from headrace.records import Run, RunStatus
 from headrace_api.control.launches import are_enough, is_lost
+from headrace_api.control.loop import for_each
 from headrace_api.dagster.runs import DagsterRun
 
 
@@ -46,8 +48,7 @@ class Reconciler:
         if not unfinished:
             return False
         known = {run.id: run for run in self._dagster.runs([run.dagster_run_id or "" for run in unfinished])}
-        for run in unfinished:
-            self._repair(run, known.get(run.dagster_run_id or ""))
+        for_each(unfinished, lambda run: self._repair(run, known.get(run.dagster_run_id or "")))
         return False
 
     def _repair(self, run: Run, known: DagsterRun | None) -> None:
@@ -57,6 +58,7 @@ class Reconciler:
                 self._fail(run, "run.deleted_in_dagster", "The run was deleted in Dagster before it began.")
         elif known.status is RunStatus.CANCELLED:
             self._upkeep.dagster_ended(run, RunStatus.CANCELLED, "", "")
+            reach("reconciled", run.pipeline_id)
         elif run.status is RunStatus.PENDING and (known.status.is_terminal or is_lost(known)):
             self._start_again(run)
         elif known.status.is_terminal:
@@ -66,9 +68,12 @@ class Reconciler:
         """Relaunch a run whose process ended before its claim, for example because a code server stopped."""
         launches = self._dagster.find_by_run_tag(run.id, run.attempt)
         if not are_enough(launches):
+            reach("relaunching", run.pipeline_id)
             self._upkeep.launch_again(run, len(launches))
+            reach("relaunched", run.pipeline_id)
         else:
             self._fail(run, "run.not_started", "The run's process did not start; see the run in Dagster.")
 
     def _fail(self, run: Run, code: str, detail: str) -> None:
         self._upkeep.dagster_ended(run, RunStatus.FAILED, code, detail)
+        reach("reconciled", run.pipeline_id)

@@ -6,6 +6,8 @@ and by processes that died right after. A burst of changes costs the current rel
 
 from typing import Protocol
 
+from headrace.failpoints import reach
+
 
 class Catalogue(Protocol):
     """The pipelines: `headrace.service.jobs.Jobs`."""
@@ -31,7 +33,9 @@ class Reloader:
         """Reload if anything changed since the last reload began. Always return False."""
         stamp = self._catalogue.stamp()
         if stamp != self._reloaded:
+            reach("reloading")
             self._dagster.reload()
+            reach("reloaded")
             # Keep the stamp from before the reload, so that a change during the reload leads to another.
             self._reloaded = stamp
         return False

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
+from headrace.failpoints import reach
 from headrace.store.lifecycle.retention import ExpiredRun
+from headrace_api.control.loop import for_each
 from headrace_api.control.outputs import remove_output
 from headrace_api.dagster.runs import DagsterRun
 
@@ -57,14 +59,24 @@ class RunRemover:
         if not expired:
             return False
         known = {run.id: run for run in self._known(expired)}
-        gone = [run.run_id for run in expired if self._is_removed(run, known)]
-        self._retention.forget(gone)
+        gone: list[UUID] = []
+
+        def remove(run: ExpiredRun) -> None:
+            if self._is_removed(run, known):
+                gone.append(run.run_id)
+
+        try:
+            for_each(expired, remove)
+        finally:
+            self._retention.forget(gone)
+        for_each(gone, lambda run_id: reach("forgotten", run_id))
         return len(gone) == RUNS_A_ROUND
 
     def _known(self, expired: Iterable[ExpiredRun]) -> list[DagsterRun]:
         return self._dagster.runs([id_ for run in expired for id_ in run.dagster_run_ids])
 
     def _is_removed(self, expired: ExpiredRun, known: dict[str, DagsterRun]) -> bool:
+        reach("removing", expired.run_id)
         found = self._in_dagster(expired, known)
         going = [run for run in found.values() if not run.status.is_terminal]
         for run in going:
@@ -73,6 +85,7 @@ class RunRemover:
             return False
         for id_ in found:
             self._dagster.delete_run(id_)
+        reach("history_removed", expired.run_id)
         return self._output_is_removed(expired.run_id)
 
     def _in_dagster(self, expired: ExpiredRun, known: dict[str, DagsterRun]) -> dict[str, DagsterRun]:
@@ -87,4 +100,5 @@ class RunRemover:
             # A problem with one run's files must not hold up the other runs.
             _log.warning("Run %s was not deleted: %s", run_id, error.strerror)
             return False
+        reach("output_removed", run_id)
         return True

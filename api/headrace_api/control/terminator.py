@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from headrace.failpoints import reach
 from headrace.records import Run
 from headrace_api.control.launches import is_lost
+from headrace_api.control.loop import for_each
 from headrace_api.dagster.runs import DagsterRun
 
 RUNS_A_ROUND = 10
@@ -39,17 +41,19 @@ class Terminator:
     def work(self) -> bool:
         """Stop the runs that are due; return whether there may be more."""
         due = self._upkeep.lease_stops(RUNS_A_ROUND)
-        for run in due:
-            self._stop(run)
+        for_each(due, self._stop)
         return len(due) == RUNS_A_ROUND
 
     def _stop(self, run: Run) -> None:
         found = self._all(run) if run.status.is_terminal else self._left_behind(run)
         going = [known for known in found if not known.status.is_terminal]
+        reach("stopping", run.pipeline_id)
         for known in going:
             self._dagster.terminate(known)
+            reach("asked_to_stop", run.pipeline_id)
         if not going and not _differs(run, found):
             self._upkeep.stopped(run.id)
+            reach("stopped", run.pipeline_id)
 
     def _all(self, run: Run) -> list[DagsterRun]:
         """Return every Dagster run of a run that has ended.

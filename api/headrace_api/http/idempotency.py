@@ -7,6 +7,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 
 from headrace.errors import FieldError, HeadraceError, Invalid
+from headrace.failpoints import reach
 from headrace.service.idempotency import Answer, Idempotency
 
 HEADER = "Idempotency-Key"
@@ -40,6 +41,7 @@ def answer_once(
     if isinstance(begun, Answer):
         return Response(begun.body, begun.status, begun.headers | {"Idempotency-Replayed": "true"})
     try:
+        reach("keyed", keys[0])
         with idempotency.change():
             response = respond()
             idempotency.finish(begun, _kept(response))
@@ -48,6 +50,7 @@ def answer_once(
         with contextlib.suppress(HeadraceError):
             idempotency.abandon(begun)
         raise
+    reach("answered", keys[0])
     return response
 
 

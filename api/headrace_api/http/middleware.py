@@ -5,9 +5,11 @@ import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headrace_api.http.problems import answer_unexpected
+from headrace.errors import is_disk_full
+from headrace_api.http.problems import NoRoom, answer_error, answer_unexpected
 from headrace_api.http.routing import ROUTE
 from headrace_api.metrics import Metrics
 from headrace_api.service_log import describe
@@ -47,7 +49,13 @@ class UnexpectedErrors:
             if started:
                 # uvicorn then cuts the connection, so that the client knows the answer is incomplete.
                 raise BrokenAnswer from None
-            await answer_unexpected(Request(scope))(scope, receive, send)
+            await _answer(Request(scope), error)(scope, receive, send)
+
+
+def _answer(request: Request, error: Exception) -> Response:
+    if is_disk_full(error):
+        return answer_error(request, NoRoom("There is no room on the service's disk."))
+    return answer_unexpected(request)
 
 
 class BrokenAnswer(Exception):

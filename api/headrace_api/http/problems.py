@@ -36,6 +36,14 @@ class HttpError(HeadraceError):
         return {}
 
 
+class NoRoom(Unavailable):
+    """The service's disk is full. The request has changed nothing that was not complete."""
+
+    code = "service.disk_full"
+    title = "Disk full"
+    hint = "Free space on the service's disk; then send the request again."
+
+
 _STATUS: dict[type[Exception], int] = {
     Unauthenticated: 401,
     NotFound: 404,

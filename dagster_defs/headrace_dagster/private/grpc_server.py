@@ -4,15 +4,18 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing import forkserver
 from typing import Any, ClassVar
 
-from dagster import DagsterInstance
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun
 from dagster._grpc import server
 from dagster._grpc.__generated__ import dagster_api_pb2
 from dagster._grpc.server import DagsterApiServer
 
+from headrace.failpoints import reach
+from headrace.records import RunStatus
 from headrace_dagster.private.stop_signal import Workers
 
 _log = logging.getLogger(__name__)
@@ -22,6 +25,8 @@ _LAUNCH_POLL_SECONDS = 0.02
 _STUCK_SECONDS = 60.0
 """How long the lock of all launches may be held before this process ends, to be restarted."""
 _WATCH_SECONDS = 5.0
+_STOP_SECONDS = 60.0
+"""How long a worker that was told to stop may take. One that hangs outside of the engine would never end."""
 
 
 class LiveServer(DagsterApiServer):
@@ -33,6 +38,8 @@ class LiveServer(DagsterApiServer):
 
     version: ClassVar[Callable[[], str]]
     """Returns a value that differs whenever a pipeline does."""
+    status_of: ClassVar[Callable[[str], RunStatus | None]]
+    """Returns the status of the row that a Dagster run executes."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         self._last_version = ""
@@ -49,6 +56,13 @@ class LiveServer(DagsterApiServer):
         """Do nothing: every later call reads from the store anyway."""
         return dagster_api_pb2.ReloadCodeReply()
 
+    def StartRun(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
+        """Start a worker; return once its process is up."""
+        reach("starting")
+        reply = super().StartRun(request, context)
+        reach("started")
+        return reply
+
     def cleanup(self) -> None:
         """Interrupt this server's runs and wait until they end; kill those that do not end in time."""
         if threading.current_thread() is threading.main_thread():
@@ -64,12 +78,13 @@ class LiveServer(DagsterApiServer):
         timer.cancel()
 
     def _check_for_orphaned_runs(self) -> None:
-        """Fail the Dagster runs whose process has died; called every second.
+        """End the Dagster runs whose process has died; called every second.
 
         Dagster's own method holds the lock of all launches while it writes to the database, which may be slow
         or unavailable. This one holds it only to read and to clear. A failed write is retried a second later.
         """
         with self._execution_lock:
+            self._kill_stuck_runs()
             dead = {id_: held for id_, held in self._executions.items() if not held[0].is_alive()}
         recorded = [id_ for id_, (process, ref) in dead.items() if _record_death(id_, process.exitcode, ref)]
         with self._execution_lock:
@@ -88,6 +103,12 @@ class LiveServer(DagsterApiServer):
                 return
         _log.critical("No run could be launched for %g s; ending the code server.", _STUCK_SECONDS)
         os._exit(os.EX_SOFTWARE)
+
+    def _kill_stuck_runs(self) -> None:
+        for id_, told in self._termination_events.items():
+            given_at = getattr(told, "given_at", None)
+            if given_at is not None and time.monotonic() - given_at > _STOP_SECONDS:
+                self._executions[id_][0].kill()
 
     def _kill_runs(self) -> None:
         for process, _ in list(self._executions.values()):
@@ -111,17 +132,35 @@ def _fork_server() -> Any:
 
 
 def _record_death(dagster_run_id: str, exit_code: int | None, ref: Any) -> bool:
-    """Fail a Dagster run whose process has died; return False if this must be retried."""
+    """End a Dagster run whose process has died; return False if this must be retried.
+
+    It ends as its row has, since a worker may die after it has written the result; otherwise as a failure.
+    """
     try:
         with DagsterInstance.from_ref(ref) as instance:
             run = instance.get_run_by_id(dagster_run_id)
             if run and not run.is_finished:
+                status = LiveServer.status_of(dagster_run_id)
                 instance.report_engine_event(_death(exit_code), run, cls=LiveServer)
-                instance.report_run_failed(run)
+                _report_end(instance, run, status)
     except Exception as error:
         _log.warning("Cannot record the end of a run in Dagster: %s.", type(error).__name__)
         return False
     return True
+
+
+def _report_end(instance: DagsterInstance, run: DagsterRun, status: RunStatus | None) -> None:
+    if status is RunStatus.CANCELLED:
+        instance.report_run_canceled(run)
+    elif status is RunStatus.SUCCESS:
+        event = DagsterEvent(
+            event_type_value=DagsterEventType.RUN_SUCCESS.value,
+            job_name=run.job_name,
+            message="The run's data is loaded and its result is written.",
+        )
+        instance.report_dagster_event(event, run_id=run.run_id)
+    else:
+        instance.report_run_failed(run)
 
 
 def _death(exit_code: int | None) -> str:
@@ -132,11 +171,13 @@ def _death(exit_code: int | None) -> str:
     return f"The run's process was ended by {name}.{hint}"
 
 
-def follow(version: Callable[[], str]) -> None:
+def follow(version: Callable[[], str], status_of: Callable[[str], RunStatus | None]) -> None:
     """Make the code server of this process follow `version`, which is called every second by each host.
 
+    `status_of` returns the status of the row that a Dagster run executes.
     Call this before `dagster api grpc`.
     """
     LiveServer.version = staticmethod(version)
+    LiveServer.status_of = staticmethod(status_of)
     server.DagsterApiServer = LiveServer  # type: ignore[misc]  # the command takes the class from there
     server.EVENT_QUEUE_POLL_INTERVAL = _LAUNCH_POLL_SECONDS

@@ -4,6 +4,7 @@
 never does, so Dagster's code server would wait for ever while it holds the lock that every launch needs.
 """
 
+import time
 from multiprocessing.context import ForkServerContext
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -13,6 +14,7 @@ class StopSignal(Event):
     """An event that is set once, by releasing a semaphore."""
 
     _flag: Any  # the semaphore of multiprocessing's Event
+    given_at: float | None = None  # by the monotonic clock; None: not given by this process
 
     def is_set(self) -> bool:
         """Return whether the signal was given."""
@@ -20,6 +22,7 @@ class StopSignal(Event):
 
     def set(self) -> None:
         """Give the signal. Returns at once, even if a waiting process has died."""
+        self.given_at = self.given_at or time.monotonic()
         self._flag.release()
 
     def clear(self) -> None:

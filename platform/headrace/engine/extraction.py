@@ -107,7 +107,7 @@ def extract(
             "receipt": job.tally.receipt().as_json(),
             "state": job.state.version,
         }
-        output = writer.finish(notes)
+        output = writer.finish(notes, publishing=lambda: reach("publishing", job.pipeline_id))
         job.tally.written(output.rows, output.schema, reached)
     reach("written", job.pipeline_id)
     reporter.progress(RunPhase.EXTRACT, writer.rows, writer.bytes)

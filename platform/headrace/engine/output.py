@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from headrace.connectors import Output
 from headrace.engine.arrow.conforming import Inexact, conform, storable, with_text
 from headrace.engine.arrow.widening import widen
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, is_disk_full
 
 _GROUP_ROWS = 122_880  # exactly DuckDB's row group: other sizes double its work and its file
 _GROUP_BYTES = 64 * 1024 * 1024
 _SAMPLE_ROWS = 10_000
 _NOTE = "headrace."
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 
 
 class DiskFull(HeadraceError):
@@ -31,6 +31,14 @@ class DiskFull(HeadraceError):
     code = "run.disk_full"
     title = "Disk full"
     hint = "Free space in the home folder's outputs, or move the home folder; then run again."
+
+
+class PublishedBefore(HeadraceError):
+    """Another attempt at the output has published it: one that was thought to be gone, or its successor."""
+
+    code = "run.published_before"
+    title = "Output published before"
+    hint = "Run again."
 
 
 class OutputWriter:
@@ -93,8 +101,13 @@ class OutputWriter:
         while self._gathered_rows >= _GROUP_ROWS or self._gathered_bytes >= _GROUP_BYTES:
             self._flush()
 
-    def finish(self, notes: Mapping[str, str] | None = None) -> Output:
-        """Publish the file, with notes in its metadata, and return it. Raises DiskFull."""
+    def finish(
+        self, notes: Mapping[str, str] | None = None, publishing: Callable[[], None] = lambda: None
+    ) -> Output:
+        """Publish the file, with notes in its metadata, and return it. Raises DiskFull, PublishedBefore.
+
+        `publishing` is called when the file is whole, before it gets its name. A file of that name stays.
+        """
         self._notes = {f"{_NOTE}{name}": text for name, text in (notes or {}).items()}
         if self._gathered or not (self._parts or self._writing):
             self._flush()
@@ -102,6 +115,8 @@ class OutputWriter:
         self._close_part()
         whole = self._parts[0] if len(self._parts) == 1 else self._merge()
         with _disk():
+            _sync(whole)
+            publishing()
             _publish(whole, self._path)
         schema = storable(self._schema)
         return Output(path=self._path, schema=schema, rows=self.rows, size=self._path.stat().st_size)
@@ -221,9 +236,19 @@ def _repeats(column: pa.ChunkedArray) -> bool:
 
 
 def _publish(whole: Path, path: Path) -> None:
-    """Rename the file after its bytes are on the disk, then flush the folder's entry."""
-    _sync(whole)
-    whole.replace(path)
+    """Give the file its name, then flush the folder's entry. Its bytes are on the disk.
+
+    By a link, which replaces nothing: another attempt may be loading the file that is there. The unfinished
+    name goes with the other parts.
+    """
+    try:
+        path.hardlink_to(whole)
+    except FileExistsError:
+        raise PublishedBefore("Another attempt of the run has published its output first.") from None
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        whole.replace(path)
     _sync(path.parent)
 
 
@@ -240,6 +265,6 @@ def _disk() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
+        if is_disk_full(error):
             raise DiskFull("The disk is full: the run's output could not be written.") from None
         raise

@@ -11,7 +11,8 @@ from typing import TypeVar
 import pyarrow as pa
 
 from headrace.engine.job import EngineJob, Progress
-from headrace.errors import HeadraceError
+from headrace.engine.output import DiskFull
+from headrace.errors import HeadraceError, is_disk_full
 from headrace.masking import MaskingFilter, masked_logger
 from headrace.records import RunPhase
 
@@ -132,6 +133,8 @@ class Reporter:
             error.detail = self.masking.mask(error.detail)
             error.args = (error.detail,)
             return error
+        if is_disk_full(error):
+            return DiskFull(f"The disk was full while the connector {connector} was at work.")
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
         return ConnectorCrashed(f"The connector {connector} stopped with {type(error).__name__} at {where}.")

@@ -12,6 +12,7 @@ from headrace.connectors import MovedOn, SyncMode
 from headrace.engine.extraction import Extracted, extract, extracted_before, resumed
 from headrace.engine.job import EngineJob, EngineResult
 from headrace.engine.loading import Load, load, loaded_before
+from headrace.engine.output import PublishedBefore
 from headrace.engine.preview import Preview, preview
 from headrace.engine.reporting import Reporter
 from headrace.engine.start import start_of
@@ -20,7 +21,7 @@ from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.secrets import secret_values
 
 _ALLOCATIONS = 100_000  # of containers, between two collections of cycles
-_MOVES = 3  # how often a run reads again because another load came between
+_MOVES = 3  # how often a run begins again because another load or another attempt came between
 
 
 def run_pipeline(config: PipelineConfig, job: EngineJob) -> EngineResult:
@@ -59,8 +60,11 @@ def _run(config: PipelineConfig, job: EngineJob, reporter: Reporter) -> EngineRe
     for _ in range(_MOVES):
         try:
             return _moved(config, job, reporter)
+        except PublishedBefore:
+            reporter.check_before_commit()  # only one of two attempts goes on, from the file that is there
         except MovedOn:
             reporter.log.info("Another load came between: reading again from the cursor that it has stored")
+            reporter.check_before_commit()  # the file may be that of an attempt that has taken over
             job.output_path.unlink(missing_ok=True)
     return _moved(config, job, reporter)
 

@@ -16,9 +16,10 @@ from uuid import UUID
 from headrace import scratch
 from headrace.connectors import ConnectorError, SyncMode
 from headrace.engine.job import EngineJob, EngineResult, Progress
+from headrace.engine.output import DiskFull
 from headrace.engine.run import run_pipeline
 from headrace.engine.tally import Tally
-from headrace.errors import HeadraceError, Unavailable
+from headrace.errors import HeadraceError, Unavailable, is_disk_full
 from headrace.failpoints import reach
 from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.resolution import resolve_config
@@ -73,6 +74,7 @@ def execute_run(
     """
     interrupts = Interrupts()
     with interrupts.held():
+        reach("claiming", pipeline_id)
         leases = LeaseStore(platform.database, timedelta(seconds=platform.settings.lease_seconds))
         claim = until_written(
             lambda: (
@@ -82,6 +84,7 @@ def execute_run(
             ),
             seconds=OUTAGE_SECONDS,
         )
+        reach("claimed", pipeline_id)
         lease = Lease(
             leases,
             claim.run,
@@ -121,7 +124,6 @@ def _executed(
         lease.lift_timeout()
         is_incremental = config.sync_mode is SyncMode.INCREMENTAL
         _write(leases, claim.run, _success(claim.run, result, is_incremental=is_incremental))
-        reach("ended", claim.run.pipeline_id)
     return Execution(run=claim.run, result=result)
 
 
@@ -212,7 +214,7 @@ def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[Non
         _write(leases, run, ending)
         raise RunFailed(error.code, detail) from None
     except Exception as error:
-        code, detail = "run.internal_error", f"Headrace failed with {type(error).__name__}."
+        code, detail = _unforeseen(error)
         ending = Ending(status=RunStatus.FAILED, error_code=code, error=detail, receipt=tally.receipt())
         _write(leases, run, ending)
         raise RunFailed(code, detail) from None
@@ -230,6 +232,12 @@ def _write_interrupted(leases: LeaseStore, run: Run) -> None:
         until_written(lambda: leases.end(run, ending), seconds=INTERRUPTED_SECONDS)
 
 
+def _unforeseen(error: Exception) -> tuple[str, str]:
+    if is_disk_full(error):
+        return DiskFull.code, f"The disk was full. {DiskFull.hint}"
+    return "run.internal_error", f"Headrace failed with {type(error).__name__}."
+
+
 def _may_pass(error: HeadraceError) -> bool:
     """Whether a retry of the same run may succeed."""
     return isinstance(error, Unavailable | TimedOut) or (
@@ -240,3 +248,4 @@ def _may_pass(error: HeadraceError) -> bool:
 def _write(leases: LeaseStore, run: Run, ending: Ending) -> None:
     if not until_written(lambda: leases.end(run, ending), seconds=OUTAGE_SECONDS):
         raise RunStopped("The run had ended before its result was written.")
+    reach("failed" if ending.status is RunStatus.FAILED else "ended", run.pipeline_id)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from headrace.records import JobCard
+from headrace.failpoints import reach
+from headrace.records import JobCard, RunStatus
 from headrace.schedule import has_slot
 from headrace.service.platform import Platform
 from headrace.store.jobs import JobStore
@@ -37,6 +38,10 @@ class Jobs:
         """Return one pipeline's card, or None if it is unknown or deleted."""
         return self._store.get(pipeline_id)
 
+    def status_of(self, dagster_run_id: str) -> RunStatus | None:
+        """Return the status of the run that a Dagster run executes; None if it executes none now."""
+        return self._store.status_of(dagster_run_id)
+
     def take_slot(self, pipeline_id: UUID, scheduled_at: datetime) -> str:
         """Take a schedule's slot and return its outcome.
 
@@ -45,8 +50,12 @@ class Jobs:
         """
         with self._slot_lock:
             if self._newest_slot < scheduled_at and datetime.now(UTC) - scheduled_at < LATE:
+                reach("slots_due", pipeline_id)
                 self._slots.take_together(
                     scheduled_at, lambda schedule, timezone: has_slot(schedule, timezone, scheduled_at)
                 )
+                reach("slots_taken", pipeline_id)
                 self._newest_slot = scheduled_at
-        return self._slots.take(pipeline_id, scheduled_at)
+        outcome = self._slots.take(pipeline_id, scheduled_at)
+        reach("slot_taken", pipeline_id)
+        return outcome

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from headrace.engine.job import Progress
 from headrace.errors import HeadraceError, Unavailable
+from headrace.failpoints import reach
 from headrace.patience import patiently
 from headrace.records import Run, RunPhase, RunStatus
 from headrace.store.lifecycle.leases import Ending, LeaseStore
@@ -115,6 +116,7 @@ class Lease:
                 continue
             due = time.monotonic() + self._interval
             try:
+                reach("renewing", self._run.pipeline_id)
                 held = self._renew()
             except Exception as error:  # whatever it is: without this thread the run is lost
                 _log.warning("The lease of run %s was not renewed: %s.", self._run.id, type(error).__name__)

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, TypeVar, cast
 from uuid import UUID, uuid4
 
 from headrace.errors import FieldError, Invalid
+from headrace.failpoints import reach
 from headrace.pipeline.document import parse_config
 from headrace.pipeline.faults import InvalidConfig
 from headrace.pipeline.secrets import Restored, mask_secrets, restore_secrets
@@ -118,7 +119,7 @@ class Pipelines:
         """
         if "config" not in changes:
             columns, _ = _checked(changes)
-            return self._store.update(pipeline_id, columns, if_revision=if_revision)
+            return self._updated(pipeline_id, columns, if_revision)
         for _ in range(_LOST_RACES):
             try:
                 return self._update_config(pipeline_id, changes, if_revision)
@@ -141,11 +142,17 @@ class Pipelines:
         columns, parsed = _checked(changes, lambda: restore_secrets(changes["config"], stored))
         assert parsed is not None, "the changes have a config"
         columns |= self._config_columns(parsed, pipeline_id, revision=pipeline.revision + 1)
-        return self._store.update(pipeline_id, columns, if_revision=pipeline.revision)
+        return self._updated(pipeline_id, columns, pipeline.revision)
+
+    def _updated(self, pipeline_id: UUID, columns: PipelineColumns, if_revision: int | None) -> Pipeline:
+        pipeline = self._store.update(pipeline_id, columns, if_revision=if_revision)
+        reach("changed", pipeline_id)
+        return pipeline
 
     def delete(self, pipeline_id: UUID, *, if_revision: int | None = None) -> None:
         """Delete the pipeline with its runs, logs and outputs. Raises PipelineNotFound, RevisionMismatch."""
         self._store.delete(pipeline_id, if_revision=if_revision)
+        reach("deleted", pipeline_id)
 
     def duplicate(self, pipeline_id: UUID, name: str | None = None) -> Pipeline:
         """Store a disabled copy that shares neither runs nor sync state with the original.

@@ -70,7 +70,9 @@ class Runs:
 
     def cancel(self, run_id: UUID) -> Run:
         """Cancel the run. A cancelled run stays cancelled. Raises RunNotFound, RunAlreadyEnded."""
-        return self._store.cancel(run_id)
+        run = self._store.cancel(run_id)
+        reach("cancelled", run.pipeline_id)
+        return run
 
     def output(self, run_id: UUID) -> Path:
         """Return the path of the run's output file.

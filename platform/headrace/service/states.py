@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from headrace.errors import FieldError, Invalid
+from headrace.failpoints import reach
 from headrace.records import Pipeline, Principal, State, StateDemand
 from headrace.service.platform import Platform
 from headrace.store.pipelines import PipelineStore
@@ -47,4 +48,6 @@ class States:
         pipeline = self._pipelines.get(pipeline_id)
         if pipeline.sync_mode != "incremental":
             raise NotIncremental("The pipeline is not incremental.")
-        return pipeline, self._states.demand(pipeline_id, demand, cursor)
+        state = self._states.demand(pipeline_id, demand, cursor)
+        reach("state_set", pipeline_id)
+        return pipeline, state

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from headrace.failpoints import reach
 from headrace.service.platform import Platform
 from headrace.store.lifecycle.queue import Limits
 from headrace.store.lifecycle.retention import Keep, RetentionStore
@@ -33,4 +34,12 @@ def retention_store(platform: Platform) -> RetentionStore:
 
 def admit_waiting_slots(platform: Platform) -> None:
     """Create runs for the slots that were waiting for a run of their pipeline to end."""
-    SlotStore(platform.database).admit_waiting()
+    if SlotStore(platform.database).admit_waiting():
+        reach("admitted")
+
+
+def prune(platform: Platform) -> bool:
+    """Delete a batch of rows that nothing refers to; return True if it was full."""
+    is_full = retention_store(platform).prune()
+    reach("pruned")
+    return is_full

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, select
 
-from headrace.records import JobCard
+from headrace.records import JobCard, RunStatus
 from headrace.store.database import Database
 from headrace.store.pipelines import tags_of
-from headrace.store.schema import catalogue, domains, pipelines
+from headrace.store.schema import catalogue, domains, pipelines, runs
 
 
 class JobStore:
@@ -42,6 +42,13 @@ class JobStore:
             if row is None:
                 return None
             return _card_of(row, tags_of(connection, [row.id]).get(row.id, ()))
+
+    def status_of(self, dagster_run_id: str) -> RunStatus | None:
+        """Return the status of the run that a Dagster run executes; None if it executes none now."""
+        with self._database.read() as connection:
+            query = select(runs.c.status).where(runs.c.dagster_run_id == dagster_run_id)
+            status = connection.execute(query).scalar()
+            return None if status is None else RunStatus(status)
 
 
 def _cards() -> Select[Any]:

@@ -12,7 +12,7 @@ from headrace.connectors import Output
 from headrace.engine import output as output_module
 from headrace.engine.arrow.arrowize import arrowize
 from headrace.engine.arrow.widening import AmbiguousColumns
-from headrace.engine.output import DiskFull, OutputWriter, open_output
+from headrace.engine.output import DiskFull, OutputWriter, PublishedBefore, open_output
 
 
 @pytest.fixture(params=["gathered", "in parts"])
@@ -22,6 +22,7 @@ def write(request, tmp_path, monkeypatch):
         monkeypatch.setattr(output_module, "_GROUP_ROWS", 1)
 
     def write(*pages: list[dict] | pa.RecordBatch) -> Output:
+        (tmp_path / "output.parquet").unlink(missing_ok=True)
         with OutputWriter(tmp_path / "output.parquet") as writer:
             for page in pages:
                 writer.add(arrowize(page) if isinstance(page, list) else page)
@@ -220,3 +221,19 @@ def test_only_strings_that_repeat_are_dictionary_encoded(tmp_path):
     encodings = {group.column(index).path_in_schema: group.column(index).encodings for index in range(2)}
     assert "RLE_DICTIONARY" in encodings["country"]
     assert "RLE_DICTIONARY" not in encodings["id"]
+
+
+def test_an_output_that_another_attempt_has_published_is_never_replaced(tmp_path):
+    path, scratch = tmp_path / "output.parquet", tmp_path / "scratch"
+    scratch.mkdir()
+
+    with OutputWriter(path, parts=scratch) as paused, OutputWriter(path) as later:
+        paused.add(arrowize([{"a": 1}]))
+        later.add(arrowize([{"a": 1}, {"a": 2}]))
+        output = later.finish()
+        with pytest.raises(PublishedBefore):
+            paused.finish()
+
+    assert values(output) == [1, 2]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["output.parquet", "scratch"]
+    assert list(scratch.iterdir()) == []

@@ -20,8 +20,8 @@ from headrace.engine.job import Progress
 from headrace.errors import Invalid
 from headrace.naming import RUN_ID_TAG, asset_key
 from headrace.receipts import ColumnChange, Receipt, WarningCount
-from headrace.records import JobCard, RunPhase
-from headrace_dagster import progress
+from headrace.records import JobCard, RunPhase, RunStatus
+from headrace_dagster import execution, progress
 from headrace_dagster.execution import Stopped, extract_load_graph
 from headrace_dagster.pipelines import define
 from headrace_dagster.schema_changes import schema_changes
@@ -91,12 +91,16 @@ class Engine:
 
 
 def run(
-    engine: Engine, card: JobCard | None = None, tags: dict[str, str] | None = None, preview_rows: int = 0
+    engine: Engine,
+    card: JobCard | None = None,
+    tags: dict[str, str] | None = None,
+    preview_rows: int = 0,
+    status: RunStatus | None = None,
 ) -> tuple[Any, str]:
     """Run a pipeline's job; return the result and everything that Dagster recorded of it, as text."""
     job = define(
         card or a_card(),
-        graph=extract_load_graph(engine, preview_rows),
+        graph=extract_load_graph(engine, preview_rows, lambda dagster_run_id: status),
         take_slot=FakeJobs().take_slot,
         api_address="http://localhost:8000",
     ).job
@@ -344,3 +348,25 @@ def test_the_storage_of_a_worker_is_made_patient_once() -> None:
         tell_patiently(instance)
 
         assert instance.event_log_storage.store_event is first
+
+
+def test_an_error_after_the_result_was_written_is_a_success_in_dagster_too() -> None:
+    engine = Engine(raising(RuntimeError("too late")))
+
+    result, _ = run(engine, status=RunStatus.SUCCESS)
+    failed, _ = run(engine, status=RunStatus.RUNNING)
+
+    assert (result.success, failed.success) == (True, False)
+
+
+def test_an_interrupt_after_the_result_leaves_dagster_without_figures_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise DagsterExecutionInterruptedError
+
+    monkeypatch.setattr(execution, "_facts", interrupt)
+
+    result, _ = run(Engine())
+
+    assert result.success

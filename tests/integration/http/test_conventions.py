@@ -1,5 +1,6 @@
 """What holds for every endpoint: authentication, problems, bodies, lists, preconditions, idempotency."""
 
+import errno
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
@@ -504,6 +505,18 @@ def test_an_unexpected_error_is_500_and_tells_nothing(client, monkeypatch, caplo
     assert response.json()["code"] == "http.internal_server_error"
     assert "opensesame" not in response.text + caplog.text
     assert "ValueError" in caplog.text
+
+
+def test_a_full_disk_is_said_and_passes(client, monkeypatch):
+    def full(*_args, **_named):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Pipelines, "list", full)
+
+    response = client.get("/api/pipelines")
+
+    assert (response.status_code, response.json()["code"]) == (503, "service.disk_full")
+    assert int(response.headers["retry-after"]) > 0
 
 
 def test_the_access_log_has_no_query_string(client, caplog):

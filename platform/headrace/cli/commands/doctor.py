@@ -67,6 +67,8 @@ def _examine(home: Path | None) -> Iterator[Finding]:
         yield _fault("settings", error)
         return
     yield Finding(check="settings", ok=True, found="valid")
+    if settings.failpoints is not None:
+        yield _failpoints(settings.failpoints)
     if not settings.root.exists():
         yield Finding(check="home", ok=True, found=f"{settings.root}, which `headrace up` will create")
         yield from _ports(settings)
@@ -102,6 +104,11 @@ def _packages() -> Finding:
         advice = f"Install headrace[{','.join(missing)}], or run `make setup`."
         return Finding(check="packages", ok=False, found=f"missing: {', '.join(missing)}", advice=advice)
     return Finding(check="packages", ok=True, found="complete")
+
+
+def _failpoints(folder: Path) -> Finding:
+    advice = "Unset HEADRACE_FAILPOINTS and HEADRACE_ALLOW_FAILPOINTS: they are for tests alone."
+    return Finding(check="failpoints", ok=False, found=f"faults are injected from {folder}", advice=advice)
 
 
 def _home(settings: Settings) -> Finding:

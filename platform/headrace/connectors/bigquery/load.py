@@ -29,6 +29,7 @@ from headrace.connectors.bigquery.evolve import STANDARD, evolved
 from headrace.connectors.bigquery.jobs import copy, create, output_file, schema_of, upload
 from headrace.connectors.bigquery.loads import BigQueryLedger, with_parameters
 from headrace.connectors.kit.loading.tables import TableLoad
+from headrace.failpoints import reach
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, Table
@@ -162,6 +163,7 @@ class BigQueryLoad(TableLoad):
         """Run the script, which is one transaction; one that fails is undone by BigQuery."""
         if self.copies:
             copy(self.client, self.config, self.staging, self.table)
+            reach("swapped", self.request.pipeline_id)
         else:
             self.ledger.script[:0] = self._asserted()
         self._run_script()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -15,12 +14,13 @@ from headrace import scratch
 from headrace.connectors import ConnectorError, MovedOn, OutOfSpace, Rejected
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.stores.config import storage_for, store_url
+from headrace.errors import is_disk_full
+from headrace.failpoints import reach
 
 if TYPE_CHECKING:
     from headrace.connectors.file.config import FileConfig
     from headrace.connectors.kit.stores.object_store import ObjectStore
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _UNFINISHED = ".unfinished"
 
 
@@ -80,6 +80,7 @@ class LocalFolder(Folder):
                         file.writelines(pieces)
                         file.flush()
                         os.fsync(file.fileno())
+                    reach("file_written", writer)
                     unfinished.replace(target)
             except FileNotFoundError:
                 detail = f"Another load of this pipeline has removed what this one wrote for {target}."
@@ -87,6 +88,7 @@ class LocalFolder(Folder):
             finally:
                 unfinished.unlink(missing_ok=True)
             _sync(target.parent)
+        reach("file_published", writer)
 
     def sweep(self, folder: str, writer: str, *, below: bool) -> None:
         """Remove files by their names."""
@@ -141,6 +143,7 @@ class StoreFolder(Folder):
     def write(self, name: str, pieces: Iterable[bytes], writer: str) -> None:
         """Upload in parts, which the store puts together at the end."""
         self._store.write(self._key(name), pieces)
+        reach("file_published", writer)
 
     def sweep(self, folder: str, writer: str, *, below: bool) -> None:
         """Nothing to remove: parts of an upload that was not finished are no objects."""
@@ -198,7 +201,7 @@ def _disk(folder: Path) -> Iterator[None]:
     except ConnectorError:
         raise
     except OSError as error:
-        if error.errno in _FULL:
+        if is_disk_full(error):
             raise OutOfSpace(f"The disk of {folder} is full.") from None
         raise Rejected(f"{folder} cannot be written to: {error.strerror}.") from None
 

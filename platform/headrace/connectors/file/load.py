@@ -24,6 +24,7 @@ from headrace.connectors.file.records import (
 from headrace.connectors.file.rows import chained, kind_of, parts, pieces
 from headrace.connectors.kit.arrow import noted_types
 from headrace.connectors.kit.loading.load import Load
+from headrace.failpoints import reach
 
 if TYPE_CHECKING:
     from headrace.connectors.file.config import FileConfig
@@ -191,6 +192,7 @@ class SetLoad(Load):
         # pipeline's next load removes files that no record names.
         self.is_recorded = True
         write_record(self.folder, self.noted, self.request.pipeline_id)
+        reach("files_recorded", self.request.pipeline_id)
         try:
             self.folder.delete(name for name in self.kept if name not in set(self.noted.files))
             self._remove_notes(self.noted.files)

@@ -35,6 +35,7 @@ from headrace.connectors.mysql.evolve import evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
 from headrace.connectors.mysql.loads import MySQLLedger
 from headrace.connectors.mysql.staging import collation_of, is_held, lock_holder, statements
+from headrace.failpoints import reach
 
 if TYPE_CHECKING:
     from pymysql.connections import Connection
@@ -193,9 +194,11 @@ class MySQLLoad(TableLoad):
         """Commit rows and note as one, or swap the tables, then note it."""
         if self.swaps:
             self._swap()
+            reach("swapped", self.request.pipeline_id)
             super().note()
         commit(self.connection)
         if self.swaps:
+            reach("swap_noted", self.request.pipeline_id)
             self._drop_old()
 
     def location(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 from waiting import eventually
 
 from headrace.errors import Unavailable
-from headrace_api.control.loop import LONGEST_BACKOFF, Loop, backoff
+from headrace_api.control.loop import LONGEST_BACKOFF, Loop, backoff, for_each
 
 
 @pytest.fixture
@@ -154,3 +154,30 @@ def test_a_logged_failure_is_masked(start: Callable[..., Loop], caplog: pytest.L
         assert eventually(lambda: "RuntimeError" in caplog.text)
 
     assert "hunter2" not in caplog.text
+
+
+def test_what_goes_wrong_with_one_thing_holds_up_none_of_the_others() -> None:
+    done: list[int] = []
+
+    def work(item: int) -> None:
+        if item % 2:
+            raise ValueError(str(item))
+        done.append(item)
+
+    with pytest.raises(ValueError, match="1"):
+        for_each(range(5), work)
+
+    assert done == [0, 2, 4]
+
+
+def test_a_part_that_is_away_is_asked_once_a_round() -> None:
+    asked: list[int] = []
+
+    def work(item: int) -> None:
+        asked.append(item)
+        raise Unavailable("It is down.")
+
+    with pytest.raises(Unavailable):
+        for_each(range(5), work)
+
+    assert asked == [0]

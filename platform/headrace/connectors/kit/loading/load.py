@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from headrace.connectors import Loaded, LoadRequest, LoadResult, MovedOn, Rejected, SchemaChange
+from headrace.failpoints import reach
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,7 @@ class Load(ABC):
             raise Rejected(f"The table {self.table!r} is shared: its rows are added to, and never replaced.")
         self.check()
         with self.held():
+            reach("locked", self.request.pipeline_id)
             last = self.last()
             if last is not None and last.load_id == self.request.load_id:
                 self.request.log.info("This load was committed before; nothing is loaded twice.")
@@ -66,12 +68,15 @@ class Load(ABC):
 
     def _publish(self) -> None:
         self.publish()
+        reach("staged", self.request.pipeline_id)
         self.note()
+        reach("noted", self.request.pipeline_id)
         self.request.progress(self.request.output.rows)
         self.request.check_result(self._result())
         # Last: what it waits for is the only time in which the run may pass to another worker unseen.
         self.request.before_commit()
         self.commit()
+        reach("landed", self.request.pipeline_id)
 
     def _result(self) -> LoadResult:
         return LoadResult(

@@ -11,6 +11,7 @@ from headrace.connectors import Loaded, RunWarning, SchemaChange, TableOwned
 from headrace.connectors.kit.loading.ledger import Entry, Ledger
 from headrace.connectors.kit.loading.load import Load
 from headrace.connectors.kit.sql.loads import check_key
+from headrace.failpoints import reach
 
 
 @dataclass(kw_only=True)
@@ -72,6 +73,7 @@ class TableLoad(Load):
         before = self.shape() if self.exists else {}
         if not self.is_own:
             self.claim()
+            reach("table_claimed", self.request.pipeline_id)
         self._change_table()
         if self.request.disposition == "replace":
             self.total = self.inserted
