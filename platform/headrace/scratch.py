@@ -55,6 +55,8 @@ def held(folder: Path) -> Iterator[Path]:
     finally:
         _held.remove(folder)
         _use(_held[-1] if _held else None)
+        if not _held:
+            _before.clear()
         # What cannot be removed now, such as a file that a thread still writes, the sweeper removes.
         with suppress(OSError):
             remove(folder)
