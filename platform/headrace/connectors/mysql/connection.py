@@ -25,6 +25,15 @@ LOCK_SECONDS = 60
 _CONNECT_SECONDS = 10
 # Standard quotes, no backslash escapes, and no value that is cut or replaced in silence.
 _SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+_SETTINGS = (
+    f"lock_wait_timeout = {LOCK_SECONDS}",
+    f"innodb_lock_wait_timeout = {LOCK_SECONDS}",
+    "net_write_timeout = 600",  # while the engine writes what it read
+    "sql_select_limit = 18446744073709551615",  # a lower one, of the server's, would leave rows out
+    "sql_auto_is_null = 0",
+    "sql_safe_updates = 0",
+    "completion_type = 0",
+)
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
 _REFUSED = {1044, 1045, 1142, 1143, 1227, 1370, 1698}
 _LOST = {2006, 2013, 1053, 1927}  # gone away, lost, shutting down, killed
@@ -96,9 +105,7 @@ def connected(config: MySQLConnection, failure: type[ConnectorError]) -> Iterato
     _watches[connection] = watch
     watch.ask = partial(_doing, config, connection.thread_id())
     try:
-        execute(connection, f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}")
-        execute(connection, f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
-        execute(connection, "SET SESSION net_write_timeout = 600")  # while the engine writes what it read
+        execute(connection, f"SET SESSION {', '.join(_SETTINGS)}")
         yield connection
     except pymysql.Error as error:
         raise _translated(error, failure) from None

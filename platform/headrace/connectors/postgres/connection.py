@@ -35,6 +35,21 @@ _REFUSED_STATES = ("28", "42501")
 _UNREACHABLE_STATES = ("08", "53", "57P")
 _BUSY_STATES = ("40001", "40P01", "55P03")
 
+# How values are written as text and read from it. A user or a database may have other defaults (ALTER … SET).
+_SETTINGS = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",  # the fewest digits that give a float again
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmlbinary": "base64",
+    "xmloption": "content",
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",  # a backslash has no meaning in our constants
+    "transform_null_equals": "off",
+}
+_SETTLE = f"SELECT {', '.join(f'set_config({name!r}, {value!r}, true)' for name, value in _SETTINGS.items())}"
 
 _watches: "WeakKeyDictionary[Connection, silence.Watch]" = WeakKeyDictionary()
 
@@ -135,6 +150,14 @@ def waiting(connection: "Connection") -> AbstractContextManager[None]:
     """Return a block that waits for the server, whose silence is watched meanwhile."""
     watch = _watches.get(connection)
     return watch.waiting() if watch is not None else nullcontext()
+
+
+def settle(connection: "Connection") -> None:
+    """Give the transaction the settings by which values are read and written, whatever the user's are.
+
+    Of the transaction and not of the session: a pooler may hand the session on.
+    """
+    fetch(connection, _SETTLE)
 
 
 def commit(connection: "Connection") -> None:

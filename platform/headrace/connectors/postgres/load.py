@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headrace.connectors.kit.loading.calendar import Calendar
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.names import listed, quoted
 from headrace.connectors.postgres.catalog import columns
-from headrace.connectors.postgres.connection import commit, execute, fetch
+from headrace.connectors.postgres.connection import commit, execute, fetch, settle
 from headrace.connectors.postgres.evolve import evolved, find_relation
 from headrace.connectors.postgres.landing import Landing, checked_name, landings
 from headrace.connectors.postgres.loads import PostgresLedger
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
 
 _LOCK_TIMEOUT = "60s"
+# From 4714-11-24 BC on; Arrow's last microsecond comes before PostgreSQL's. datatype/timestamp.h has the limits.
+_CALENDAR = Calendar(
+    system="PostgreSQL", days=(-2_440_588, 2_145_031_948), seconds=(-210_866_803_200, 9_224_318_016_000)
+)
 
 
 @dataclass(kw_only=True)
@@ -57,6 +62,7 @@ class PostgresLoad(TableLoad):
         checked_name("schema", self.schema)
         checked_name("table", self.table)
         self.given = landings(self.request.output.schema)
+        _CALENDAR.check(self.request.output)
         self.staged = Stage(landings=self.given, ordinal=bool(self.key))
 
     @contextmanager
@@ -68,7 +74,7 @@ class PostgresLoad(TableLoad):
         connection = self.connection
         self.ledger.upgrade()
         execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        execute(connection, "SET LOCAL TimeZone = 'UTC'")
+        settle(connection)
         execute(connection, f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
         # Always the pipeline before the table: two loads that need both cannot wait for each other.
         for name in (f"{self.ledger.name()} {self.request.pipeline_id}", self.sql):

@@ -21,6 +21,7 @@ from headrace.connectors import Unauthorized, Unreachable, Unreadable
 from headrace.connectors.kit.http.limits import Limits
 from headrace.connectors.kit.http.messages import Request, Response, origin
 from headrace.connectors.kit.network import bodies, connections
+from headrace.masking import SHORTEST_ANYWHERE
 
 _CHUNK = 256 * 1024
 _REDIRECTS = 5
@@ -28,7 +29,6 @@ _FIRST_WAIT, _LONGEST_BACKOFF = 0.5, 30.0  # seconds
 _RETRIED = {408, 425, 429, 500, 502, 503, 504}
 _KEPT_ACROSS_HOSTS = ("accept", "accept-encoding", "user-agent")
 _OWN_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
-_SHORTEST_MASKED = 4  # a shorter one is part of ordinary words
 _OPAQUE = re.compile(r"(?=[^\s\"']*\d)[\w.~+/=%:-]{20,}")
 _random = random.SystemRandom()
 
@@ -221,7 +221,7 @@ class HttpClient:
     def _masked(self, text: str, authorized: Mapping[str, str]) -> str:
         words = [word for value in authorized.values() for word in value.split()[-1:]]
         for secret in sorted({*self._secrets, *words}, key=len, reverse=True):
-            if len(secret) >= _SHORTEST_MASKED:
+            if len(secret) >= SHORTEST_ANYWHERE:
                 text = text.replace(secret, "…")
         return _OPAQUE.sub("…", text)
 
