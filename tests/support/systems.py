@@ -19,6 +19,7 @@ from outputs import request_for
 
 from headrace.connectors import Destination, LoadResult, Source
 from headrace.connectors.bigquery.connector import BigQueryDestination
+from headrace.connectors.bigquery.evolve import STANDARD
 from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
 from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
 from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
@@ -140,7 +141,9 @@ class _BigQuery(System):
 
     def types(self, table: str) -> dict[str, str]:
         found = self._server.tables.get(("raw_data", table), {"schema": {"fields": []}})
-        return {held["name"]: held["type"] for held in found["schema"]["fields"]}
+        return {
+            held["name"]: STANDARD.get(held["type"], held["type"]) for held in found["schema"]["fields"]
+        }
 
     def arrow(self, table: str) -> pa.Table:
         """Return a table's rows as the server holds them."""

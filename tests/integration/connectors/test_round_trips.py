@@ -117,6 +117,8 @@ def _compared(system: str, given: pa.Array, came: pa.Array) -> tuple[list[Any], 
         if (is_a.is_duration(given.type) or is_a.is_time(given.type)) and system != "sqlite":
             return _cut(system, given), list(map(duration, values))
         return texts(given).to_pylist(), values
+    if is_a.is_duration(given.type) and is_a.is_integer(came.type) and system != "duckdb":
+        return held(given), [None if value is None else value * 1000 for value in held(came)]
     if is_a.is_nested(given.type) and is_a.is_nested(came.type):
         return held(_in_units(given)), held(came)
     return _cut(system, given), held(came)

@@ -15,6 +15,7 @@ from mariadb_server import MariaDBServer
 from outputs import request_for
 from round_trips import read_back
 
+from headrace.connectors import Unreachable
 from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
 from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
 from headrace.connectors.sqlite.connector import SQLiteSource
@@ -25,13 +26,10 @@ _POSTGRES_SETTINGS = {
     "TimeZone": "Asia/Kathmandu",
     "extra_float_digits": "-5",
     "bytea_output": "escape",
-    "xmlbinary": "hex",
-    "xmloption": "document",
     "array_nulls": "off",
     "standard_conforming_strings": "off",
     "transform_null_equals": "on",
     "client_encoding": "LATIN1",
-    "quote_all_identifiers": "on",
     "backslash_quote": "on",
     "default_transaction_isolation": "serializable",
 }
@@ -48,7 +46,6 @@ _POSTGRES_VALUES = {
     "point": "(0.1234567890123456,2)",
     "bytea": "\\x00ff5c",
     "bytea[]": '{"\\\\x00ff5c",NULL}',
-    "xml": "a<b/>c",
     "text": "ünï\\n'\\",
     "text[]": '{NULL,"NULL","a\\\\b"}',
     "jsonb": '{"a": "\\\\"}',
@@ -87,6 +84,15 @@ def test_a_users_settings_change_no_value_of_postgresql(postgres_url: str, tmp_p
     assert [one for one, other in rows if one != other] == []
 
 
+def test_a_setting_under_which_the_driver_knows_no_types_is_named(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        database = postgres_url.rpartition("/")[2]
+        connection.execute(f"ALTER DATABASE {database} SET quote_all_identifiers = on".encode())
+
+    with pytest.raises(Unreachable, match="quote_all_identifiers"):
+        PostgresSource(url=postgres_url).check()
+
+
 def test_a_backslash_in_a_cursor_of_postgresql_is_a_backslash(postgres_url: str) -> None:
     database = postgres_url.rpartition("/")[2]
     with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -114,7 +120,7 @@ _MYSQL_VARIABLES = {
     "character_set_server": "latin1",
     "collation_connection": "latin1_german2_ci",
     "default_storage_engine": "MyISAM",
-    "transaction_isolation": "'READ-UNCOMMITTED'",
+    "tx_isolation": "'READ-UNCOMMITTED'",  # MySQL: transaction_isolation
     "autocommit": "0",
     "init_connect": "'SET sql_mode = PIPES_AS_CONCAT, sql_select_limit = 1'",
     "div_precision_increment": "0",

@@ -103,7 +103,7 @@ class FakeBigQuery:
         """The same as Arrow."""
         with self.lock:
             self.database.execute(f'USE "{PROJECT}"')
-            return self.database.execute(query).to_arrow_table()
+            return self.database.sql(query).to_arrow_table()
 
     # Datasets and tables
 

@@ -134,9 +134,10 @@ def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Ite
         raise _not_connected(config.masked(str(error))) from None
     watch = silence.Watch(known) if known is not None else None
     try:
+        backend = _backend(connection)
         if watch is not None:
             _watches[connection] = watch
-            watch.ask = partial(_doing, config, _backend(connection))
+            watch.ask = partial(_doing, config, backend)
         yield connection
     except adbc_driver_manager.Error as error:
         raise _translated(error, failure, config) from None
@@ -200,11 +201,13 @@ def stream(connection: "Connection", query: str, failure: type[ConnectorError]) 
 
 
 def _backend(connection: "Connection") -> int:
-    """Return the number of the server's process for the connection."""
+    """Return the number of the server's process for the connection, where the driver can read it."""
     ((number,),) = fetch(connection, "SELECT pg_backend_pid()")
     with waiting(connection):
         connection.rollback()  # what comes may begin with SET TRANSACTION
-    return int(number)
+    if not isinstance(number, int):  # the driver looks types up by names, which are in quotes then
+        raise Unreachable("Set quote_all_identifiers = off for this user: the driver knows no types with it.")
+    return number
 
 
 def _doing(config: PostgresConnection, backend: int) -> silence.Doing:
