@@ -111,8 +111,9 @@ def test_each_setting_of_a_users_of_postgresql_is_named_with_the_choice(postgres
 def test_each_variable_of_mysql_that_may_touch_a_value_is_named_with_the_choice(
     mariadb_server: MariaDBServer,
 ) -> None:
-    words = "^(character_set|collation|sql_mode|sql_select|sql_auto|sql_safe|time_zone|old_mode|completion|autocommit|init_connect"
-    words += "|max_sort|div_prec|group_concat|system_versioning_asof|default_storage|lower_case_table)|isolation"
+    words = "^(character_set|collation|sql_mode|sql_select|sql_auto|sql_safe|time_zone|old_mode|completion"
+    words += "|autocommit|init_connect|max_sort|div_prec|group_concat|system_versioning_asof|default_storage"
+    words += "|lower_case_table)|isolation"
     with mariadb_server.connection() as connection, connection.cursor() as cursor:
         cursor.execute(f"SHOW SESSION VARIABLES WHERE variable_name RLIKE '{words}'")
         names = {name for name, _ in cursor.fetchall()}

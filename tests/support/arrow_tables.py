@@ -7,14 +7,20 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 Kind = tuple[pa.DataType, st.SearchStrategy[Any]]
-"""A type, and the values of it: of times the integers that Arrow stores, of all else what `pa.array` takes."""
+"""A type, and its values: of times the integers that Arrow stores, of all else what `pa.array` takes."""
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5) | st.sampled_from(
-    ["", '"', ",", "\r\n", "007", "1", "true", "NaN", "null", "\0", "a/b=c%", "__", " x ", "\\", "\\N", "'", "%s",
+    ["", '"', ",", "\r\n", "007", "1", "true", "NaN", "null", "\0", "a/b=c%", "__", " x ", "\\", "\\N",
+     "'", "%s",
      "\ufeffa", "\u2028", "\x1a", "\x7f", "e\u0301", "{}", "[1", "0x1", "2024-01-01", "x" * 300]
 )  # fmt: skip
 _JSON = st.sampled_from(["{}", "[]", "1", '"a"', "null", '{"a": [1.5, null], "b": "\\u00e9"}', "[true]"])
-_BITS = {8: (pa.int8, pa.uint8), 16: (pa.int16, pa.uint16), 32: (pa.int32, pa.uint32), 64: (pa.int64, pa.uint64)}
+_BITS = {
+    8: (pa.int8, pa.uint8),
+    16: (pa.int16, pa.uint16),
+    32: (pa.int32, pa.uint32),
+    64: (pa.int64, pa.uint64),
+}
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _YEAR = 366 * 86_400
 _NUMBERED = (pa.types.is_date, pa.types.is_time, pa.types.is_timestamp, pa.types.is_duration)
@@ -162,10 +168,13 @@ def _lists(draw: st.DrawFn, rows: int, levels: int) -> pa.Array:
 
 
 NAMES = [
-    "select", "order", "group", "rowid", "oid", "_rowid_", "ctid", "xmin", "tableoid", "file_row_number", "filename",
-    "_headrace_row", "headrace_row", "_headrace_part", "a b", 'a"b', "a'b", "a`b", "a\\b", "a%b", "%s", "?1", "$1",
+    "select", "order", "group", "rowid", "oid", "_rowid_", "ctid", "xmin", "tableoid",
+    "file_row_number", "filename",
+    "_headrace_row", "headrace_row", "_headrace_part", "a b", 'a"b', "a'b", "a`b", "a\\b", "a%b", "%s",
+    "?1", "$1",
     ":x", "{0}", "a.b", "a,b", "a;b", "a\nb", "a\tb", "ünïcode", "名前", "😀", "A", "a", "Ä", "ä", " leading",
-    "trailing ", "1a", "_PARTITIONTIME", "_table_x", "__root__", "unnamed", "NULL", "true", "x" * 63, "x" * 64,
+    "trailing ", "1a", "_PARTITIONTIME", "_table_x", "__root__", "unnamed", "NULL", "true", "x" * 63,
+    "x" * 64,
     "x" * 65, "ü" * 32, "x" * 300, "x" * 301, "x=1", "a/b", "-", "*", "\u202e", "nul\0l",
 ]  # fmt: skip
 """Names that some system reserves, cuts, compares without case or has another meaning for."""

@@ -1,4 +1,4 @@
-"""What must come back of a table that a run has loaded: by docs/types.md, and by rules that are no code of ours.
+"""What must come back of a table that a run has loaded: by docs/types.md, and by no code of the connectors.
 
 A column comes back with the type of the page's table "There and back" and the same values, or its name is
 refused. Values are compared as integers, numbers, parsed JSON or text, not as the engine writes them.
@@ -97,7 +97,9 @@ def _is_listed(kind: pa.DataType) -> bool:
     return bool(is_text or is_number or is_a.is_boolean(kind) or is_a.is_floating(kind))
 
 
-def shapes(kind: pa.DataType, system: str, page: dict[str, dict[str, str]], *, within: bool = False) -> set[str]:
+def shapes(
+    kind: pa.DataType, system: str, page: dict[str, dict[str, str]], *, within: bool = False
+) -> set[str]:
     """Return the types in which a column may come back by the page, without the names of lists' items."""
     if within and pa.types.is_duration(kind):
         return {"int64"}
@@ -105,7 +107,9 @@ def shapes(kind: pa.DataType, system: str, page: dict[str, dict[str, str]], *, w
     for cell in page[row_of(kind)][system].split(" or "):
         text = cell.strip().strip("`")
         if text == "the same" and pa.types.is_nested(kind):
-            inner = [shapes(kind.field(place).type, system, page, within=True) for place in range(kind.num_fields)]
+            inner = [
+                shapes(kind.field(place).type, system, page, within=True) for place in range(kind.num_fields)
+            ]
             names = [kind.field(place).name for place in range(kind.num_fields)]
             found |= {_shape(kind, names, list(parts)) for parts in product(*inner)}
         elif text == "list":
@@ -134,7 +138,7 @@ def _shape(kind: pa.DataType, names: list[str], inner: list[str]) -> str:
 
 
 def held(array: pa.Array) -> list[Any]:
-    """Return what an array says: times as nanoseconds, numbers as numbers, parts as parsed JSON, else text."""
+    """Return what an array says: times as nanoseconds, numbers as numbers, parts as lists, else text."""
     kind = array.type
     is_a = pa.types
     if is_a.is_timestamp(kind) or is_a.is_time(kind) or is_a.is_duration(kind):

@@ -141,9 +141,7 @@ class _BigQuery(System):
 
     def types(self, table: str) -> dict[str, str]:
         found = self._server.tables.get(("raw_data", table), {"schema": {"fields": []}})
-        return {
-            held["name"]: STANDARD.get(held["type"], held["type"]) for held in found["schema"]["fields"]
-        }
+        return {held["name"]: STANDARD.get(held["type"], held["type"]) for held in found["schema"]["fields"]}
 
     def arrow(self, table: str) -> pa.Table:
         """Return a table's rows as the server holds them."""

@@ -367,7 +367,7 @@ def test_a_bound_that_leaves_pages_out_is_told(monkeypatch: pytest.MonkeyPatch):
 
 
 def _growing(rows: list[Any], added: int, *, total: bool = False) -> Callable[[Asked], Answer]:
-    """Answer by offset, four rows at once, from a list that has `added` rows more before it from page 2 on."""
+    """Answer by offset, four rows at once; from page 2 on the list has `added` rows more before it."""
 
     def handler(asked: Asked) -> Answer:
         offset = int(asked.query["offset"])
@@ -400,7 +400,9 @@ def test_equal_rows_of_one_page_are_no_sign_of_a_shift():
 def test_a_total_that_changes_meanwhile_is_told():
     with serving(_growing(ROWS, 4, total=True)) as server:
         _, warnings = read(
-            server.url, paginator={"type": "offset", "limit": 4, "total_path": "total"}, repeated_pages="allow"
+            server.url,
+            paginator={"type": "offset", "limit": 4, "total_path": "total"},
+            repeated_pages="allow",
         )
 
     assert "rest.total_changed" in codes(warnings)

@@ -1,4 +1,4 @@
-"""Any table into any SQL system and back: the same rows in the types of docs/types.md, or a refusal by name."""
+"""Any table into any SQL system and back: the same rows in the documented types, or a refusal by name."""
 
 import os
 import re
@@ -16,7 +16,16 @@ import pytest
 from arrow_tables import tables
 from hypothesis import HealthCheck, given, settings
 from round_trips import (
-    batch_of, documented, duration, held, output_of, parsed, read_back, row_of, shape, shapes,
+    batch_of,
+    documented,
+    duration,
+    held,
+    output_of,
+    parsed,
+    read_back,
+    row_of,
+    shape,
+    shapes,
 )  # fmt: skip
 from systems import SYSTEMS, System, started
 
@@ -109,7 +118,11 @@ def _compared(system: str, given: pa.Array, came: pa.Array) -> tuple[list[Any], 
         return written, held(came) if is_a.is_nested(came.type) else list(map(parsed, came.to_pylist()))
     if row in ("string", "json") and system == "postgres":
         written = [text and text.replace("\0", "") for text in texts(given).to_pylist()]
-        return (written, came.to_pylist()) if row == "string" else (list(map(parsed, written)), list(map(parsed, came.to_pylist())))
+        return (
+            (written, came.to_pylist())
+            if row == "string"
+            else (list(map(parsed, written)), list(map(parsed, came.to_pylist())))
+        )
     if is_a.is_string(came.type) and not is_a.is_string(given.type):
         values = came.to_pylist()
         if is_a.is_nested(given.type):
@@ -217,7 +230,9 @@ def _parts(array: pa.Array) -> list[pa.Array]:
     if pa.types.is_struct(array.type):
         return list(array.flatten())
     if pa.types.is_map(array.type):
-        entries = pa.compute.list_flatten(array.cast(pa.list_(pa.struct([("k", array.type.key_type), ("v", array.type.item_type)]))))
+        entries = pa.compute.list_flatten(
+            array.cast(pa.list_(pa.struct([("k", array.type.key_type), ("v", array.type.item_type)])))
+        )
         return list(entries.flatten())
     return [array.flatten()]
 

@@ -29,6 +29,7 @@ _POSTGRES_SETTINGS = {
     "array_nulls": "off",
     "standard_conforming_strings": "off",
     "transform_null_equals": "on",
+    "gin_fuzzy_search_limit": "1",
     "client_encoding": "LATIN1",
     "backslash_quote": "on",
     "default_transaction_isolation": "serializable",
@@ -58,7 +59,9 @@ def _origin(url: str) -> None:
     marks = ", ".join(f"%s::text::{kind}" for kind in _POSTGRES_VALUES)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"CREATE TABLE origin (id int PRIMARY KEY, {', '.join(names)})".encode())
-        connection.execute(f"INSERT INTO origin VALUES (1, {marks})".encode(), list(_POSTGRES_VALUES.values()))
+        connection.execute(
+            f"INSERT INTO origin VALUES (1, {marks})".encode(), list(_POSTGRES_VALUES.values())
+        )
 
 
 @pytest.mark.parametrize("name", _POSTGRES_SETTINGS)
@@ -72,7 +75,9 @@ def test_a_users_settings_change_no_value_of_postgresql(postgres_url: str, tmp_p
         connection.execute(f"ALTER DATABASE {database} SET {name} = '{value}'".encode())
     under = read_back(source, "origin")
     destination.load(request_for(under, tmp_path, table="copy"))
-    destination.load(request_for(under, tmp_path, table="copy", disposition="append", schema_contract="freeze"))
+    destination.load(
+        request_for(under, tmp_path, table="copy", disposition="append", schema_contract="freeze")
+    )
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {database} RESET {name}".encode())
 
@@ -149,7 +154,8 @@ def test_a_servers_variables_change_no_value_of_mysql(
     table = pa.table({
         "id": [1, 2, 3, 4], "at": moments, "instant": moments.cast(pa.timestamp("us", "UTC")),
         "text": ["ünï\\n'\\", "a ", "", None], "bytes": [b"\x00\xff\\", b"", b"'", None],
-        "float": pa.array([0.1, -0.0, 1e300, None]), "decimal": [Decimal("0.10"), Decimal("-1.23"), None, None],
+        "float": pa.array([0.1, -0.0, 1e300, None]),
+        "decimal": [Decimal("0.10"), Decimal("-1.23"), None, None],
         "time": pa.array([1, 2, 3, None], pa.time64("us")),
     })  # fmt: skip
     source, destination = MySQLSource(**mysql_config), MySQLDestination(**mysql_config)
@@ -157,7 +163,10 @@ def test_a_servers_variables_change_no_value_of_mysql(
     with mariadb_server.connection(mysql_config["database"]) as connection, connection.cursor() as cursor:
         cursor.execute("CREATE TABLE zero (id int, d date, t timestamp(6) NULL, c char(3), f float)")
         cursor.execute("SET sql_mode = ''")
-        cursor.execute("INSERT INTO zero VALUES (1, '0000-00-00', '2024-07-01 12:00:00.5', 'a', 0.1), (2, NULL, NULL, NULL, 1)")
+        cursor.execute(
+            "INSERT INTO zero VALUES (1, '0000-00-00', '2024-07-01 12:00:00.5', 'a', 0.1),"
+            " (2, NULL, NULL, NULL, 1)"
+        )
     before, zero = read_back(source, "before"), read_back(source, "zero")
 
     with _set_globally(mariadb_server, name, _MYSQL_VARIABLES[name]):
@@ -172,7 +181,9 @@ def test_a_servers_variables_change_no_value_of_mysql(
 
 
 @pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
-def test_a_text_cursor_of_sqlite_has_one_order_in_every_encoding_of_the_file(tmp_path: Path, encoding: str) -> None:
+def test_a_text_cursor_of_sqlite_has_one_order_in_every_encoding_of_the_file(
+    tmp_path: Path, encoding: str
+) -> None:
     path = tmp_path / "it.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute(f"PRAGMA encoding = '{encoding}'")
@@ -181,7 +192,9 @@ def test_a_text_cursor_of_sqlite_has_one_order_in_every_encoding_of_the_file(tmp
         source = SQLiteSource(path=str(path))
 
         first = Read(source, "items", "at", declared="text")
-        connection.executemany("INSERT INTO items VALUES (?, ?)", [(4, "\uffef"), (5, "\U00010000"), (6, "\uffee")])
+        connection.executemany(
+            "INSERT INTO items VALUES (?, ?)", [(4, "\uffef"), (5, "\U00010000"), (6, "\uffee")]
+        )
         second = Read(source, "items", "at", first.cursor, declared="text")
         third = Read(source, "items", "at", second.cursor, declared="text")
 
@@ -197,7 +210,9 @@ def test_a_files_pragmas_and_strict_tables_change_no_value_of_sqlite(tmp_path: P
     for pragmas in ("", "PRAGMA encoding = 'UTF-16'; PRAGMA auto_vacuum = 1; PRAGMA journal_mode = WAL;"):
         path.unlink(missing_ok=True)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.executescript(f"{pragmas} CREATE TABLE items (id INT, t TEXT, r REAL, b BLOB, a ANY) STRICT")
+            connection.executescript(
+                f"{pragmas} CREATE TABLE items (id INT, t TEXT, r REAL, b BLOB, a ANY) STRICT"
+            )
             connection.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?)", values)
         tables.append(read_back(SQLiteSource(path=str(path)), "items"))
 

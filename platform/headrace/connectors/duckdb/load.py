@@ -63,7 +63,7 @@ class DuckDBLoad(TableLoad):
         return DuckDBLedger(connection=self.connection, schema=self.schema)
 
     def check(self) -> None:
-        """Look at the columns' names, at maps (one that has a key twice is stored and cannot be read) and times."""
+        """Look at names, at times, and at maps: one that has a key twice is stored and cannot be read."""
         check_columns(self.request.output.schema.names)
         check_keys_of_maps(self.request.output, "DuckDB")
         _CALENDAR.check(self.request.output)

@@ -42,9 +42,7 @@ if TYPE_CHECKING:
 _ORDINAL = "_headrace_row"  # of two rows with one key, the later one wins
 _ROWS = 10_000
 # The years 1 to 9999: https://dev.mysql.com/doc/refman/8.4/en/datetime.html
-_CALENDAR = Calendar(
-    system="MySQL", days=(-719_162, 2_932_896), seconds=(-62_135_596_800, 253_402_300_800)
-)
+_CALENDAR = Calendar(system="MySQL", days=(-719_162, 2_932_896), seconds=(-62_135_596_800, 253_402_300_800))
 
 
 @dataclass(kw_only=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adbc_driver_manager.dbapi import Connection
 
 _LOCK_TIMEOUT = "60s"
-# From 4714-11-24 BC on; Arrow's last microsecond comes before PostgreSQL's. datatype/timestamp.h has the limits.
+# From 4714-11-24 BC on; Arrow's last microsecond comes before PostgreSQL's (datatype/timestamp.h).
 _CALENDAR = Calendar(
     system="PostgreSQL", days=(-2_440_588, 2_145_031_948), seconds=(-210_866_803_200, 9_224_318_016_000)
 )

@@ -40,7 +40,9 @@ class Shifts:
 
     def _compare_totals(self, total: Any) -> None:
         if self._total is not None and total is not None and total != self._total:
-            detail = f"{self._label}: the total changed while pages were read; rows may be missing or doubled."
+            detail = (
+                f"{self._label}: the total changed while pages were read; rows may be missing or doubled."
+            )
             self._warn(RunWarning(code="rest.total_changed", detail=detail))
         self._total = total if total is not None else self._total
 
