@@ -67,7 +67,8 @@ def _has_moment(kind: DuckDBPyType) -> bool:
 
 
 def _inner(kind: DuckDBPyType) -> list[DuckDBPyType]:
-    return [child for name, child in kind.children if not (kind.id == "array" and name == "size")]
+    """Return the types within a type, without the size that an array has beside them."""
+    return [child for _, child in kind.children if not isinstance(child, int | list)]
 
 
 def _is_infinite(connection: DuckDBPyConnection, column: str, source: str, condition: str) -> bool:
