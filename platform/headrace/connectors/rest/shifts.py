@@ -29,7 +29,7 @@ class Shifts:
 
     def new(self, page: Page, paginator: SinglePage) -> Sequence[Any]:
         """Return the page's records but those that were delivered with the last page, and warn of them."""
-        records, repeated = page.records, _overlap(_raw(self._last), _raw(page.records))
+        records, repeated = page.records, _overlap(*_alike(self._last, page.records))
         self._last = records
         if repeated:
             became = "are left out" if self._has_key else "are kept, since no primary_key tells rows apart"
@@ -47,9 +47,11 @@ class Shifts:
         self._total = total if total is not None else self._total
 
 
-def _raw(records: Sequence[Any]) -> Sequence[Any]:
-    """Return the records in a form that is quick to compare: their text, where they are text still."""
-    return records.items if isinstance(records, JsonRecords) else records
+def _alike(before: Sequence[Any], after: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return two pages' records in one form: as text where both are text still, which is quick to compare."""
+    if isinstance(before, JsonRecords) and isinstance(after, JsonRecords):
+        return before.items, after.items
+    return list(before), list(after)
 
 
 def _overlap(before: Sequence[Any], after: Sequence[Any]) -> int:
@@ -66,5 +68,5 @@ def _overlap(before: Sequence[Any], after: Sequence[Any]) -> int:
     return 0
 
 
-def _text(record: Any) -> bytes:
-    return bytes(record) if isinstance(record, msgspec.Raw) else msgspec.json.encode(record)
+def _text(record: Any) -> bytes | str:
+    return bytes(record) if isinstance(record, msgspec.Raw) else repr(record)
