@@ -63,7 +63,7 @@ def _written_and_read(table: pa.Table, form: str, folder: Path, **config: Any) -
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @given(table=tables())
-@tried(40)
+@tried(20)
 def test_any_table_comes_back_as_it_was(form: str, table: pa.Table) -> None:
     with tempfile.TemporaryDirectory() as folder:
         written, read = _written_and_read(table, form, Path(folder))
@@ -99,7 +99,7 @@ def _as_the_other_reads(table: pa.Table, form: str) -> list[Any]:
     values=st.lists(st.none() | TEXT.filter(lambda text: len(text) < 100), min_size=1, max_size=4),
     data=st.data(),
 )
-@tried(30)
+@tried(15)
 def test_columns_in_folders_names_come_back_in_their_place_and_type(
     form: str, values: list[str | None], data: st.DataObject
 ) -> None:
@@ -114,7 +114,7 @@ def test_columns_in_folders_names_come_back_in_their_place_and_type(
 
 
 @given(array=arrays(rows=3))
-@tried(200)
+@tried(100)
 def test_text_says_each_value_so_that_it_can_be_made_of_it_again(array: pa.Array) -> None:
     array = plain(array)
     again = parsed(texts(array), array.type)

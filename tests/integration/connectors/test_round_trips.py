@@ -46,7 +46,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @given(table=tables())
 @settings(
-    max_examples=_EXAMPLES or 15,
+    max_examples=_EXAMPLES or 8,
     derandomize=not _EXAMPLES,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
