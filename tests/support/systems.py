@@ -158,10 +158,15 @@ def started(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator
     """Start a system where it is not a file."""
     with ExitStack() as stack:
         if name == "postgres":
-            yield _Postgres(folder, request.getfixturevalue("postgres_url"))
+            postgres = request.getfixturevalue("postgres_server")
+            url = postgres.fresh_database()
+            stack.callback(postgres.drop_database, url)
+            yield _Postgres(folder, url)
         elif name == "mysql":
-            server = request.getfixturevalue("mariadb_server")
-            yield _MySQL(folder, server, request.getfixturevalue("mysql_config"))
+            mariadb = request.getfixturevalue("mariadb_server")
+            config = mariadb.fresh_database()
+            stack.callback(mariadb.drop_database, config)
+            yield _MySQL(folder, mariadb, config)
         elif name == "bigquery":
             yield _BigQuery(folder, stack.enter_context(run_bigquery()))
         else:
