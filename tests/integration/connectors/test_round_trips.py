@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from arrow_tables import tables
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from round_trips import (
     batch_of,
     documented,
@@ -48,6 +48,7 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @settings(
     max_examples=_EXAMPLES or 8,
     derandomize=not _EXAMPLES,
+    phases=[Phase.generate],  # to make a failure small takes minutes
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
