@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 _EXACT = frozenset(
     {"boolean", "tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint",
-     "float", "double", "decimal", "varchar", "blob", "uuid", "time", "time_ns"}
+     "float", "double", "decimal", "varchar", "blob", "uuid", "time", "time_ns", "timestamptz_ns"}
 )  # fmt: skip
 _MOMENTS = frozenset(
-    {"date", "timestamp", "timestamp with time zone", "timestamptz_ns", "timestamp_ns", "timestamp_ms",
+    {"date", "timestamp", "timestamp with time zone", "timestamp_ns", "timestamp_ms",
      "timestamp_s"}
 )  # fmt: skip
 _NESTED = frozenset({"list", "array", "struct", "map"})
