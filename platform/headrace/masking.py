@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 MASK = "**********"
 _SHORTEST_ENCODED = 6  # a shorter secret's encoded forms are parts of ordinary words
-_SHORTEST_ANYWHERE = 4  # a shorter secret is masked as a whole word only
+SHORTEST_ANYWHERE = 4  # a shorter secret is masked as a whole word only
 _SHAPES = re.compile(
     "|".join(
         (
@@ -99,7 +99,7 @@ def _encoded(secret: str) -> Iterator[str]:
 
 def _pattern(form: str) -> str:
     escaped = re.escape(form)
-    return escaped if len(form) >= _SHORTEST_ANYWHERE else rf"(?<!\w){escaped}(?!\w)"
+    return escaped if len(form) >= SHORTEST_ANYWHERE else rf"(?<!\w){escaped}(?!\w)"
 
 
 def masked_logger(target: logging.Logger, masking: MaskingFilter) -> logging.Logger:

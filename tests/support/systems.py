@@ -17,21 +17,23 @@ from fakes.bigquery import run_bigquery
 from mariadb_server import MariaDBServer
 from outputs import request_for
 
-from headrace.connectors import Destination, LoadResult
+from headrace.connectors import Destination, LoadResult, Source
 from headrace.connectors.bigquery.connector import BigQueryDestination
-from headrace.connectors.duckdb.connector import DuckDBDestination
-from headrace.connectors.mysql.connector import MySQLDestination
-from headrace.connectors.postgres.connector import PostgresDestination
-from headrace.connectors.sqlite.connector import SQLiteDestination
+from headrace.connectors.bigquery.evolve import STANDARD
+from headrace.connectors.duckdb.connector import DuckDBDestination, DuckDBSource
+from headrace.connectors.mysql.connector import MySQLDestination, MySQLSource
+from headrace.connectors.postgres.connector import PostgresDestination, PostgresSource
+from headrace.connectors.sqlite.connector import SQLiteDestination, SQLiteSource
 
 SYSTEMS = ("postgres", "mysql", "duckdb", "sqlite", "bigquery")
 
 
 class System(ABC):
-    """One system: a destination, and SQL beside it."""
+    """One system: a destination, the source that reads it, and SQL beside them."""
 
     name: str
     destination: Destination
+    source: Source | None = None  # BigQuery is no source
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -72,7 +74,7 @@ class _Postgres(System):
     def __init__(self, folder: Path, url: str) -> None:
         super().__init__(folder)
         self._url = url
-        self.destination = PostgresDestination(url=url)
+        self.destination, self.source = PostgresDestination(url=url), PostgresSource(url=url)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self._url, autocommit=True) as connection:
@@ -86,7 +88,7 @@ class _MySQL(System):
     def __init__(self, folder: Path, server: MariaDBServer, config: dict[str, Any]) -> None:
         super().__init__(folder)
         self._server, self._database = server, config["database"]
-        self.destination = MySQLDestination(**config)
+        self.destination, self.source = MySQLDestination(**config), MySQLSource(**config)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         with self._server.connection(self._database) as connection, connection.cursor() as cursor:
@@ -100,7 +102,7 @@ class _DuckDB(System):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._path = str(folder / "it.duckdb")
-        self.destination = DuckDBDestination(path=self._path)
+        self.destination, self.source = DuckDBDestination(path=self._path), DuckDBSource(path=self._path)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         with duckdb.connect(self._path) as connection:
@@ -113,7 +115,7 @@ class _SQLite(System):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._path = str(folder / "it.sqlite")
-        self.destination = SQLiteDestination(path=self._path)
+        self.destination, self.source = SQLiteDestination(path=self._path), SQLiteSource(path=self._path)
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(self._path, isolation_level=None)
@@ -143,8 +145,12 @@ class _BigQuery(System):
         return [tuple(row.values()) for row in self._server.rows(statement)]
 
     def types(self, table: str) -> dict[str, str]:
-        fields = self._server.tables["raw_data", table]["schema"]["fields"]
-        return {held["name"]: held["type"] for held in fields}
+        found = self._server.tables.get(("raw_data", table), {"schema": {"fields": []}})
+        return {held["name"]: STANDARD.get(held["type"], held["type"]) for held in found["schema"]["fields"]}
+
+    def arrow(self, table: str) -> pa.Table:
+        """Return a table's rows as the server holds them."""
+        return self._server.arrow(f"FROM raw_data.{table}")
 
     def drop_column(self, table: str, column: str) -> None:
         super().drop_column(table, column)
@@ -157,10 +163,15 @@ def started(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator
     """Start a system where it is not a file."""
     with ExitStack() as stack:
         if name == "postgres":
-            yield _Postgres(folder, request.getfixturevalue("postgres_url"))
+            postgres = request.getfixturevalue("postgres_server")
+            url = postgres.fresh_database()
+            stack.callback(postgres.drop_database, url)
+            yield _Postgres(folder, url)
         elif name == "mysql":
-            server = request.getfixturevalue("mariadb_server")
-            yield _MySQL(folder, server, request.getfixturevalue("mysql_config"))
+            mariadb = request.getfixturevalue("mariadb_server")
+            config = mariadb.fresh_database()
+            stack.callback(mariadb.drop_database, config)
+            yield _MySQL(folder, mariadb, config)
         elif name == "bigquery":
             yield _BigQuery(folder, stack.enter_context(run_bigquery()))
         else:

@@ -364,3 +364,45 @@ def test_a_bound_that_leaves_pages_out_is_told(monkeypatch: pytest.MonkeyPatch):
         records, warnings = read(server.url, paginator="page_number", max_pages=30)
 
     assert (len(records), codes(warnings)) == (30, ["rest.max_pages"])
+
+
+def _growing(rows: list[Any], added: int, *, total: bool = False) -> Callable[[Asked], Answer]:
+    """Answer by offset, four rows at once; from page 2 on the list has `added` rows more before it."""
+
+    def handler(asked: Asked) -> Answer:
+        offset = int(asked.query["offset"])
+        now = [{"id": -number} for number in range(1, added + 1)] + rows if offset else rows
+        body: Keys = {"data": now[offset : offset + 4]}
+        return Answer(body=body | ({"total": len(now)} if total else {}))
+
+    return handler
+
+
+@pytest.mark.parametrize("added", [1, 3])
+def test_rows_that_an_insertion_moves_to_the_next_page_come_once_where_a_key_tells_them(added: int):
+    offset = {"type": "offset", "limit": 4}
+    with serving(_growing(ROWS, added)) as server:
+        keyed = read(server.url, paginator=offset, primary_key="id")
+        keyless = read(server.url, paginator=offset)
+
+    assert keyed[0] == ROWS
+    assert keyless[0] == [*ROWS[:4], *ROWS[4 - added :]]
+    for _, warnings in (keyed, keyless):
+        assert [(warning.code, warning.count) for warning in warnings] == [("rest.rows_shifted", added)]
+
+
+def test_equal_rows_of_one_page_are_no_sign_of_a_shift():
+    rows = [{"v": value} for value in (1, 1, 2, 3, 4, 4, 4, 5)]
+    with serving(_growing(rows, 0)) as server:
+        assert read(server.url, paginator={"type": "offset", "limit": 4}) == (rows, [])
+
+
+def test_a_total_that_changes_meanwhile_is_told():
+    with serving(_growing(ROWS, 4, total=True)) as server:
+        _, warnings = read(
+            server.url,
+            paginator={"type": "offset", "limit": 4, "total_path": "total"},
+            repeated_pages="allow",
+        )
+
+    assert "rest.total_changed" in codes(warnings)

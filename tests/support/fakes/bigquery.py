@@ -99,6 +99,12 @@ class FakeBigQuery:
             self.database.execute(f'USE "{PROJECT}"')
             return _rows(self.database.execute(query))
 
+    def arrow(self, query: str) -> pa.Table:
+        """The same as Arrow."""
+        with self.lock:
+            self.database.execute(f'USE "{PROJECT}"')
+            return self.database.sql(query).to_arrow_table()
+
     # Datasets and tables
 
     def get_dataset(self, name: str) -> Json:

@@ -28,6 +28,7 @@ from headrace.connectors.bigquery.connection import (
 from headrace.connectors.bigquery.evolve import STANDARD, evolved
 from headrace.connectors.bigquery.jobs import copy, create, output_file, schema_of, upload
 from headrace.connectors.bigquery.loads import BigQueryLedger, with_parameters
+from headrace.connectors.kit.loading.calendar import Calendar
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.failpoints import reach
 
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 
     from headrace.connectors.bigquery.config import BigQueryConfig
 
+# https://cloud.google.com/bigquery/docs/reference/standard-sql/data-types: the years 1 to 9999
+_CALENDAR = Calendar(
+    system="BigQuery", days=(-719_162, 2_932_896), seconds=(-62_135_596_800, 253_402_300_800)
+)
 _DONE_BEFORE = "The load was committed before"
 _MOVED_ON = "Another load of this pipeline was committed after this run had read its cursor"
 _OWNED = "Another pipeline has taken the table"
@@ -67,6 +72,7 @@ class BigQueryLoad(TableLoad):
     def check(self) -> None:
         """Look at names and types."""
         self.columns = columns_of(self.request.output.schema)
+        _CALENDAR.check(self.request.output)
         if not re.fullmatch(r"[\w -]{1,1024}", self.table):
             raise Rejected(f"BigQuery keeps no table of the name {self.table!r}: name it with table_id.")
 

@@ -17,6 +17,7 @@ from headrace.connectors.duckdb.catalog import columns
 from headrace.connectors.duckdb.evolve import STAGE, evolved, exists
 from headrace.connectors.duckdb.loads import DuckDBLedger
 from headrace.connectors.kit.arrow.types import DECIMAL_DIGITS, TYPE_KEY
+from headrace.connectors.kit.loading.calendar import Calendar
 from headrace.connectors.kit.loading.maps import check_keys_of_maps
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.sql.loads import check_columns
@@ -31,6 +32,13 @@ _ORDINAL = "file_row_number"  # DuckDB's name for a row's place in its file
 _OWN_ORDINAL = "_headrace_row"
 # DuckDB would take folders of the path, such as tenant=acme, for columns, and put them over the file's own.
 _AS_IT_IS = "hive_partitioning = false, filename = false, union_by_name = false, binary_as_string = false"
+# https://duckdb.org/docs/stable/sql/data_types/timestamp: what lies beyond is infinite, or other times
+_CALENDAR = Calendar(
+    system="DuckDB",
+    days=(-(2**31) + 2, 2**31 - 2),
+    seconds=(-9_223_372_022_400, 9_223_372_036_854),
+    nested=True,
+)
 _DURATIONS = {"s": "to_seconds", "ms": "to_milliseconds", "us": "to_microseconds"}
 
 
@@ -55,9 +63,10 @@ class DuckDBLoad(TableLoad):
         return DuckDBLedger(connection=self.connection, schema=self.schema)
 
     def check(self) -> None:
-        """Look at the columns' names, and at maps: one that has a key twice is stored and cannot be read."""
+        """Look at names, at times, and at maps: one that has a key twice is stored and cannot be read."""
         check_columns(self.request.output.schema.names)
         check_keys_of_maps(self.request.output, "DuckDB")
+        _CALENDAR.check(self.request.output)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -162,7 +171,7 @@ def _value(field: pa.Field) -> str:
     import pyarrow as pa
 
     name, declared = quoted(field.name), (field.metadata or {}).get(TYPE_KEY)
-    if pa.types.is_decimal256(field.type) and field.type.precision > DECIMAL_DIGITS:
+    if _is_too_precise(field.type):
         raise Rejected(f"Column {field.name!r} is {field.type}, and DuckDB holds {DECIMAL_DIGITS} digits.")
     if pa.types.is_null(field.type):
         return f"{name}::VARCHAR"
@@ -171,3 +180,12 @@ def _value(field: pa.Field) -> str:
     if declared in (b"json", b"jsonb"):
         return f"{name}::JSON"
     return f"{name}::UUID" if declared == b"uuid" else name
+
+
+def _is_too_precise(kind: pa.DataType) -> bool:
+    """Whether decimals of the type, or of its parts, would become doubles."""
+    import pyarrow as pa
+
+    if pa.types.is_decimal(kind):
+        return bool(kind.precision > DECIMAL_DIGITS)
+    return any(_is_too_precise(kind.field(index).type) for index in range(kind.num_fields))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
 from headrace.connectors.duckdb.catalog import columns
+from headrace.connectors.duckdb.projection import expressions, noted
 from headrace.connectors.kit.sql.batches import first_batches
 from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
 from headrace.connectors.kit.sql.names import literal, quoted
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _ROWS = 65_536
-_EXACT = frozenset(
-    {"BOOLEAN", "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
-     "FLOAT", "DOUBLE", "DECIMAL", "VARCHAR", "BLOB", "UUID", "JSON"}
-)  # fmt: skip
 _TIMES = frozenset(
     {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"}
 )
@@ -29,7 +26,6 @@ _ORDERED = _INFINITE | {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT",
     "UHUGEINT", "DECIMAL", "VARCHAR", "UUID", "ENUM",
 }  # fmt: skip
-_NESTED = ("STRUCT", "MAP")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,20 +70,24 @@ def read_table(connection: DuckDBPyConnection, request: ReadRequest) -> Iterator
     wanted = Reach() if column is None else reach(column, request, _counter(connection, source))
     condition = f" WHERE {wanted.condition}" if wanted.condition else ""
     order = f" ORDER BY {wanted.order} NULLS FIRST" if wanted.order else ""
-    infinite = [f"NOT isfinite({quoted(name)})" for name, declared in found.items() if declared in _TIMES]
+    columns_sql, infinite = expressions(connection, list(found), source, condition)
     flag = f"coalesce({' OR '.join(infinite) or 'false'}, false)"
-    values = ", ".join(f"{_value(name, declared)} AS {quoted(name)}" for name, declared in found.items())
+    values = ", ".join(f"{sql} AS {quoted(name)}" for name, sql in zip(found, columns_sql, strict=True))
     query = f"SELECT {values}, {flag} FROM {source}{condition}{order}"  # noqa: S608 - quoted names
-    batches = first_batches(_batches(connection, query, request), request.max_iterations)
+    batches = _batches(connection, query, list(found.values()), request)
+    batches = first_batches(batches, request.max_iterations)
     yield from batches if column is None else filtered(batches, column, request, wanted)
 
 
-def _batches(connection: DuckDBPyConnection, query: str, request: ReadRequest) -> Iterator[pa.RecordBatch]:
+def _batches(
+    connection: DuckDBPyConnection, query: str, declared: list[str], request: ReadRequest
+) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
     special = 0
     reader = connection.sql(query).to_arrow_reader(_ROWS)
-    schema = pa.schema(list(reader.schema)[:-1])
+    fields = list(reader.schema)[:-1]
+    schema = pa.schema([noted(field, kind) for field, kind in zip(fields, declared, strict=True)])
     read = False
     while (batch := _next(reader)) is not None:
         special += batch.column(batch.num_columns - 1).true_count
@@ -133,17 +133,3 @@ def _cursor_column(found: dict[str, str], request: ReadRequest) -> CursorColumn:
         placeless=placeless,
         constant=constant,
     )
-
-
-def _value(name: str, declared: str) -> str:
-    """Return the SQL that hands a column to Arrow exactly; as text what Arrow or Parquet has no place for."""
-    column, kind = quoted(name), declared.partition("(")[0]
-    if kind in _EXACT or declared == "TIME":
-        return column
-    if declared in _TIMES:
-        return f"CASE WHEN isfinite({column}) THEN {column} END"
-    if declared.endswith("]") and declared.partition("[")[0].partition("(")[0] in _EXACT:
-        return f"{column}::{declared.partition('[')[0]}[]" if declared.count("[") == 1 else column
-    if declared.endswith("]") or kind in _NESTED:
-        return f"to_json({column})::VARCHAR"
-    return f"{column}::VARCHAR"

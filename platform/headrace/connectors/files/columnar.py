@@ -13,6 +13,8 @@ from headrace.connectors.files.opening import plain_file
 from headrace.connectors.kit.arrow.plain_types import plain_batch
 
 _MOST = 2**63 - 1
+_MOST_BYTES = 2**31 - 1
+_BATCH_ROWS = 65_536  # pyarrow's own
 _NANOSECONDS, _MICROSECONDS = _MOST // 10**9, _MOST // 10**6  # how many seconds from 1970 each reaches
 _Unit = Literal["s", "us", "ns"]
 
@@ -29,6 +31,7 @@ def read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the row groups' batches."""
     with plain_file(path) as plain:
         with _parquet(plain, "s") as file:
+            _check_sizes(file)
             unit = _unit_of_int96(plain, file)
         with _parquet(plain, unit) as file:
             yield _checked(_no_rows(file.schema_arrow))
@@ -70,6 +73,21 @@ def _parquet(path: Path, int96: _Unit) -> pq.ParquetFile:
         page_checksum_verification=True,
         arrow_extensions_enabled=True,
     )
+
+
+def _check_sizes(file: pq.ParquetFile) -> None:
+    """Raise ArrowInvalid where pyarrow would, but before it has decompressed gigabytes.
+
+    Texts within lists and objects share offsets of 32 bits in a batch, and each takes four bytes more here.
+    """
+    for number in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(number)
+        for place in range(group.num_columns if group.num_rows <= _BATCH_ROWS else 0):
+            chunk = group.column(place)
+            is_nested = file.schema.column(place).max_repetition_level > 0
+            is_text = chunk.physical_type == "BYTE_ARRAY"
+            if is_nested and is_text and chunk.total_uncompressed_size - 4 * chunk.num_values > _MOST_BYTES:
+                raise pa.ArrowInvalid("more than 2 GB of text in the lists of one row group")
 
 
 def _unit_of_int96(path: Path, file: pq.ParquetFile) -> _Unit:

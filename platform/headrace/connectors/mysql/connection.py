@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 _CUT_OFF = 2013
 # Standard quotes, no backslash escapes, and no value that is cut or replaced in silence.
 _SQL_MODE = "ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"
+_SETTINGS = (
+    "net_write_timeout = 600",  # while the engine writes what it read
+    "sql_select_limit = 18446744073709551615",  # a lower one, of the server's, would leave rows out
+    "sql_auto_is_null = 0",
+    "sql_safe_updates = 0",
+    "completion_type = 0",
+)
 # https://dev.mysql.com/doc/refman/8.4/en/general-thread-states.html: of a thread that waits for its client
 _WAITING_STATES = {"Writing to net", "Sending to client", "Reading from net", "Receiving from client"}
 _ACTIVITY = "SELECT command, state FROM information_schema.processlist WHERE id = {:d}"
@@ -98,9 +105,8 @@ def connected(
     watch.ask = partial(_doing, config, connection.thread_id())
     try:
         seconds = math.ceil(config.limits.lock_timeout)
-        bounds = f"lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}"
-        execute(connection, f"SET SESSION {bounds}")
-        execute(connection, "SET SESSION net_write_timeout = 600")  # while the engine writes what it read
+        bounds = (f"lock_wait_timeout = {seconds}", f"innodb_lock_wait_timeout = {seconds}")
+        execute(connection, f"SET SESSION {', '.join(bounds + _SETTINGS)}")
         yield connection
     except pymysql.Error as error:
         raise translated(error, failure) from None

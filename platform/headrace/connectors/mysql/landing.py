@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _KEY_BYTES = 3000  # of InnoDB's 3,072 for all columns of a key
-_LAST_YEAR = 9999
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +120,7 @@ def _kind(data_type: pa.DataType) -> tuple[str, Callable[[pa.Array], pa.Array]]:
     if is_bytes(data_type):
         return "longblob", _bytes
     if is_a.is_date(data_type):
-        return "date", lambda array: _quoted(_years(array.cast(pa.date32())))
+        return "date", lambda array: _quoted(array.cast(pa.date32()))
     if is_a.is_time(data_type):
         return "time(6)", lambda array: _quoted(array.cast(pa.time64("us"), safe=False))
     if is_a.is_timestamp(data_type):
@@ -170,17 +169,7 @@ def _moments(array: pa.Array) -> pa.Array:
 
     unit = pa.timestamp("us")
     plain = array.cast(pa.timestamp("us", array.type.tz), safe=False).cast(unit) if array.type.tz else array
-    return _quoted(_years(plain.cast(unit, safe=False)))
-
-
-def _years(array: pa.Array) -> pa.Array:
-    """Return the dates or times unless one lies outside the years 1 to 9999."""
-    import pyarrow.compute as pc
-
-    edges = pc.min_max(pc.year(array)).as_py()
-    if edges["min"] is not None and not (edges["min"] >= 1 and edges["max"] <= _LAST_YEAR):
-        raise ValueError("year")
-    return array
+    return _quoted(plain.cast(unit, safe=False))
 
 
 def _texted(array: pa.Array) -> pa.Array:

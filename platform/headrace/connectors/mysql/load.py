@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import pymysql
 
 from headrace.connectors import Rejected
+from headrace.connectors.kit.loading.calendar import Calendar
 from headrace.connectors.kit.loading.lost import Lost, finer_than_microseconds
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.network.limits import DatabaseLimits
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 _ORDINAL = "_headrace_row"  # of two rows with one key, the later one wins
 _ROWS = 10_000
 _IDLE_SECONDS = 300  # longer than a load waits for the platform's records
+# The years 1 to 9999: https://dev.mysql.com/doc/refman/8.4/en/datetime.html
+_CALENDAR = Calendar(system="MySQL", days=(-719_162, 2_932_896), seconds=(-62_135_596_800, 253_402_300_800))
 
 
 @dataclass(kw_only=True)
@@ -62,11 +65,12 @@ class MySQLLoad(TableLoad):
         return MySQLLedger(connection=self.connection)
 
     def check(self) -> None:
-        """Look at names."""
+        """Look at names and times."""
         names = self.request.output.schema.names
         for name in (checked_name("table", self.table), *names):
             checked_name("column", name)
         check_columns(names)
+        _CALENDAR.check(self.request.output)
 
     @contextmanager
     def held(self) -> Iterator[None]:

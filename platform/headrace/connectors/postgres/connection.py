@@ -27,6 +27,22 @@ _ACTIVITY = (
     "SELECT coalesce(state = 'active' AND wait_event_type IS DISTINCT FROM 'Client', false)"
     " FROM pg_stat_activity WHERE pid = $1"
 )
+# How values are written as text and read from it. A user or a database may have other defaults (ALTER … SET).
+_SETTINGS = {
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "UTC",
+    "extra_float_digits": "1",  # the fewest digits that give a float again
+    "bytea_output": "hex",
+    "lc_monetary": "C",
+    "xmlbinary": "base64",
+    "xmloption": "content",
+    "array_nulls": "on",
+    "standard_conforming_strings": "on",  # a backslash has no meaning in our constants
+    "transform_null_equals": "off",
+    "gin_fuzzy_search_limit": "0",  # another one leaves rows out
+}
+_SETTLE = f"SELECT {', '.join(f'set_config({name!r}, {value!r}, true)' for name, value in _SETTINGS.items())}"
 
 _watches: "WeakKeyDictionary[Connection, silence.Watch]" = WeakKeyDictionary()
 
@@ -123,9 +139,10 @@ def connected(config: PostgresConnection, failure: type[ConnectorError]) -> "Ite
         raise not_connected(config.masked(str(error))) from None
     watch = silence.Watch(known, config.limits) if known is not None else None
     try:
+        backend = _backend(connection)
         if watch is not None:
             _watches[connection] = watch
-            watch.ask = partial(_doing, config, _backend(connection))
+            watch.ask = partial(_doing, config, backend)
         bound(connection, config.limits)
         yield connection
     except adbc_driver_manager.Error as error:
@@ -146,6 +163,14 @@ def waiting(connection: "Connection") -> AbstractContextManager[None]:
     """Return a block that waits for the server, whose silence is watched meanwhile."""
     watch = _watches.get(connection)
     return watch.waiting() if watch is not None else nullcontext()
+
+
+def settle(connection: "Connection") -> None:
+    """Give the transaction the settings by which values are read and written, whatever the user's are.
+
+    Of the transaction and not of the session: a pooler may hand the session on.
+    """
+    fetch(connection, _SETTLE)
 
 
 def commit(connection: "Connection") -> None:
@@ -188,11 +213,13 @@ def stream(connection: "Connection", query: str, failure: type[ConnectorError]) 
 
 
 def _backend(connection: "Connection") -> int:
-    """Return the number of the server's process for the connection."""
+    """Return the number of the server's process for the connection, where the driver can read it."""
     ((number,),) = fetch(connection, "SELECT pg_backend_pid()")
     with waiting(connection):
         connection.rollback()  # what comes may begin with SET TRANSACTION
-    return int(number)
+    if not isinstance(number, int):  # the driver looks types up by names, which are in quotes then
+        raise Unreachable("Set quote_all_identifiers = off for this user: the driver knows no types with it.")
+    return number
 
 
 def _doing(config: PostgresConnection, backend: int) -> silence.Doing:

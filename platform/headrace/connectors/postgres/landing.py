@@ -20,6 +20,9 @@ from headrace.connectors.postgres import values
 if TYPE_CHECKING:
     import pyarrow as pa
 
+# https://www.postgresql.org/docs/current/ddl-system-columns.html
+_SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+
 Conversion = Callable[["pa.Array"], "pa.Array"]
 
 # Types whose text PostgreSQL reads back as what it was; only these are taken from a field's metadata.
@@ -214,4 +217,6 @@ def checked_name(kind: str, name: str) -> str:
     length = len(name.encode())
     if length > 63:
         raise Rejected(f"The {kind} name {name!r} has {length} bytes; PostgreSQL keeps 63.")
+    if kind == "column" and name in _SYSTEM_COLUMNS:
+        raise Rejected(f"The column name {name!r} is that of a system column in each PostgreSQL table.")
     return name

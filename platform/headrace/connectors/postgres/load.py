@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from headrace.connectors.kit.loading.calendar import Calendar
 from headrace.connectors.kit.loading.tables import TableLoad
 from headrace.connectors.kit.network.limits import DatabaseLimits
 from headrace.connectors.kit.sql.loads import Busy
 from headrace.connectors.kit.sql.names import listed, quoted
 from headrace.connectors.postgres.catalog import columns
-from headrace.connectors.postgres.connection import bound, commit, execute, fetch
+from headrace.connectors.postgres.connection import bound, commit, execute, fetch, settle
 from headrace.connectors.postgres.evolve import evolved, find_relation
 from headrace.connectors.postgres.failures import LOCKED
 from headrace.connectors.postgres.landing import Landing, checked_name, landings
@@ -39,7 +40,7 @@ _SESSION = {
     "tcp_keepalives_count": "3",
     "client_connection_check_interval": "10s",  # since version 14, where the system can tell
 }
-_SETTLE = (
+_BOUNDS = (
     "SELECT set_config(s.name, v.value, true)"
     " FROM json_each_text($1::json) AS v (name, value) JOIN pg_settings s USING (name)"
 )
@@ -55,6 +56,10 @@ WHERE l.granted AND l.pid <> pg_backend_pid()
             IN (hashtextextended($1, 0), hashtextextended($2, 0))))
 ORDER BY a.pid LIMIT 3
 """
+# From 4714-11-24 BC on; Arrow's last microsecond comes before PostgreSQL's (datatype/timestamp.h).
+_CALENDAR = Calendar(
+    system="PostgreSQL", days=(-2_440_588, 2_145_031_948), seconds=(-210_866_803_200, 9_224_318_016_000)
+)
 
 
 @dataclass(kw_only=True)
@@ -85,6 +90,7 @@ class PostgresLoad(TableLoad):
         checked_name("schema", self.schema)
         checked_name("table", self.table)
         self.given = landings(self.request.output.schema)
+        _CALENDAR.check(self.request.output)
         self.staged = Stage(landings=self.given, ordinal=bool(self.key))
 
     @contextmanager
@@ -98,11 +104,8 @@ class PostgresLoad(TableLoad):
             self.ledger.upgrade()
             execute(connection, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             bound(connection, self.limits)
-            fetch(
-                connection,
-                _SETTLE,
-                json.dumps(_SESSION | {"TimeZone": "UTC", "application_name": self._name}),
-            )
+            settle(connection)
+            fetch(connection, _BOUNDS, json.dumps(_SESSION | {"application_name": self._name}))
             for name in self._locked:
                 execute(connection, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", name)
             if not fetch(connection, "SELECT FROM pg_namespace WHERE nspname = $1", self.schema):

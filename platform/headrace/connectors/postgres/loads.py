@@ -46,10 +46,13 @@ class PostgresLedger(Ledger):
         execute(self.connection, f"ALTER TABLE {self.name()} ADD COLUMN IF NOT EXISTS {column} {kind}")
 
     def upgrade(self) -> None:
-        """Add what an older release did not write, and commit: the lock that it takes must not last."""
+        """Add what an older release did not write, and commit: the lock that it takes must not last.
+
+        Nor may a query precede the load's SET TRANSACTION, where a user's default is another isolation.
+        """
         if self.columns():
             self.ensure()
-            commit(self.connection)
+        commit(self.connection)
 
     def columns(self) -> list[str]:
         """Ask the catalog."""

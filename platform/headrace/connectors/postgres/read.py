@@ -12,7 +12,7 @@ from headrace.connectors.kit.sql.batches import first_batches
 from headrace.connectors.kit.sql.boundary import CursorColumn, column_named, filtered
 from headrace.connectors.kit.sql.names import literal, quoted
 from headrace.connectors.postgres.catalog import Column, Table, columns, find_tables
-from headrace.connectors.postgres.connection import bound, execute, fetch, stream
+from headrace.connectors.postgres.connection import bound, execute, fetch, settle, stream
 from headrace.connectors.postgres.incremental import Plan, planned, table_facts
 from headrace.connectors.postgres.projection import Projected, projected
 
@@ -57,8 +57,7 @@ def read_table(
         connection.rollback()  # the snapshot comes after what was told
     execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
     bound(connection, limits)
-    execute(connection, "SET LOCAL TimeZone = 'UTC'")
-    execute(connection, "SET LOCAL IntervalStyle = 'iso_8601'")
+    settle(connection)
     table = find_table(connection, request.stream)
     found = columns(connection, table.schema, table.name)
     relation = f"{quoted(table.schema, table.name)} AS {_SOURCE}"

@@ -31,6 +31,7 @@ from headrace.connectors.rest.config import Endpoint, Incremental, Resource
 from headrace.connectors.rest.incremental import Window
 from headrace.connectors.rest.paginators import Auto, Page, SinglePage
 from headrace.connectors.rest.paths import MISSING, select
+from headrace.connectors.rest.shifts import Shifts
 from headrace.connectors.rest.templates import filled, filled_path
 from headrace.connectors.rest.trail import Trail
 
@@ -77,16 +78,16 @@ class RestReader:
     def pages(self, stream: str, window: Window) -> Iterator[Records]:
         """Yield the pages of a stream, of all its parent's records in turn. Raises ConnectorError."""
         resource = self.api.resource(stream)
-        parent = resource.parent
+        parent, has_key = resource.parent, bool(resource.primary_key)
         if parent is None:
-            yield from self.endpoint_pages(resource.endpoint, window, {})
+            yield from self.endpoint_pages(resource.endpoint, window, {}, has_key=has_key)
             return
         fields = resource.endpoint.parents[parent]
         for page in self.pages(parent, self.whole(parent)):
             for record in page:
                 values = {f"resources.{parent}.{name}": _field(record, name) for name in fields}
                 added = {f"_{parent}_{name}": record.get(name) for name in resource.include_from_parent}
-                for records in self.endpoint_pages(resource.endpoint, window, values):
+                for records in self.endpoint_pages(resource.endpoint, window, values, has_key=has_key):
                     yield [{**record, **added} for record in records] if added else records
 
     def whole(self, stream: str) -> Window:
@@ -94,14 +95,18 @@ class RestReader:
         return Window(spec=self.api.resource(stream).endpoint.incremental or Incremental())
 
     def endpoint_pages(
-        self, endpoint: Endpoint, window: Window, values: Mapping[str, Any]
+        self, endpoint: Endpoint, window: Window, values: Mapping[str, Any], *, has_key: bool = True
     ) -> Iterator[Records]:
-        """Yield the pages of one list; `values` are what placeholders stand for. Raises ConnectorError."""
+        """Yield the pages of one list; `values` are what placeholders stand for. Raises ConnectorError.
+
+        `has_key` says whether records that are the same are one row.
+        """
         paginator, selector = endpoint.paginator, endpoint.data_selector
         credentials = _secret_params(endpoint)
         following: Request | None = paginator.first(self._request(endpoint, window, values))
         assert following is not None
         trail = Trail(endpoint, following.label, self.warn)
+        shifts = Shifts(following.label, self.warn, has_key=has_key)
         while following is not None:
             trail.ask(following)
             answer = self.client.send(_with_missing(following, credentials), accept=endpoint.ignored_statuses)
@@ -115,7 +120,7 @@ class RestReader:
                 request=following, response=answer, document=document, records=found, selector=selector
             )
             trail.see(page, paginator)
-            yield as_records(found)
+            yield as_records(shifts.new(page, paginator))
             if isinstance(paginator, Auto):
                 paginator = paginator.detected(page)
                 self.log.info("%s: pages by %s, records at %r", answer.label, paginator.type, selector or "$")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ROWS = 10_000
+_CODE_POINTS = "headrace_code_points"
 _ARROW = {"INTEGER": "int64", "TEXT": "string", "REAL": "float64", "BLOB": "binary", "NUMERIC": "null"}
 
 
@@ -103,15 +104,28 @@ def _cursor_column(connection: sqlite3.Connection, found: list[Column], request:
     def constant(cursor: Cursor) -> str:
         if isinstance(cursor, bool) or not isinstance(cursor, int | float | str):
             raise Unreadable(f"The stored cursor of {request.stream!r} is not a number or a text.")
-        return f"CAST(x'{cursor.encode().hex()}' AS TEXT)" if isinstance(cursor, str) else repr(cursor)
+        # The bytes of a text are those of the file's encoding.
+        return f"CAST(x'{cursor.encode(codec).hex()}' AS TEXT)" if isinstance(cursor, str) else repr(cursor)
 
+    codec = _codec(connection)
     return CursorColumn(
         name=column.name,
-        value=f"{name} COLLATE BINARY",
+        value=f"{name} COLLATE {_CODE_POINTS if codec != 'utf-8' else 'BINARY'}",
         is_text="text" in kinds or (not kinds and request.cursor_type == "text"),  # all null by now
         placeless=f"{name} IS NULL OR {name} = -9e999",  # the other infinity is above every cursor
         constant=constant,
     )
+
+
+def _codec(connection: sqlite3.Connection) -> str:
+    """Return the file's encoding of text, and give SQLite an order by code points where its bytes have none.
+
+    Of UTF-8 the order of bytes is that of code points; of UTF-16 it is not.
+    """
+    codec = str(connection.execute("PRAGMA encoding").fetchone()[0]).lower()
+    if codec != "utf-8":
+        connection.create_collation(_CODE_POINTS, lambda one, other: (one > other) - (one < other))
+    return codec
 
 
 def _storage(connection: sqlite3.Connection, table: str, name: str) -> set[str]:

@@ -22,6 +22,7 @@ _PLAIN = {
     pa.binary_view(): pa.binary(),
     pa.float16(): pa.float32(),
     pa.date64(): pa.date32(),
+    pa.time32("s"): pa.time32("ms"),
 }
 
 
@@ -157,6 +158,8 @@ def stored_type(kind: pa.DataType) -> pa.DataType | None:
         return pa.map_(key, item) if key is not None and item is not None else None
     if is_list(kind):
         return _stored_list(kind)
+    if is_.is_timestamp(kind) and kind.unit == "s":  # Parquet has none
+        return pa.timestamp("ms", kind.tz)
     return _PLAIN.get(kind, kind)
 
 

@@ -16,13 +16,21 @@ def resolved(array: pa.Array) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):
         return resolved(array.combine_chunks())
     if isinstance(array, pa.DictionaryArray):
-        return resolved(array.dictionary_decode())
+        values = _without_view(array.dictionary)
+        return resolved(pa.DictionaryArray.from_arrays(array.indices, values).dictionary_decode())
     if isinstance(array, pa.RunEndEncodedArray):
-        return resolved(pc.run_end_decode(array))
+        runs = pa.RunEndEncodedArray.from_arrays(array.run_ends, _without_view(array.values))
+        return resolved(pc.run_end_decode(runs.slice(array.offset, len(array))))
     if isinstance(array, pa.ExtensionArray) and not _is_uuid(array.type):
         is_bool = array.type.extension_name == "arrow.bool8"
         return array.storage.cast(pa.bool_()) if is_bool else resolved(array.storage)
     return array
+
+
+def _without_view(array: pa.Array) -> pa.Array:
+    """Return texts and bytes by themselves: Arrow looks up no views."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}.get(array.type)
+    return array.cast(plain) if plain else array
 
 
 def writer_of(kind: pa.DataType) -> Callable[[pa.Array], pa.Array] | None:

@@ -22,12 +22,12 @@ from headrace.connectors.kit.network import bodies, connections
 from headrace.connectors.kit.network.deadlines import TooSlow
 from headrace.connectors.kit.network.limits import Limits
 from headrace.connectors.kit.network.tries import RETRIED, RateLimited, Tries
+from headrace.masking import SHORTEST_ANYWHERE
 
 _CHUNK = 256 * 1024
 _REDIRECTS = 5
 _KEPT_ACROSS_HOSTS = ("accept", "accept-encoding", "user-agent")
 _OWN_HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "headrace"}
-_SHORTEST_MASKED = 4  # a shorter one is part of ordinary words
 _OPAQUE = re.compile(r"(?=[^\s\"']*\d)[\w.~+/=%:-]{20,}")
 
 
@@ -207,7 +207,7 @@ class HttpClient:
     def _masked(self, text: str, authorized: Mapping[str, str]) -> str:
         words = [word for value in authorized.values() for word in value.split()[-1:]]
         for secret in sorted({*self._secrets, *words}, key=len, reverse=True):
-            if len(secret) >= _SHORTEST_MASKED:
+            if len(secret) >= SHORTEST_ANYWHERE:
                 text = text.replace(secret, "…")
         return _OPAQUE.sub("…", text)
 
