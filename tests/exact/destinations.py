@@ -12,26 +12,47 @@ import duckdb
 import psycopg
 import pyarrow.parquet as pq
 import pymysql
-from servers import Servers
+from source_system import Place
 
 Rows = Sequence[dict[str, Any]]
 
 
-class DuckdbTarget:
+class Target:
+    """One table, or one stream of files."""
+
+    name: ClassVar[str]
+    modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append", "merge"})
+    lacks: ClassVar[frozenset[str]] = frozenset()
+    is_known_early: ClassVar[bool] = True  # a second pipeline of the table is refused when it is created
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+
+    def config(self) -> dict[str, Any]:
+        """Return the pipeline's `destination`."""
+        raise NotImplementedError
+
+    def rows(self) -> Rows | None:
+        """Return the table's rows; None where there is no table."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Remove what was made; the folder goes with the history."""
+
+
+class DuckdbTarget(Target):
     """A table of a DuckDB file."""
 
     name: ClassVar[str] = "duckdb"
-    modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append", "merge"})
-    lacks: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
-        self.path = folder / "target.duckdb"
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.path = place.folder / "target.duckdb"
 
     def config(self) -> dict[str, Any]:
         return {"name": "duckdb", "config": {"path": str(self.path), "table": "things"}}
 
     def rows(self) -> Rows | None:
-        """Return the table's rows; None where there is no table."""
         if not self.path.exists():
             return None
         with duckdb.connect(str(self.path), read_only=True) as connection:
@@ -43,25 +64,20 @@ class DuckdbTarget:
             names = [column[0] for column in found.description]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def close(self) -> None:
-        """The folder goes with the history."""
 
-
-class SqliteTarget:
+class SqliteTarget(Target):
     """A table of a SQLite file."""
 
     name: ClassVar[str] = "sqlite"
-    modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append", "merge"})
-    lacks: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
-        self.path = folder / "target.sqlite"
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.path = place.folder / "target.sqlite"
 
     def config(self) -> dict[str, Any]:
         return {"name": "sqlite", "config": {"path": str(self.path), "table": "things"}}
 
     def rows(self) -> Rows | None:
-        """Return the table's rows; None where there is no table."""
         if not self.path.exists():
             return None
         with closing(sqlite3.connect(self.path)) as connection:
@@ -71,84 +87,83 @@ class SqliteTarget:
             except sqlite3.OperationalError:
                 return None
 
-    def close(self) -> None:
-        """The folder goes with the history."""
 
-
-class PostgresTarget:
-    """A table of a PostgreSQL schema of its own."""
+class PostgresTarget(Target):
+    """A table of a PostgreSQL schema that the process's histories share."""
 
     name: ClassVar[str] = "postgres"
-    modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append", "merge"})
-    lacks: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
-        self.url, self.schema = servers.postgres_url, servers.fresh_name("target")
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.servers = place.servers
+        self.table = self.servers.fresh_name("things")
 
     def config(self) -> dict[str, Any]:
-        return {"name": "postgres", "config": {"url": self.url, "schema": self.schema, "table": "things"}}
+        where = {"url": self.servers.postgres_url, "schema": self.servers.postgres_schema}
+        return {"name": "postgres", "config": {**where, "table": self.table}}
 
     def rows(self) -> Rows | None:
-        """Return the table's rows; None where there is no table."""
-        with psycopg.connect(self.url, row_factory=psycopg.rows.dict_row) as connection:
+        with self.servers.postgres_session() as connection:
+            cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
             try:
-                return connection.execute(f"SELECT * FROM {self.schema}.things".encode()).fetchall()
-            except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+                return cursor.execute(
+                    f"SELECT * FROM {self.servers.postgres_schema}.{self.table}".encode()
+                ).fetchall()
+            except psycopg.errors.UndefinedTable:
                 return None
 
     def close(self) -> None:
-        with psycopg.connect(self.url) as connection:
-            connection.execute(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE".encode())
+        with self.servers.postgres_session() as connection:
+            connection.execute(f"DROP TABLE IF EXISTS {self.servers.postgres_schema}.{self.table}".encode())
 
 
-class MysqlTarget:
-    """A table of a MariaDB database of its own."""
+class MysqlTarget(Target):
+    """A table of a MariaDB database that the process's histories share."""
 
     name: ClassVar[str] = "mysql"
-    modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append", "merge"})
-    lacks: ClassVar[frozenset[str]] = frozenset()
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
-        self.servers, self.where = servers, servers.mysql_database()
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.servers = place.servers
+        self.table = self.servers.fresh_name("things")
 
     def config(self) -> dict[str, Any]:
-        return {"name": "mysql", "config": {**self.where, "table": "things"}}
+        return {"name": "mysql", "config": {**self.servers.mysql_database, "table": self.table}}
 
     def rows(self) -> Rows | None:
-        """Return the table's rows; None where there is no table."""
-        with (
-            closing(
-                pymysql.connect(**self.where, charset="utf8mb4", cursorclass=pymysql.cursors.DictCursor)
-            ) as connection,
-            connection.cursor() as cursor,
-        ):
+        connection = self.servers.mysql_session()
+        with connection.cursor(pymysql.cursors.DictCursor) as cursor:
             try:
-                cursor.execute("SELECT * FROM things")
+                cursor.execute(f"SELECT * FROM {self.table}")
+                return list(cursor.fetchall())
             except pymysql.err.ProgrammingError:
                 return None
-            return list(cursor.fetchall())
+            finally:
+                connection.rollback()
 
     def close(self) -> None:
-        self.servers.drop_mysql(self.where)
+        with self.servers.mysql_session().cursor() as cursor:
+            cursor.execute(f"DROP TABLE IF EXISTS {self.table}")
 
 
-class ParquetTarget:
+class ParquetTarget(Target):
     """A Parquet file, or a folder of them."""
 
     name: ClassVar[str] = "parquet"
     modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append"})
-    lacks: ClassVar[frozenset[str]] = frozenset()
+    is_known_early: ClassVar[bool] = False
     format: ClassVar[str] = "parquet"
 
-    def __init__(self, folder: Path, servers: Servers) -> None:
-        self.folder = folder / "files"
+    def __init__(self, place: Place) -> None:
+        super().__init__(place)
+        self.folder = place.folder / "files"
 
     def config(self) -> dict[str, Any]:
         keys = {"path": str(self.folder), "file_name": "things", "format": self.format}
         return {"name": "file", "config": keys}
 
     def rows(self) -> Rows | None:
-        """Return the rows of the file, or of those that the folder's record names."""
+        """Return the rows of the file, or of those that the folder's records name."""
         records = list((self.folder / "_headrace").glob("*.json"))
         single = self.folder / f"things.{self.format}"
         if records:
@@ -167,9 +182,6 @@ class ParquetTarget:
     def _read(self, path: Path) -> Rows:
         rows: Rows = pq.read_table(path).to_pylist()
         return rows
-
-    def close(self) -> None:
-        """The folder goes with the history."""
 
 
 class JsonLinesTarget(ParquetTarget):
@@ -196,7 +208,7 @@ class CsvTarget(ParquetTarget):
             return [{name: value or None for name, value in row.items()} for row in csv.DictReader(file)]
 
 
-TARGETS = {
+TARGETS: dict[str, type[Target]] = {
     target.name: target
     for target in (
         DuckdbTarget, SqliteTarget, PostgresTarget, MysqlTarget, ParquetTarget, JsonLinesTarget, CsvTarget,
@@ -205,9 +217,9 @@ TARGETS = {
 
 
 @contextmanager
-def made(name: str, folder: Path, servers: Servers) -> Iterator[Any]:
+def made(name: str, place: Place) -> Iterator[Target]:
     """Make a target; remove it at the end."""
-    target = TARGETS[name](folder, servers)
+    target = TARGETS[name](place)
     try:
         yield target
     finally:

@@ -1,32 +1,49 @@
-"""One random history: a source that changes, runs between the changes, faults in some of them.
+"""Plays a history: a source that changes, runs between the changes, faults in some of them.
 
-After each run the destination is compared with what the rules of docs/exactness.md say must be there: as
-multisets of rows, computed from the changes alone. A history is its seed: the same seed makes the same one.
+After each run the destination is compared with what the oracle says must be there, and the run's receipt with
+the oracle's own counts.
 """
 
-import datetime as dt
 import logging
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-from typing import Any, Literal, get_args
+from typing import Any
+from uuid import UUID
 
 import destinations
+import faults
+import receipt_check
+import rival
 import sources
-from model import KINDS, Column, Row, Table, difference
-from run_worker import FAILED, run_until
+from destinations import Target
+from faults import Progressed
+from model import Row, Rows
+from oracle import SALT, Oracle
 from servers import Servers
-from sqlalchemy import update
-from stored import LIMITS
+from source_system import Place, SourceSystem
+from steps import (
+    Add,
+    Begin,
+    Break,
+    Change,
+    Commit,
+    Intrude,
+    Meanwhile,
+    Plan,
+    Put,
+    Reset,
+    Rival,
+    Script,
+    Step,
+    applies,
+    described,
+)
+from steps import Run as RunStep
 
-from headrace import failpoints
-from headrace.engine.job import Progress
-from headrace.errors import Conflict
-from headrace.failpoints import Point
+from headrace.receipts import Receipt
 from headrace.records import Run, RunStatus
 from headrace.service.execution import RunFailed, execute_run
 from headrace.service.lease import RunStopped
@@ -34,305 +51,225 @@ from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform
 from headrace.service.runs import Runs
 from headrace.service.states import States
-from headrace.store.lifecycle.upkeep import UpkeepStore
-from headrace.store.schema import runs
 
-Mode = Literal["full_refresh", "append", "merge"]
-Fault = Literal["raise", "kill", "cancel"]
 LOG = logging.getLogger("headrace.exact")
-_POINTS: tuple[Point, ...] = ("extracting", "writing", "written", "loaded", "committed")
-_CURSORS = ("integer", "timestamp", "date")
-_START = dt.datetime(2024, 1, 1)  # noqa: DTZ001 - a time without a zone
+_DROPPING = {
+    "python": {"label": "drop", "python": 'if data["id"] % 3 == 0:\n    data = None'},
+    "sql": {"label": "drop", "sql": "SELECT * FROM data WHERE id % 3 <> 0"},
+}
 
 
 class Violation(AssertionError):
-    """What a destination holds is not what it must hold."""
+    """What a destination holds, or what a receipt says, is not what it must be."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a history is about; all else follows from its random numbers."""
-
-    source: str
-    target: str
-    mode: Mode
-    cursor: str  # the kind of the cursor column
-
-
-@dataclass
+@dataclass(kw_only=True)
 class History:
     """The state of one history while it is played."""
 
-    plan: Plan
-    rng: Random
+    script: Script
     platform: Platform
-    source: Any
-    target: Any
-    faults: Path
+    source: SourceSystem
+    target: Target
+    place: Place
     events: list[str] = field(default_factory=list)
-    clock: int = 0  # the cursor's position: it stays or grows
-    next_id: int = 1
-    delivered: list[Row] = field(default_factory=list)  # full_refresh and append: what the target holds
-    merged: dict[int, Row] = field(default_factory=dict)  # merge: the same, by key
-    is_reset: bool = False  # the next run reads everything and replaces the table
-    late: dict[int, Row] = field(default_factory=dict)  # written in a transaction that is not committed yet
+    refusals: int = 0
+    runs: int = 0
+
+    def __post_init__(self) -> None:
+        self.plan = self.script.plan
+        self.oracle = Oracle(plan=self.plan, by_file=self.source.by_file, tells_apart=self.source.tells_apart)
+        self.late: dict[int, Row] = {}  # written in a transaction that is not committed yet
+        self.fault: Break | None = None
+        self.pipeline_id: UUID | None = None
 
     def play(self) -> None:
         """Play the history. Raises Violation."""
-        self.table = self._made_table()
-        self.source.create(self.table, "id" if self.plan.mode == "merge" else None)
-        self.pipeline = Pipelines(self.platform, self.platform.owner()).create(self._draft())
-        for _ in range(self.rng.randint(2, 5)):
-            self._change()
-            self._maybe_reset()
-            self._run()
+        for step in self.script.steps:
+            self.events.append(described(step))
+            self._take(step)
 
-    def _made_table(self) -> Table:
-        lacks = self.source.lacks | self.target.lacks
-        kinds = sorted(KINDS.keys() - lacks)
-        columns = [Column(name="id", kind="integer"), Column(name="changed", kind=self.plan.cursor)]
-        columns += [
-            Column(name=f"c{number}", kind=self.rng.choice(kinds)) for number in range(self.rng.randint(1, 6))
-        ]
-        return Table(columns=columns)
+    def _take(self, step: Step) -> None:
+        match step:
+            case RunStep():
+                self._run()
+            case Break():
+                self.fault = step
+            case Begin():
+                self._begin(dict(step.rows))
+            case Commit():
+                self._commit()
+            case Meanwhile():
+                self.oracle.meanwhile = dict(step.rows)
+            case Reset():
+                self._reset()
+            case Intrude():
+                self._create()
+                rival.intrude(self.platform, self.target, self.place, self.plan)
+            case Rival():
+                self._create()
+                self.oracle.rivals += self.rival.add(step.ids)
+            case _:
+                self._change(step)
+
+    def _create(self) -> None:
+        """Make the table and the pipeline, once the first columns are there."""
+        if self.pipeline_id is not None:
+            return
+        self.source.create(self.oracle.table)
+        self.pipeline_id = Pipelines(self.platform, self.platform.owner()).create(self._draft()).id
+        self.rival = rival.SharedPipeline(self.platform, self.target, self.place, self.source.key)
 
     def _draft(self) -> PipelineDraft:
-        keys = (
-            {}
-            if self.plan.mode == "full_refresh"
-            else {"sync_mode": "incremental", "cursor_field": "changed"}
-        )
-        config = {"name": "things", "source": self.source.config(keys), "destination": self.target.config()}
+        config = {
+            "name": "things",
+            "source": self.source.config(),
+            "destination": {**self.target.config(), "shared": self.plan.shared},
+            "transforms": transforms(self.plan),
+        }
         return PipelineDraft(name="Things", config=config)
 
     # Changes
 
-    def _change(self) -> None:
-        added = self._added_columns()
-        changed: dict[int, Row | None] = {}
-        for _ in range(self.rng.choice((0, 1, 2, 5, 20))):
-            self.clock += self.rng.choice((0, 0, 1, 7))  # ties are as common as steps
-            known = list(self.table.rows)
-            what = self.rng.random()
-            if known and what < 0.25:
-                number = self.rng.choice(known)
-                changed[number] = self.table.rows[number] = self._row(number)
-            elif known and what < 0.35:
-                number = self.rng.choice(known)
-                del self.table.rows[number]
-                changed[number] = None
-            else:
-                changed[self.next_id] = self.table.rows[self.next_id] = self._row(self.next_id)
-                self.next_id += 1
-        self.events.append(f"changed {sorted(changed)}, added {[one.name for one in added]}")
-        self._commit_late()
-        self.source.write(self.table, changed, added)
-        self._write_late()
-
-    def _write_late(self) -> None:
-        """Write rows whose cursor is of now, in a transaction that is committed after the next run."""
-        if self.rng.random() > 0.3 or not hasattr(self.source, "begin"):
+    def _change(self, step: Change) -> None:
+        if self.pipeline_id is None and not isinstance(step, Add):
+            self._create()
+        self._commit()
+        if not applies(self.oracle.table, step):
             return
-        rows = {
-            self.next_id + number: self._row(self.next_id + number)
-            for number in range(self.rng.randint(1, 3))
-        }
-        self.next_id += len(rows)
-        self.source.begin(rows)
+        if self.pipeline_id is not None:
+            self.source.note(self.oracle.table, step)
+        self.oracle.change(step)
+
+    def _begin(self, rows: dict[int, Row]) -> None:
+        self._create()
+        self._commit()
+        self.source.write(self.oracle.table)
+        self.source.begin(self.oracle.table, rows)
         self.late = rows
-        self.clock += self.rng.choice((0, 1, 7))
-        self.events.append(f"wrote {sorted(rows)}, not committed")
 
-    def _commit_late(self) -> None:
-        if self.late:
+    def _commit(self) -> None:
+        late, self.late = self.late, {}
+        if late:
             self.source.commit()
-            self.table.rows |= self.late
-            self.events.append(f"committed {sorted(self.late)}")
-            self.late = {}
+        for number, row in late.items():
+            self.oracle.change(Put(number=number, row=row))
 
-    def _maybe_reset(self) -> None:
-        """Have the next run read everything and replace the table."""
-        if self.plan.mode == "full_refresh" or self.rng.random() > 0.05:
-            return
-        States(self.platform, self.platform.owner()).reset(self.pipeline.id)
-        self.is_reset = True
-        self.events.append("reset")
-
-    def _added_columns(self) -> list[Column]:
-        if not self.table.rows or self.rng.random() > 0.15:
-            return []
-        kinds = sorted(KINDS.keys() - self.source.lacks - self.target.lacks)
-        column = Column(name=f"late{len(self.table.columns)}", kind=self.rng.choice(kinds))
-        self.table.columns.append(column)
-        return [column]
-
-    def _row(self, number: int) -> Row:
-        row: Row = {"id": number, "changed": self._position()}
-        for column in self.table.columns[2:]:
-            row[column.name] = None if self.rng.random() < 0.2 else KINDS[column.kind].make(self.rng)
-        return row
-
-    def _position(self) -> Any:
-        if self.plan.cursor == "integer":
-            return self.clock
-        moment = _START + dt.timedelta(days=self.clock // 3, seconds=self.clock, microseconds=self.clock % 2)
-        return moment.date() if self.plan.cursor == "date" else moment
+    def _reset(self) -> None:
+        self._create()
+        assert self.pipeline_id is not None, "it was created"
+        States(self.platform, self.platform.owner()).reset(self.pipeline_id)
+        self.oracle.is_reset = True
 
     # Runs
 
     def _run(self) -> None:
-        before, after = self._expected()
-        run = Runs(self.platform, self.platform.owner()).trigger(self.pipeline.id)
-        fault = self._fault()
+        self._create()
+        self.source.write(self.oracle.table)
+        if self.oracle.meanwhile:
+            self.source.meanwhile(self.oracle.table, self.oracle.meanwhile)
+        run = self._triggered()
+        fault, self.fault = self.fault, None
         if fault is not None:
-            run = self._broken(run, *fault)
-            found = self._found()
-            if difference(after, found) and difference(before, found):
-                raise Violation(f"after {fault}: against what was there: {difference(before, found)}")
-            if run.status is not RunStatus.PENDING:
-                run = Runs(self.platform, self.platform.owner()).trigger(self.pipeline.id)
-            if self.is_reset and not difference(after, found):
-                self._remember()  # the reset was followed, and what comes after it adds to the table
-                after = self._expected()[1]
-        self._execute(run)
-        problem = difference(after, self._found())
+            run = self._after_fault(run, fault)
+        try:
+            receipt = self._execute(run)
+        except RunFailed as error:
+            self._refused(error)
+        else:
+            self._succeeded(receipt, is_checked=fault is None)
+        self.oracle.settle()
+
+    def _after_fault(self, run: Run, fault: Break) -> Run:
+        """Meet the fault; return the run to go on with."""
+        before, after = self.oracle.before(), self.oracle.after()
+        run = faults.broken(self.platform, run, fault, self.place.folder / "faults", self._tries)
+        found = self._found()
+        has_loaded = not after.problem(found)
+        if not has_loaded and before.problem(found):
+            raise Violation(f"after a fault: against what was there: {before.problem(found)}")
+        if has_loaded and before.problem(found):
+            self.oracle.remember(found)
+        return run if run.status is RunStatus.PENDING else self._triggered()
+
+    def _succeeded(self, receipt: Receipt, *, is_checked: bool) -> None:
+        self.events.append("-> loaded")
+        after, found = self.oracle.after(), self._found()
+        problem = after.problem(found)
+        if not problem and is_checked:
+            problem = receipt_check.problem(receipt, self.oracle, found)
         if problem:
             raise Violation(problem)
-        self._remember()
+        self.runs += 1
+        self.oracle.remember(found)
 
-    def _fault(self) -> tuple[Point, Fault] | None:
-        chance = self.rng.random()
-        if chance > 0.25:
-            return None
-        action: Fault = "kill" if chance < 0.03 else "cancel" if chance < 0.1 else "raise"
-        return self.rng.choice(_POINTS), action
+    def _refused(self, error: RunFailed) -> None:
+        """A drift that the target cannot hold is refused, and leaves everything as it was."""
+        self.events.append(f"-> {error.cause_code}: {error.detail}")
+        if not may_refuse(self.plan, error.cause_code):
+            raise Violation(f"the run failed: {error.cause_code}: {error.detail}") from error
+        problem = self.oracle.before().problem(self._found())
+        if problem:
+            raise Violation(f"after a refusal: {problem}")
+        self.refusals += 1
 
-    def _execute(self, run: Run, progress: Callable[[Progress], None] = lambda progress: None) -> None:
-        execute_run(
+    def _triggered(self) -> Run:
+        assert self.pipeline_id is not None, "it was created"
+        return Runs(self.platform, self.platform.owner()).trigger(self.pipeline_id)
+
+    def _execute(self, run: Run, progress: Progressed = lambda progress: None) -> Receipt:
+        done = execute_run(
             self.platform,
-            pipeline_id=self.pipeline.id,
+            pipeline_id=run.pipeline_id,
             run_id=run.id,
             dagster_run_id="exact",
             log=LOG,
             progress=progress,
         )
-        self.events.append("ran")
+        return done.result.receipt
 
-    def _cancelled(self, run: Run) -> None:
-        """Execute the run, and cancel it at one of the moments at which it reports its progress."""
-        moments = self.rng.randint(0, 2)
-
-        def cancel(progress: Progress) -> None:
-            nonlocal moments
-            if moments == 0:
-                with suppress(Conflict):  # it has ended
-                    Runs(self.platform, self.platform.owner()).cancel(run.id)
-            moments -= 1
-
+    def _tries(self, run: Run, progress: Progressed) -> None:
+        """Execute a run that may fail."""
         try:
-            self._execute(run, cancel)
+            self._execute(run, progress)
         except (RunFailed, RunStopped) as error:
-            self.events.append(f"stopped: {error}")
+            self.events.append(f"-> {error.code}: {error.detail}")
 
-    def _broken(self, run: Run, point: Point, action: Fault) -> Run:
-        """Execute the run with a fault on its way; what a dead worker leaves is repaired by the platform."""
-        self.events.append(f"{action} at {point}")
-        if action == "kill":
-            code = run_until(self.platform, self.pipeline.id, run.id, point, action, self.faults, must=False)
-            if code not in (0, FAILED):
-                self._lose_leases()
-        elif action == "cancel":
-            self._cancelled(run)
-        else:
-            self._raise_at(run, point)
-        return Runs(self.platform, self.platform.owner()).get(run.id)
-
-    def _raise_at(self, run: Run, point: Point) -> None:
-        fault = self.faults / f"{point}.{self.pipeline.id}"
-        fault.write_text("raise")
-        failpoints.use(self.faults)
-        try:
-            self._execute(run)
-        except (RunFailed, RunStopped) as error:
-            self.events.append(f"failed: {error}")
-        finally:
-            failpoints.use(None)
-            fault.unlink(missing_ok=True)
-
-    def _lose_leases(self) -> None:
-        past = dt.datetime.now(dt.UTC) - dt.timedelta(hours=1)
-        with self.platform.database.write() as connection:
-            held = runs.c.lease_until.is_not(None)
-            connection.execute(update(runs).where(held).values(lease_until=past))
-        UpkeepStore(self.platform.database, LIMITS).reap()
-
-    # What must be there
-
-    def _expected(self) -> tuple[Counter[tuple[Any, ...]], Counter[tuple[Any, ...]]]:
-        """Return what the destination holds before this run, and what it must hold after it."""
-        now = list(self.table.rows.values())
-        if self.plan.mode == "full_refresh":
-            return self.table.canonical(self.delivered), self.table.canonical(now)
-        if self.is_reset:
-            before = self.merged.values() if self.plan.mode == "merge" else self.delivered
-            return self.table.canonical(before), self.table.canonical(now)
-        if self.plan.mode == "merge":
-            merged = self.merged | {row["id"]: row for row in now}
-            return self.table.canonical(self.merged.values()), self.table.canonical(merged.values())
-        new = [row for row in now if not any(row is one for one in self.delivered)]
-        return self.table.canonical(self.delivered), self.table.canonical([*self.delivered, *new])
-
-    def _remember(self) -> None:
-        now = list(self.table.rows.values())
-        if self.is_reset:
-            self.delivered, self.merged, self.is_reset = [], {}, False
-        if self.plan.mode == "full_refresh":
-            self.delivered = now
-        elif self.plan.mode == "merge":
-            self.merged |= {row["id"]: row for row in now}
-        else:
-            new = [row for row in now if not any(row is one for one in self.delivered)]
-            self.delivered = [*self.delivered, *new]
-
-    def _found(self) -> Counter[tuple[Any, ...]]:
-        rows = self.target.rows()
-        return self.table.canonical(rows or [])
+    def _found(self) -> Rows:
+        return self.oracle.canonical(self.target.rows() or [])
 
 
-def plans() -> list[Plan]:
-    """Return every pair of a source and a target in every mode that both have."""
-    return [
-        Plan(source=source, target=target, mode=mode, cursor=cursor)
-        for source, system in sources.SOURCES.items()
-        for target, kept in destinations.TARGETS.items()
-        for mode in get_args(Mode)
-        for cursor in (_CURSORS if mode != "full_refresh" else _CURSORS[:1])
-        if mode in kept.modes and (mode == "full_refresh" or system.incremental)
-    ]
+def may_refuse(plan: Plan, code: str) -> bool:
+    """Whether docs/types.md lets a run of the plan be refused: a column became what its table cannot hold."""
+    # A CSV file has the types that it shows; in a shared table a column without values keeps its first type.
+    drifts = plan.drifts or plan.source == "csv" or plan.shared
+    return plan.is_incremental and drifts and code == "destination.schema_conflict"
 
 
-def plan_of(seed: int, servers: Servers) -> Plan:
-    """Return the plan of a seed: the plans are gone through in turn."""
-    possible = [one for one in plans() if servers.mariadb or "mysql" not in (one.source, one.target)]
-    return possible[seed % len(possible)]
+def transforms(plan: Plan) -> list[dict[str, Any]]:
+    """Return the plan's transforms as a pipeline has them."""
+
+    def keys(what: str) -> list[str]:
+        return [key for one, key in plan.transforms if one == what]
+
+    columns: dict[str, Any] = {}
+    if keys("exclude"):
+        columns["exclude"] = keys("exclude")
+    if keys("hash"):
+        columns["hash"] = {"columns": keys("hash"), "salt": SALT}
+    if keys("rename"):
+        columns["rename"] = {key: f"r_{key}" for key in keys("rename")}
+    steps = [{"label": "columns", "columns": columns}] if columns else []
+    return steps + [_DROPPING[how] for how in keys("drop")]
 
 
 @contextmanager
-def prepared(seed: int, platform: Platform, servers: Servers) -> Iterator[History]:
-    """Make the history of a seed, with systems of its own; remove them at the end."""
-    plan = plan_of(seed, servers)
+def prepared(script: Script, platform: Platform, servers: Servers) -> Iterator[History]:
+    """Make the systems of a history; remove them at the end."""
     with tempfile.TemporaryDirectory(prefix="headrace-exact-") as name:
-        folder = Path(name)
-        (folder / "faults").mkdir()
+        place = Place(folder=Path(name), connectors=platform.settings.connectors, servers=servers)
         with (
-            sources.made(plan.source, folder, servers) as source,
-            destinations.made(plan.target, folder, servers) as target,
+            sources.made(place, script.plan) as source,
+            destinations.made(script.plan.target, place) as target,
         ):
-            yield History(
-                plan=plan,
-                rng=Random(seed),
-                platform=platform,
-                source=source,
-                target=target,
-                faults=folder / "faults",
-            )
+            yield History(script=script, platform=platform, source=source, target=target, place=place)

@@ -76,6 +76,10 @@ def _json(value: Any) -> str:
     return json.dumps(_without_nulls(json.loads(value) if isinstance(value, str) else value), sort_keys=True)
 
 
+def _nothing(value: Any) -> Any:
+    raise ValueError(f"{value!r} was never written")
+
+
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
@@ -132,8 +136,13 @@ KINDS = {
         ),
         Kind(name="json", make=_some_json, canonical=_json),
         Kind(name="bytes", make=lambda rng: rng.randbytes(rng.randint(0, 9)), canonical=bytes),
+        Kind(name="nothing", make=lambda rng: None, canonical=_nothing),
+        Kind(name="small", make=lambda rng: rng.randint(-99, 99), canonical=_integer),
     )
 }
+WIDER = {"small": ("double", "text"), "date": ("timestamp",), "nothing": ("small", "text", "boolean", "date")}
+"""What a column of a kind may become, so that its earlier values have one meaning in the new kind."""
+UNUSUAL = frozenset({"nothing", "small"})  # kinds of columns that will drift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,20 +155,48 @@ class Column:
 
 @dataclass(kw_only=True)
 class Table:
-    """The source's table: its columns, and its rows by a number that the harness alone knows."""
+    """The source's table: its columns by a key that outlives a rename, its rows by a number.
 
-    columns: list[Column]
+    Rows hold values by the columns' keys.
+    """
+
+    columns: dict[str, Column] = field(default_factory=dict)
     rows: dict[int, Row] = field(default_factory=dict)
 
-    def canonical(self, rows: Iterable[Mapping[str, Any]]) -> Counter[tuple[Any, ...]]:
-        """Return rows as a multiset of tuples in the columns' order; what a row lacks is null."""
-        return Counter(
-            tuple(
-                None if row.get(column.name) is None else KINDS[column.kind].canonical(row[column.name])
-                for column in self.columns
-            )
-            for row in rows
+    def named(self, row: Mapping[str, Any]) -> Row:
+        """Return a row's values by the columns' names."""
+        return {column.name: row.get(key) for key, column in self.columns.items()}
+
+    def kinds(self) -> dict[str, str]:
+        """Return the columns' kinds by their names."""
+        return {column.name: column.kind for column in self.columns.values()}
+
+
+Rows = Counter[tuple[Any, ...]]
+
+
+def canonical(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> Rows:
+    """Return rows as a multiset of tuples in the order of `kinds`; what a row lacks is null."""
+    return Counter(
+        tuple(
+            None if row.get(name) is None else KINDS[kind].canonical(row[name])
+            for name, kind in kinds.items()
         )
+        for row in rows
+    )
+
+
+def coerced(value: Any, kind: str) -> Any:
+    """Return a value of a narrower kind as one of a wider kind."""
+    if value is None:
+        return None
+    if kind == "text":
+        return str(value)
+    if kind == "double":
+        return float(value)
+    if kind == "timestamp" and not isinstance(value, dt.datetime):
+        return dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - a time without a zone
+    return value
 
 
 def difference(expected: Counter[Any], found: Counter[Any]) -> str:

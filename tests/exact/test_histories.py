@@ -1,11 +1,12 @@
 """A sample of the random histories that `make exact` plays: each plan at least once."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from mariadb_server import is_installed
 from postgres_server import PostgresServer
-from run import a_platform, play
+from run import a_platform, described, play_seed
 from servers import Servers
 
 pytestmark = pytest.mark.slow
@@ -15,9 +16,10 @@ _AT_ONCE = 50
 
 
 @pytest.fixture
-def servers(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Servers:
+def servers(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[Servers]:
     mariadb = request.getfixturevalue("mariadb_server") if is_installed() else None
-    return Servers(postgres=postgres_server, mariadb=mariadb)
+    with Servers(postgres=postgres_server, mariadb=mariadb) as servers:
+        yield servers
 
 
 @pytest.mark.parametrize("first", range(0, _HISTORIES, _AT_ONCE))
@@ -25,11 +27,7 @@ def test_the_destination_holds_what_the_changes_of_the_source_make_it(servers: S
     seeds = range(first, min(first + _AT_ONCE, _HISTORIES))
 
     with a_platform() as platform:
-        outcomes = [play(seed, platform, servers) for seed in seeds]
+        outcomes = [play_seed(seed, platform, servers, shrinks=False) for seed in seeds]
 
-    wrong = [
-        f"make exact EXACT='--seed {seed}': {plan}: {problem}\n  " + "\n  ".join(events)
-        for seed, plan, problem, events in outcomes
-        if problem
-    ]
+    wrong = [described(outcome) for outcome in outcomes if outcome.problem]
     assert not wrong, "\n".join(wrong)

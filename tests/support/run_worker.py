@@ -13,14 +13,22 @@ from headrace.settings import Settings
 
 FAILED = 3
 _SECONDS = 60
+_SYSTEMS = ("duckdb", "mysql", "postgres", "sqlite")
 _PRELOADED = [
+    "__main__",
     "headrace.service.execution",
-    "headrace.connectors.duckdb.load",
-    "headrace.connectors.postgres.load",
-    "headrace.connectors.sqlite.load",
-    "headrace.connectors.sqlite.read",
+    *(
+        f"headrace.connectors.{system}.{part}"
+        for system in _SYSTEMS
+        for part in ("connector", "load", "read")
+    ),
+    "headrace.connectors.file.load",
+    "headrace.connectors.files.read",
+    "headrace.connectors.rest.read",
+    "headrace.engine.transforms.columns",
     "adbc_driver_postgresql.dbapi",
     "duckdb",
+    "pymysql",
     "pyarrow.parquet",
 ]
 
