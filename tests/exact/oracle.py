@@ -225,12 +225,14 @@ class Oracle:
         new = self.new()
         unsure = self.unsure()
         rows = {number: row for number, row in new.items() if number not in self.meanwhile}
+        if self._reads_all:
+            self.last = {}
         if self.plan.mode == "merge":
             self._remember_merged(rows, found)
         else:
             self._remember_held(rows, unsure, found)
         self.delivered |= {(number, self.versions[number]) for number in rows}
-        self.last = rows if self._reads_all else self.last | rows
+        self.last = self.last | rows
         self.is_reset = self.has_changed_columns = False
 
     def _remember_merged(self, rows: dict[int, Row], found: Rows) -> None:
@@ -241,6 +243,8 @@ class Oracle:
             fitting = [one for one in each if one is not None and not self.canonical([one]) - found]
             if fitting:
                 merged[number] = fitting[0]
+                if number in self.meanwhile and fitting[0] is each[0]:
+                    self._arrived(number, self.meanwhile[number])
         self.merged = merged
 
     def _remember_held(self, rows: dict[int, Row], unsure: dict[int, Row], found: Rows) -> None:

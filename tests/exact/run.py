@@ -9,6 +9,7 @@ import argparse
 import logging
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -38,7 +39,7 @@ from headrace.settings import Settings
 
 _CHUNK = 50
 _REPORTED = 500
-_SHRINK_SECONDS = 60
+_SHRINK_SECONDS = 30
 _MEMORY = Path("/dev/shm")
 
 
@@ -97,10 +98,9 @@ def play_seed(seed: int, platform: Platform, servers: Servers, *, shrinks: bool 
     outcome = play(seed, script, platform, servers)
     if not outcome.problem or not shrinks:
         return outcome
-    kind = outcome.problem.partition(":")[0]
 
     def fails(smaller: Script) -> bool:
-        return play(seed, smaller, platform, servers).problem.startswith(kind)
+        return kind_of(play(seed, smaller, platform, servers).problem) == kind_of(outcome.problem)
 
     if not fails(script):
         outcome.problem = f"(not every time) {outcome.problem}"
@@ -110,6 +110,11 @@ def play_seed(seed: int, platform: Platform, servers: Servers, *, shrinks: bool 
     if reduced.problem:
         outcome.problem, outcome.events, outcome.steps = reduced.problem, reduced.events, shrink.written(kept)
     return outcome
+
+
+def kind_of(problem: str) -> str:
+    """Return what two problems share that have the same cause: no numbers, and no values."""
+    return re.sub(r"\d+", "#", problem.partition(", such as")[0])[:70]
 
 
 def named(plan: Plan) -> str:

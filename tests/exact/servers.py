@@ -32,12 +32,16 @@ class Servers:
     def __enter__(self) -> "Servers":
         self.postgres_url = self.postgres.fresh_database()
         self._stack.callback(self.postgres.drop_database, self.postgres_url)
-        self._postgres.append(self._stack.enter_context(psycopg.connect(self.postgres_url, autocommit=True)))
+        # Never prepared: columns come and go between two executions of a statement.
+        session = psycopg.connect(self.postgres_url, autocommit=True, prepare_threshold=None)
+        self._postgres.append(self._stack.enter_context(session))
         self._postgres[0].execute(f"CREATE SCHEMA {self.postgres_schema}".encode())
         if self.mariadb is not None:
             self.mysql_database = self.mariadb.fresh_database()
             self._stack.callback(self.mariadb.drop_database, self.mysql_database)
             self._mysql.append(pymysql.connect(**self.mysql_database, charset="utf8mb4"))
+            # Encryption is tested elsewhere; to read the authorities takes longer than a small load.
+            self.mysql_database["tls"] = "disable"
             self._stack.callback(self._mysql[0].close)
         return self
 

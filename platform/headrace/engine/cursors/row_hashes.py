@@ -8,16 +8,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from headrace.connectors.kit.arrow.order import plain
+from headrace.connectors.kit.arrow.rendering import texts
 
 SIZE = 8  # bytes: two of 100,000 rows share a hash once in three thousand million runs
 _EMPTY = b"\0"
 _END = b"\x1f"
+_EXACT_FLOAT = 2.0**53  # up to which a double holds every integer
 
 
 def row_hashes(rows: pa.RecordBatch) -> list[bytes]:
     """Return each row's hash. A column that is null or missing makes no difference, nor does their order.
 
-    A value counts by its text: 1 and 1.0 and "1" are the same.
+    A value counts by its text: 1 and 1.0 and "1" are the same, and so are the decimals 1.5 and 1.50.
     """
     names = sorted(rows.schema.names)
     columns = [
@@ -28,8 +30,8 @@ def row_hashes(rows: pa.RecordBatch) -> list[bytes]:
     hashes = []
     for index in range(rows.num_rows):
         row = blake2b(digest_size=SIZE)
-        for label, texts in columns:
-            text = texts[index]
+        for label, values in columns:
+            text = values[index]
             if text is not None:
                 row.update(label + len(text).to_bytes(8, "little") + text)
         hashes.append(row.digest())
@@ -57,9 +59,28 @@ def _texts(column: pa.Array) -> Sequence[bytes | None]:
         column = column.cast(pa.list_(kind.value_type))
     if pa.types.is_nested(column.type):
         return _lists(column, column.values)
+    return _flat(_alike(column))
+
+
+def _alike(column: pa.Array) -> pa.Array:
+    """Return values that give one text, whatever scale, unit or kind of number a batch has them in."""
+    kind = column.type
     if pa.types.is_floating(kind):
-        column = pc.add(column, pa.scalar(0.0, kind))  # of -0.0 and 0.0 one text
-    return _flat(column)
+        return _floats(column.cast(pa.float64()))
+    if pa.types.is_decimal(kind):
+        digits = pc.replace_substring_regex(texts(column), r"(\.\d*?)0+$", r"\1")
+        return pc.replace_substring_regex(digits, r"\.$", "")
+    if pa.types.is_timestamp(kind) and kind.tz:
+        column = column.cast(pa.timestamp(kind.unit, "UTC"))
+    return texts(column) if pa.types.is_temporal(kind) else column
+
+
+def _floats(column: pa.Array) -> pa.Array:
+    """Write whole numbers as integers are written; of -0.0 and 0.0 one text."""
+    column = pc.add(column, pa.scalar(0.0))
+    is_whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), pa.scalar(_EXACT_FLOAT)))
+    whole = pc.if_else(is_whole, column, pa.scalar(None, pa.float64())).cast(pa.int64()).cast(pa.string())
+    return pc.coalesce(whole, column.cast(pa.string()))
 
 
 def _flat(column: pa.Array) -> Sequence[bytes | None]:
