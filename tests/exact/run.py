@@ -38,7 +38,7 @@ from headrace.service.platform import Platform
 from headrace.settings import Settings
 
 _CHUNK = 50
-_REPORTED = 500
+_REPORTED = 100
 _SHRINK_SECONDS = 30
 _MEMORY = Path("/dev/shm")
 
