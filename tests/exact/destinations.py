@@ -23,6 +23,7 @@ class Target:
     name: ClassVar[str]
     modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append", "merge"})
     lacks: ClassVar[frozenset[str]] = frozenset()
+    has_types: ClassVar[bool] = False  # one for each kind but JSON
     is_known_early: ClassVar[bool] = True  # a second pipeline of the table is refused when it is created
 
     def __init__(self, place: Place) -> None:
@@ -44,6 +45,7 @@ class DuckdbTarget(Target):
     """A table of a DuckDB file."""
 
     name: ClassVar[str] = "duckdb"
+    has_types: ClassVar[bool] = True
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -92,6 +94,7 @@ class PostgresTarget(Target):
     """A table of a PostgreSQL schema that the process's histories share."""
 
     name: ClassVar[str] = "postgres"
+    has_types: ClassVar[bool] = True
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -121,6 +124,7 @@ class MysqlTarget(Target):
     """A table of a MariaDB database that the process's histories share."""
 
     name: ClassVar[str] = "mysql"
+    has_types: ClassVar[bool] = True
 
     def __init__(self, place: Place) -> None:
         super().__init__(place)
@@ -150,6 +154,7 @@ class ParquetTarget(Target):
     """A Parquet file, or a folder of them."""
 
     name: ClassVar[str] = "parquet"
+    has_types: ClassVar[bool] = True
     modes: ClassVar[frozenset[str]] = frozenset({"full_refresh", "append"})
     is_known_early: ClassVar[bool] = False
     format: ClassVar[str] = "parquet"
@@ -188,6 +193,7 @@ class JsonLinesTarget(ParquetTarget):
     """The same as JSON lines."""
 
     name: ClassVar[str] = "jsonl"
+    has_types: ClassVar[bool] = False
     format: ClassVar[str] = "jsonl"
     lacks: ClassVar[frozenset[str]] = frozenset({"bytes"})
 
@@ -200,6 +206,7 @@ class CsvTarget(ParquetTarget):
     """The same as CSV; a null and an empty text are told apart by quotes, which Python's reader drops."""
 
     name: ClassVar[str] = "csv"
+    has_types: ClassVar[bool] = False
     format: ClassVar[str] = "csv"
     lacks: ClassVar[frozenset[str]] = frozenset({"bytes", "text", "json"})
 

@@ -92,6 +92,7 @@ class ParquetSource(FilesSource):
     """The same as Parquet."""
 
     name: ClassVar[str] = "parquet"
+    has_types: ClassVar[bool] = True
     ending: ClassVar[str] = "parquet"
     lacks: ClassVar[frozenset[str]] = frozenset()
 

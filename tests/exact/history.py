@@ -20,7 +20,7 @@ import rival
 import sources
 from destinations import Target
 from faults import Progressed
-from model import Row, Rows
+from model import Row, Rows, mistyped
 from oracle import SALT, Oracle
 from servers import Servers
 from source_system import Place, SourceSystem
@@ -195,7 +195,7 @@ class History:
     def _succeeded(self, receipt: Receipt, *, is_checked: bool) -> None:
         self.events.append("-> loaded")
         after, found = self.oracle.after(), self._found()
-        problem = after.problem(found)
+        problem = after.problem(found) or self._mistyped()
         if not problem and is_checked:
             problem = receipt_check.problem(receipt, self.oracle, found)
         if problem:
@@ -237,6 +237,11 @@ class History:
 
     def _found(self) -> Rows:
         return self.oracle.canonical(self.target.rows() or [])
+
+    def _mistyped(self) -> str:
+        if self.plan.drifts or not (self.source.has_types and self.target.has_types):
+            return ""
+        return mistyped(self.target.rows() or [], self.oracle.columns())
 
 
 def may_refuse(plan: Plan, code: str) -> bool:

@@ -28,6 +28,8 @@ class Kind:
     make: Callable[[Random], Any]
     canonical: Callable[[Any], Any]
     """From a value as any destination gives it to the one form in which values are compared."""
+    types: tuple[type, ...] = ()
+    """As which Python knows the values, where source and destination have types; empty: as anything."""
 
 
 def _integer(value: Any) -> int:
@@ -100,19 +102,27 @@ KINDS = {
                 (0, 1, -1, 2**31, -(2**63), 2**63 - 1, 2**53 + 1, rng.randint(-9, 9))
             ),
             canonical=_integer,
+            types=(int,),
         ),
-        Kind(name="boolean", make=lambda rng: rng.random() < 0.5, canonical=_boolean),
+        Kind(
+            name="boolean",
+            make=lambda rng: rng.random() < 0.5,
+            canonical=_boolean,
+            types=(bool, int),  # MySQL has no booleans
+        ),
         Kind(
             name="double",
             make=lambda rng: rng.choice((0.0, 0.5, -1.25, 1e300, -1e-300, 0.1, 1 / 3, 12345.0)),
             canonical=_double,
+            types=(float,),
         ),
         Kind(
             name="decimal",
             make=lambda rng: Decimal(rng.randint(-(10**17), 10**17)).scaleb(-rng.randint(0, 6)),
             canonical=_decimal,
+            types=(Decimal,),
         ),
-        Kind(name="text", make=lambda rng: rng.choice(_WORDS), canonical=str),
+        Kind(name="text", make=lambda rng: rng.choice(_WORDS), canonical=str, types=(str,)),
         Kind(
             name="date",
             make=lambda rng: (
@@ -121,11 +131,13 @@ KINDS = {
                 else dt.date(1900, 1, 1) + dt.timedelta(days=rng.randint(0, 60_000))
             ),
             canonical=_date,
+            types=(dt.date,),
         ),
         Kind(
             name="timestamp",
             make=lambda rng: _EPOCH + dt.timedelta(microseconds=rng.randint(-(10**15), 4 * 10**15)),
             canonical=_timestamp,
+            types=(dt.datetime,),
         ),
         Kind(
             name="moment",
@@ -133,9 +145,12 @@ KINDS = {
                 tzinfo=UTC
             ),
             canonical=_moment,
+            types=(dt.datetime,),
         ),
         Kind(name="json", make=_some_json, canonical=_json),
-        Kind(name="bytes", make=lambda rng: rng.randbytes(rng.randint(0, 9)), canonical=bytes),
+        Kind(
+            name="bytes", make=lambda rng: rng.randbytes(rng.randint(0, 9)), canonical=bytes, types=(bytes,)
+        ),
         Kind(name="nothing", make=lambda rng: None, canonical=_nothing),
         Kind(name="small", make=lambda rng: rng.randint(-99, 99), canonical=_integer),
     )
@@ -184,6 +199,16 @@ def canonical(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> Ro
         )
         for row in rows
     )
+
+
+def mistyped(rows: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> str:
+    """Name a column with a value of a type that its kind does not have; empty: there is none."""
+    for row in rows:
+        for name, kind in kinds.items():
+            types, value = KINDS[kind].types, row.get(name)
+            if types and value is not None and type(value) not in types:
+                return f"the {kind} column {name} holds {value!r}, a {type(value).__name__}"
+    return ""
 
 
 def coerced(value: Any, kind: str) -> Any:

@@ -149,6 +149,7 @@ class PythonSource(SourceSystem):
     """A function of the connectors folder, which yields what is at or after the cursor, or has none."""
 
     name: ClassVar[str] = "python"
+    has_types: ClassVar[bool] = True
     lacks: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, place: Place, plan: Plan) -> None:

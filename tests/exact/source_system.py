@@ -39,6 +39,7 @@ class SourceSystem:
     """Kinds of values that the system cannot hold."""
 
     is_database: ClassVar[bool] = False
+    has_types: ClassVar[bool] = False  # one for each kind but JSON
     has_cursor: ClassVar[bool] = True  # incremental runs follow a field
     has_transactions: ClassVar[bool] = False  # and one can stay open
     tells_apart: ClassVar[bool] = False  # whatever its looks, the source knows whether a row is new

@@ -125,6 +125,7 @@ class DuckdbSource(_Sql):
     """A table of a DuckDB file."""
 
     name: ClassVar[str] = "duckdb"
+    has_types: ClassVar[bool] = True
     lacks: ClassVar[frozenset[str]] = frozenset({"nothing"})
     types: ClassVar[dict[str, str]] = {
         "integer": "BIGINT", "small": "BIGINT", "boolean": "BOOLEAN", "double": "DOUBLE",
@@ -149,6 +150,7 @@ class PostgresSource(_Sql):
     """A table of a PostgreSQL schema that the process's histories share."""
 
     name: ClassVar[str] = "postgres"
+    has_types: ClassVar[bool] = True
     lacks: ClassVar[frozenset[str]] = frozenset({"nothing"})
     has_transactions: ClassVar[bool] = True
     tells_apart: ClassVar[bool] = True
@@ -215,6 +217,7 @@ class MysqlSource(_Sql):
     """A table of a MariaDB database that the process's histories share."""
 
     name: ClassVar[str] = "mysql"
+    has_types: ClassVar[bool] = True
     lacks: ClassVar[frozenset[str]] = frozenset({"nothing"})
     mark: ClassVar[str] = "%s"
     quote: ClassVar[str] = "`"

@@ -172,6 +172,33 @@ def test_what_would_lose_a_value_is_refused_by_name_and_changes_nothing(
     assert rows(path, "SELECT * FROM items") == [(None,)]
 
 
+@pytest.mark.parametrize(
+    ("held", "value", "array", "declared"),
+    [
+        ("DECIMAL(21,4)", "12345678901234567.1234", pa.array([Decimal("0.123456")]), "DECIMAL(23,6)"),
+        ("BIGINT", "1234567890123456789", pa.array([Decimal("0.25")]), "DECIMAL(21,2)"),
+        ("DECIMAL(3,2)", "1.25", pa.array([2**62]), "DECIMAL(21,2)"),
+        ("SMALLINT", "-1", pa.array([2**64 - 1], pa.uint64()), "DECIMAL(20,0)"),
+    ],
+)
+def test_numbers_that_neither_type_holds_widen_the_column_to_the_digits_of_both(
+    path: Path, load: Any, held: str, value: str, array: pa.Array, declared: str
+) -> None:
+    rows(path, f"CREATE TABLE items (v {held}); INSERT INTO items VALUES ({value})")
+
+    load(pa.table({"v": array}), "append", adopt=True)
+
+    assert rows(path, "SELECT data_type FROM duckdb_columns() WHERE table_name = 'items'") == [(declared,)]
+    assert [row[0] for row in rows(path, "SELECT v FROM items")] == [Decimal(value), array[0].as_py()]
+
+
+def test_digits_beyond_what_the_widest_decimal_has_are_refused(path: Path, load: Any) -> None:
+    rows(path, "CREATE TABLE items (v DECIMAL(38,0)); INSERT INTO items VALUES (1)")
+
+    with pytest.raises(SchemaConflict, match="Column 'v'"):
+        load({"v": [Decimal("0." + "1" * 38)]}, "append", adopt=True)
+
+
 def test_a_column_without_values_leaves_the_type_alone(path: Path, load: Any) -> None:
     rows(path, "CREATE TABLE items (v BIGINT)")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from headrace.connectors import SchemaConflict, SchemaContract
@@ -15,6 +16,9 @@ STAGE = "temp.headrace_stage"
 _NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER",
             "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "DECIMAL")  # fmt: skip
 _FLOATS = ("FLOAT", "DOUBLE")
+_INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INTEGER": 10, "BIGINT": 19, "HUGEINT": 39}
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+_MOST_DIGITS = 38
 _ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 _TIMES = ("TIME", "TIME_NS")
 _MOMENTS = ("DATE", "TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS")
@@ -70,12 +74,32 @@ def _fitted(
     if _related(held, given):
         if _survives(connection, STAGE, column, given, held):
             return held
-        wider = given != "VARCHAR" and (held not in _FLOATS or given in _FLOATS)
-        if wider and _survives(connection, target, column, held, given):
-            return _altered(connection, target, name, held, given, contract)
+        for wider in _wider(held, given):
+            if _survives(connection, target, column, held, wider):
+                return _altered(connection, target, name, held, wider, contract)
     if narrows and _first_values(connection, target, name):
         return _altered(connection, target, name, held, given, contract)
     raise unfit(contract, name, held, given)
+
+
+def _wider(held: str, given: str) -> list[str]:
+    """Return the types that hold all that comes, and may hold what is there."""
+    if given == "VARCHAR" or (held in _FLOATS and given not in _FLOATS):
+        return []
+    first, second = _digits(held), _digits(given)
+    if first is None or second is None:
+        return [given]
+    whole, scale = max(first[0], second[0]), max(first[1], second[1])
+    return [given, f"DECIMAL({whole + scale},{scale})"] if whole + scale <= _MOST_DIGITS else [given]
+
+
+def _digits(declared: str) -> tuple[int, int] | None:
+    """Return the digits before and after the point; None for other types than exact numbers."""
+    sized = _DECIMAL.fullmatch(declared)
+    if sized:
+        return int(sized[1]) - int(sized[2]), int(sized[2])
+    whole = _INTEGER_DIGITS.get(declared.removeprefix("U"))
+    return None if whole is None else (whole + declared.startswith("U"), 0)
 
 
 def _first_values(connection: DuckDBPyConnection, target: str, name: str) -> bool:
