@@ -5,8 +5,9 @@ the oracle's own counts.
 """
 
 import logging
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -206,7 +207,7 @@ class History:
     def _refused(self, error: RunFailed) -> None:
         """A drift that the target cannot hold is refused, and leaves everything as it was."""
         self.events.append(f"-> {error.cause_code}: {error.detail}")
-        if not may_refuse(self.plan, error.cause_code):
+        if not may_refuse(self.plan, error, self.oracle.columns()):
             raise Violation(f"the run failed: {error.cause_code}: {error.detail}") from error
         problem = self.oracle.before().problem(self._found())
         if problem:
@@ -244,11 +245,15 @@ class History:
         return mistyped(self.target.rows() or [], self.oracle.columns())
 
 
-def may_refuse(plan: Plan, code: str) -> bool:
-    """Whether docs/types.md lets a run of the plan be refused: a column became what its table cannot hold."""
+def may_refuse(plan: Plan, error: RunFailed, kinds: Mapping[str, str]) -> bool:
+    """Whether docs/types.md lets a run be refused: a column became what its table cannot hold."""
+    if error.cause_code != "destination.schema_conflict" or not plan.is_incremental:
+        return False
+    named = re.search(r"'(\w+)'", error.detail)
+    if named and kinds.get(named[1]) == "json":
+        return plan.source in ("rest", "files", "python")  # objects in one run, lists in the next
     # A CSV file has the types that it shows; in a shared table a column without values keeps its first type.
-    drifts = plan.drifts or plan.source == "csv" or plan.shared
-    return plan.is_incremental and drifts and code == "destination.schema_conflict"
+    return plan.drifts or plan.source == "csv" or plan.shared
 
 
 def transforms(plan: Plan) -> list[dict[str, Any]]:
