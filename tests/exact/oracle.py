@@ -197,13 +197,18 @@ class Oracle:
             for number, row in new.items()
             if number in self.last and self._looks(row) == self._looks(self.last[number])
         }
-        if self.has_changed_columns and not self.tells_apart:
+        if (self.has_changed_columns and not self.tells_apart) or self._has_json_of_any_kind:
             again |= {
                 number: row
                 for number, row in self.table.rows.items()
                 if number not in new and self._is_near(row["changed"])
             }
         return again
+
+    @property
+    def _has_json_of_any_kind(self) -> bool:
+        """Whether a column is objects in one read, and text in another that has lists too."""
+        return self.plan.source in ("rest", "python") and "json" in self.kinds.values()
 
     def _is_near(self, cursor: Any) -> bool:
         """Whether a row that was delivered is read again: it has no cursor, or the last one's, or nearly."""

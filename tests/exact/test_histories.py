@@ -1,9 +1,9 @@
 """A sample of the random histories that `make exact` plays: each plan at least once."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
+from effort import times
 from mariadb_server import is_installed
 from postgres_server import PostgresServer
 from run import a_platform, described, play_seed
@@ -11,7 +11,7 @@ from servers import Servers
 
 pytestmark = pytest.mark.slow
 
-_HISTORIES = int(os.environ.get("HEADRACE_TEST_HISTORIES", "300"))
+_HISTORIES = times("HISTORIES", 300, 1_500)
 _AT_ONCE = 50
 
 

@@ -192,6 +192,14 @@ def test_numbers_that_neither_type_holds_widen_the_column_to_the_digits_of_both(
     assert [row[0] for row in rows(path, "SELECT v FROM items")] == [Decimal(value), array[0].as_py()]
 
 
+def test_objects_and_lists_are_json_in_a_column_of_text(path: Path, load: Any) -> None:
+    rows(path, "CREATE TABLE items (v VARCHAR, w VARCHAR)")
+
+    load({"v": [{"t": "NULL", "n": None}, None], "w": [["a'b", None], []]}, "append", adopt=True)
+
+    assert rows(path, "SELECT v, w FROM items") == [('{"t":"NULL","n":null}', '["a\'b",null]'), (None, "[]")]
+
+
 def test_digits_beyond_what_the_widest_decimal_has_are_refused(path: Path, load: Any) -> None:
     rows(path, "CREATE TABLE items (v DECIMAL(38,0)); INSERT INTO items VALUES (1)")
 
