@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from history_steps import Break
 from run_worker import FAILED, run_until
 from sqlalchemy import update
-from steps import Break
 from stored import LIMITS
 
 from headrace import failpoints

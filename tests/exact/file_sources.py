@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow.parquet as pq
+from history_steps import Change, Delete, Drop, Mode, Plan, Put, Rename
 from model import Row, Table
 from oracle import ROWS_OF_A_FILE
 from source_system import ALTERS, Place, SourceSystem, arrow, plain
-from steps import Change, Delete, Drop, Mode, Plan, Put, Rename
 
 _FIRST_TIME = dt.datetime(2024, 1, 1, tzinfo=dt.UTC).timestamp()
 

@@ -21,11 +21,7 @@ import rival
 import sources
 from destinations import Target
 from faults import Progressed
-from model import Row, Rows, mistyped
-from oracle import SALT, Oracle
-from servers import Servers
-from source_system import Place, SourceSystem
-from steps import (
+from history_steps import (
     Add,
     Begin,
     Break,
@@ -42,7 +38,11 @@ from steps import (
     applies,
     described,
 )
-from steps import Run as RunStep
+from history_steps import Run as RunStep
+from model import Row, Rows, mistyped
+from oracle import SALT, Oracle
+from servers import Servers
+from source_system import Place, SourceSystem
 
 from headrace.receipts import Receipt
 from headrace.records import Run, RunStatus

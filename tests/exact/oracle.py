@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cursor_forms import FORMS
+from history_steps import Add, Change, Delete, Drop, Plan, Put, Rename, Retype, change
 from model import Row, Rows, Table, canonical, difference
-from steps import Add, Change, Delete, Drop, Plan, Put, Rename, Retype, change
 
 SALT = "a long random text"
 ROWS_OF_A_FILE = 8

@@ -5,9 +5,9 @@ import logging
 from typing import Any
 
 from destinations import Target
+from history_steps import Plan
 from model import Row
 from source_system import Place
-from steps import Plan
 
 from headrace.errors import Conflict
 from headrace.service.execution import RunFailed, execute_run

@@ -25,12 +25,12 @@ from typing import Any
 for folder in (Path(__file__).parent, Path(__file__).parents[1] / "support"):
     sys.path.insert(0, str(folder))
 
-import shrink
+import reduction
 from history import prepared
+from history_steps import Plan, Script
 from pydantic import SecretStr
 from script import plans, script_of
 from servers import Servers, run_servers
-from steps import Plan, Script
 
 from headrace.connectors.kit.local_paths import start_relative_paths_at
 from headrace.encryption import keyring_file
@@ -105,10 +105,14 @@ def play_seed(seed: int, platform: Platform, servers: Servers, *, shrinks: bool 
     if not fails(script):
         outcome.problem = f"(not every time) {outcome.problem}"
         return outcome
-    kept = shrink.shrunk(script, fails, seconds=_SHRINK_SECONDS)
-    reduced = play(seed, shrink.only(script, kept), platform, servers)
+    kept = reduction.shrunk(script, fails, seconds=_SHRINK_SECONDS)
+    reduced = play(seed, reduction.only(script, kept), platform, servers)
     if reduced.problem:
-        outcome.problem, outcome.events, outcome.steps = reduced.problem, reduced.events, shrink.written(kept)
+        outcome.problem, outcome.events, outcome.steps = (
+            reduced.problem,
+            reduced.events,
+            reduction.written(kept),
+        )
     return outcome
 
 
@@ -166,7 +170,7 @@ def play_one(options: Any) -> int:
     with run_servers() as servers, servers, a_platform() as platform:
         script = script_of(options.seed, servers.systems)
         if options.steps:
-            script = shrink.only(script, shrink.read(options.steps))
+            script = reduction.only(script, reduction.read(options.steps))
         outcome = play(options.seed, script, platform, servers)
     print(outcome.plan, *outcome.events, outcome.problem or "exact", sep="\n")
     return bool(outcome.problem)

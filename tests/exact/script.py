@@ -9,9 +9,7 @@ from typing import Any, get_args
 
 from cursor_forms import COLUMN_FORMS, FORMS, TEXT_FORMS
 from destinations import TARGETS
-from model import KINDS, UNUSUAL, WIDER, Column, Row
-from sources import SOURCES
-from steps import (
+from history_steps import (
     Add,
     Begin,
     Break,
@@ -31,6 +29,8 @@ from steps import (
     Script,
     Step,
 )
+from model import KINDS, UNUSUAL, WIDER, Column, Row
+from sources import SOURCES
 
 from headrace.failpoints import Point
 

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from cursor_forms import FORMS
+from history_steps import Plan
 from model import Row, Table
 from source_system import Place, SourceSystem, arrow, plain
-from steps import Plan
 
 _PAGE = 5
 _FUNCTION = """from python_rows import rows_of

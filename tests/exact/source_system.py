@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 from cursor_forms import FORMS
+from history_steps import Change, Mode, Plan
 from model import Row, Table, coerced
 from servers import Servers
-from steps import Change, Mode, Plan
 
 ALTERS = frozenset({"Drop", "Rename", "Retype"})
 ARROW = {

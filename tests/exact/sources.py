@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from file_sources import CsvSource, FilesSource, ParquetSource
+from history_steps import Plan
 from served_sources import PythonSource, RestSource
 from source_system import Place, SourceSystem
 from sql_sources import DuckdbSource, MysqlSource, PostgresSource, SqliteSource
-from steps import Plan
 
 SOURCES: dict[str, type[SourceSystem]] = {
     source.name: source

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import duckdb
 import psycopg
 import pymysql
+from history_steps import Add, Change, Delete, Drop, Mode, Plan, Put, Rename, Retype
 from model import Row, Table, coerced
 from source_system import ALTERS, Place, SourceSystem
-from steps import Add, Change, Delete, Drop, Mode, Plan, Put, Rename, Retype
 
 Statement = tuple[str, tuple[Any, ...]]
 

@@ -1,12 +1,12 @@
 """That the harness notices what goes wrong, and says it in few steps."""
 
 import pytest
-import shrink
+import reduction
 from destinations import SqliteTarget
+from history_steps import Add, Delete, Plan, Put, Run, Script, Step
 from model import Column
 from run import a_platform, kind_of, play
 from servers import Servers
-from steps import Add, Delete, Plan, Put, Run, Script, Step
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,9 @@ def test_a_lost_row_is_noticed_and_reduced_to_the_steps_that_lose_it(monkeypatch
             return play(0, smaller, platform, _NO_SERVERS).problem
 
         found = problem(script)
-        kept = shrink.shrunk(script, lambda smaller: kind_of(problem(smaller)) == kind_of(found), seconds=60)
+        kept = reduction.shrunk(
+            script, lambda smaller: kind_of(problem(smaller)) == kind_of(found), seconds=60
+        )
 
     assert found.startswith("Violation: 1 missing")
     assert kept[:3] == [0, 1, 6]  # the columns that every row has, row 3, and a run
@@ -45,5 +47,5 @@ def test_a_lost_row_is_noticed_and_reduced_to_the_steps_that_lose_it(monkeypatch
 def test_places_are_written_and_read_alike() -> None:
     places = [0, 1, 2, 5, 7, 8]
 
-    assert shrink.written(places) == "0-2,5,7-8"
-    assert shrink.read(shrink.written(places)) == places
+    assert reduction.written(places) == "0-2,5,7-8"
+    assert reduction.read(reduction.written(places)) == places

@@ -51,6 +51,8 @@ def system(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 def test_any_table_comes_back_or_is_refused_by_its_columns_name(system: System, table: pa.Table) -> None:
+    if system.name == "bigquery":
+        table = table.drop_columns([field.name for field in table.schema if _is_too_long(field.type)])
     with tempfile.TemporaryDirectory() as folder:
         output = output_of([batch_of(table)], Path(folder))
         refused = _refused(system, output)
@@ -59,6 +61,11 @@ def test_any_table_comes_back_or_is_refused_by_its_columns_name(system: System, 
             table = table.drop_columns(list(refused))
             output = output_of([batch_of(table)], Path(folder))
         _load_and_compare(system, output)
+
+
+def _is_too_long(kind: pa.DataType) -> bool:
+    """Whether BigQuery holds such decimals and our stand-in for it does not: it has 20 digits and 18 decimals."""
+    return pa.types.is_decimal(kind) and (kind.scale > 18 or kind.precision - kind.scale > 20)
 
 
 def _request(output: Output, table: str) -> LoadRequest:

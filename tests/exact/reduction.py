@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from steps import Script, Step
+from history_steps import Script, Step
 
 
 def shrunk(script: Script, fails: Callable[[Script], bool], *, seconds: float) -> list[int]:
