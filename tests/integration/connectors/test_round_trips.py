@@ -64,7 +64,7 @@ def test_any_table_comes_back_or_is_refused_by_its_columns_name(system: System, 
 
 
 def _is_too_long(kind: pa.DataType) -> bool:
-    """Whether BigQuery holds such decimals and our stand-in for it does not: it has 20 digits and 18 decimals."""
+    """Whether our stand-in for BigQuery cannot hold such decimals: it has 20 digits and 18 decimals."""
     return pa.types.is_decimal(kind) and (kind.scale > 18 or kind.precision - kind.scale > 20)
 
 
