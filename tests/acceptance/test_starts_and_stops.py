@@ -1,5 +1,6 @@
 """How a platform ends, and when it must not start: `headrace up` on homes of their own."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -75,7 +76,9 @@ def test_a_start_without_the_key_says_which_and_changes_nothing(tmp_path: Path) 
 def test_a_platform_on_postgresql_has_its_records_there(platform: LivePlatform) -> None:
     command = [sys.executable, "-m", "headrace.cli.main", "doctor", "--home", str(platform.home)]
 
-    doctor = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "HEADRACE_CONFIG_DIR": str(platform.config)}
+
+    doctor = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     assert "PostgreSQL" in doctor.stdout
     assert not (platform.home / "headrace.db").exists()

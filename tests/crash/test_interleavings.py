@@ -99,7 +99,7 @@ class Interleavings(RuleBasedStateMachine):
             "dispatcher": Dispatcher(upkeep, self.dagster),
             "reconciler": Reconciler(upkeep, self.dagster),
             "terminator": Terminator(upkeep, self.dagster),
-            "reaper": Reaper(upkeep, self.folder),
+            "reaper": Reaper(upkeep),
         }
         self.interruptions: list[str] = []
         self.workers: dict[str, _Worker] = {}

@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections import Counter
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import destinations
 import psycopg
 import pymysql
 from fault_world import World
+from servers import Servers
+from source_system import Place
 
 from headrace.connectors.file.records import tag
 
@@ -35,7 +37,12 @@ class Line:
         self.folder: Path = self.world.folder / f"line-{uuid4().hex[:12]}"
         self.folder.mkdir()
         self.source = self.folder / "source.sqlite"
-        self.target: Any = destinations.TARGETS[self.target_name](self.folder, self.world.servers)
+        # Its own databases and sessions: lines are played at the same time.
+        self._own = ExitStack()
+        servers = self.world.servers
+        self.servers = self._own.enter_context(Servers(postgres=servers.postgres, mariadb=servers.mariadb))
+        place = Place(folder=self.folder, connectors=self.folder, servers=self.servers)
+        self.target: Any = destinations.TARGETS[self.target_name](place)
         with closing(sqlite3.connect(self.source)) as connection, connection:
             connection.execute("CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT, changed INTEGER)")
 
@@ -87,18 +94,18 @@ class Line:
         """Return what loads have left behind that is nobody's."""
         look = {"postgres": self._tables_of_postgres, "mysql": self._tables_of_mysql}.get(self.target_name)
         if look is not None:
-            return [name for name in look() if name not in _OWN]
+            return [name for name in look() if name not in (self.target.table, *_OWN)]
         if self.target_name == "parquet":
             return self._strays()
         return [path.name for path in self.folder.iterdir() if path.name.endswith(("-journal", ".wal"))]
 
     def _tables_of_postgres(self) -> list[str]:
-        with psycopg.connect(self.target.url) as connection:
+        with self.servers.postgres_session() as connection:
             query = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
-            return [name for (name,) in connection.execute(query, [self.target.schema])]
+            return [name for (name,) in connection.execute(query, [self.servers.postgres_schema])]
 
     def _tables_of_mysql(self) -> list[str]:
-        with closing(pymysql.connect(**self.target.where)) as connection, connection.cursor() as cursor:
+        with self.servers.mysql_session().cursor() as cursor:
             cursor.execute("SHOW TABLES")
             return [name for (name,) in cursor.fetchall()]
 
@@ -114,6 +121,7 @@ class Line:
     def close(self) -> None:
         """Remove what lies outside of the folder."""
         self.target.close()
+        self._own.close()
 
 
 class Reader(threading.Thread):

@@ -1,5 +1,6 @@
 """A sample of the matrix that `make faults` plays: few cells, of each kind of fault one."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -29,8 +30,7 @@ def test_every_point_has_cells_with_every_fault():
 def test_a_sample_of_faults_leaves_nothing_undone(postgres_server: PostgresServer, tmp_path: Path) -> None:
     servers = Servers(postgres=postgres_server, mariadb=None)
 
-    with a_world("sqlite", servers, tmp_path) as world:
-        line = fresh(world)
+    with a_world("sqlite", servers, tmp_path) as world, closing(fresh(world)) as line:
         for fault, point in SAMPLE.items():
             play_load(line, point, fault, line.pipeline_id)
         SCENARIOS["answered"](world, "answered", "lose")

@@ -17,6 +17,7 @@ _MOST = 4
 # others mostly compute: mixing them keeps the processors busy and starts few platforms at the same time.
 _ORDER = (
     r"^tests/acceptance/test_control_plane\.py",
+    r"^tests/exact/",
     r"^tests/acceptance/.*\[sqlite\b",
     r"^tests/(contract|integration/connectors)/",
     r"^tests/acceptance/.*\[postgres\b",
@@ -73,6 +74,6 @@ def _place_of(nodeid: str) -> int:
 
 
 def number_of_processes() -> int:
-    """Return one more than there are processors, because many tests wait; at most four, to save memory."""
+    """Return two more than there are processors, because many tests wait; at most four, to save memory."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(available + 1, _MOST)
+    return min(available + 2, _MOST)

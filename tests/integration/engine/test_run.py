@@ -84,15 +84,18 @@ class Stopped(Exception):
     """What the platform raises in a cancelled run."""
 
 
+LOG = logging.getLogger("test.run")
+
+
 @pytest.fixture
 def job(tmp_path):
     def make(**changes):
-        log = logging.getLogger("test.run")
-        log.setLevel(logging.INFO)
-        values = {"output_path": tmp_path / "output.parquet", "pipeline_id": "p", "run_id": "r", "log": log}
+        values = {"output_path": tmp_path / "output.parquet", "pipeline_id": "p", "run_id": "r", "log": LOG}
         return EngineJob(**values | changes)
 
-    return make
+    LOG.setLevel(logging.INFO)
+    yield make
+    LOG.setLevel(logging.NOTSET)
 
 
 def config(pages: list, *, sync_mode: SyncMode = SyncMode.FULL_REFRESH, **changes) -> PipelineConfig:

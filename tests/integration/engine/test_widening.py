@@ -4,6 +4,7 @@ from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,7 +94,7 @@ def column(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setattr(output_module, "_GROUP_ROWS", 1)
 
     def write(*pages: pa.Array | list[Any]) -> pa.ChunkedArray:
-        with OutputWriter(tmp_path / "output.parquet") as writer:
+        with OutputWriter(tmp_path / f"{uuid4().hex}.parquet") as writer:
             for page in pages:
                 is_list = isinstance(page, list)
                 writer.add(arrowize([{"v": v} for v in page]) if is_list else pa.record_batch({"v": page}))

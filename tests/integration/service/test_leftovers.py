@@ -81,7 +81,7 @@ def left_in(folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("kind", "event", "ending", "options"),
     [
-        ("a part of the output", "os.rename", ".part0", {}),
+        ("a part of the output", "os.link", ".part0", {}),
         ("an unfinished file", "os.rename", ".unfinished", {}),
         ("partitions", "os.rename", ".unfinished", {"partition_by": ["family"], "format": "csv"}),
     ],

@@ -86,31 +86,65 @@ def _conformed(array: pa.Array, field: pa.Field) -> pa.Array:
         return array
     if pa.types.is_null(array.type):
         return pa.nulls(len(array), field.type)
-    array = without_views(array if isinstance(field.type, pa.BaseExtensionType) else resolved(array))
+    if not isinstance(field.type, pa.BaseExtensionType):
+        array = resolved(array)
     if is_text(field.type) and not is_text(array.type):
         return _as_text(array, field)
     try:
         if is_text(array.type) and pa.types.is_nested(field.type):
             return _parsed(array, field.type)
-        return array.cast(field.type)
+        return cast(array, field.type)
     except (*_REFUSALS, InvalidJSON):
         raise Inexact(field.name) from None
 
 
-def without_views(array: pa.Array) -> pa.Array:
-    """Return the values with lists in place of views of lists, whose cast by Arrow makes broken offsets."""
-    kind = array.type
-    if not _has_view(kind):
+def cast(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Return the values in another type. Raises what Arrow raises if one does not fit.
+
+    Arrow casts flat values. Its casts of lists of a fixed size, and of views of lists, make arrays with parts
+    of wrong lengths, so lists, objects and maps are put together here.
+    """
+    is_ = pa.types
+    if array.type.equals(kind):
         return array
-    if pa.types.is_struct(kind):
-        columns = [without_views(array.field(index)) for index in range(kind.num_fields)]
-        fields = [field.with_type(column.type) for field, column in zip(kind, columns, strict=True)]
-        return pa.StructArray.from_arrays(columns, fields=fields, mask=array.is_null())
-    if not is_list(kind):
-        return array
-    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(pa.int32())
-    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
-    return pa.ListArray.from_arrays(offsets, without_views(array.flatten()), mask=array.is_null())
+    if is_.is_struct(array.type) and is_.is_struct(kind):
+        return _cast_struct(array, kind)
+    if is_.is_map(array.type) and is_.is_map(kind):
+        return _cast_map(array, kind)
+    if not is_list(array.type):
+        return array.cast(kind)
+    if is_.is_fixed_size_list(kind) and is_.is_fixed_size_list(array.type):
+        size = kind.list_size
+        values = cast(array.values.slice(array.offset * size, len(array) * size), kind.value_type)
+        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=array.is_null())
+    if not (is_.is_list(kind) or is_.is_large_list(kind)):
+        return array.cast(kind)
+    width = pa.int64() if is_.is_large_list(kind) else pa.int32()
+    lengths = pc.fill_null(pc.list_value_length(array), 0).cast(width)
+    offsets = pa.concat_arrays([pa.array([0], width), pc.cumulative_sum(lengths)])
+    make = pa.LargeListArray if is_.is_large_list(kind) else pa.ListArray
+    return make.from_arrays(offsets, cast(array.flatten(), kind.value_type), type=kind, mask=array.is_null())
+
+
+def _cast_struct(array: pa.StructArray, kind: pa.StructType) -> pa.Array:
+    parts = dict(zip([field.name for field in array.type], array.flatten(), strict=True))
+    if len(parts) < array.type.num_fields or not parts.keys() <= {field.name for field in kind}:
+        return array.cast(kind)
+    columns = [
+        cast(parts[field.name], field.type) if field.name in parts else pa.nulls(len(array), field.type)
+        for field in kind
+    ]
+    return pa.StructArray.from_arrays(columns, fields=list(kind), mask=array.is_null())
+
+
+def _cast_map(array: pa.MapArray, kind: pa.MapType) -> pa.Array:
+    offsets = array.offsets
+    first, count = offsets[0].as_py(), offsets[-1].as_py() - offsets[0].as_py()
+    keys = cast(array.keys.slice(first, count), kind.key_type)
+    items = cast(array.items.slice(first, count), kind.item_type)
+    return pa.MapArray.from_arrays(
+        pc.subtract(offsets, offsets[0]), keys, items, type=kind, mask=array.is_null()
+    )
 
 
 def _as_text(array: pa.Array, field: pa.Field) -> pa.Array:
@@ -179,11 +213,6 @@ def _stored_list(kind: pa.DataType) -> pa.DataType | None:
     if item is None or item.equals(kind.value_type):
         return item and (kind if not _is_view(kind) else pa.list_(item))
     return pa.list_(item)
-
-
-def _has_view(kind: pa.DataType) -> bool:
-    inner = (kind.field(index).type for index in range(kind.num_fields))
-    return _is_view(kind) or any(map(_has_view, inner))
 
 
 def _is_view(kind: pa.DataType) -> bool:
