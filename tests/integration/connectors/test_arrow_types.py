@@ -41,7 +41,8 @@ ARRIVALS: dict[str, tuple[pa.Array, dict[str, str | None]]] = {
     "fixed binary": (pa.array([b"abc"], pa.binary(3)), {"*": "b'abc'"}),
     "date64": (pa.array([dt.date(2024, 1, 2)], pa.date64()), {"*": "2024-01-02"}),
     "date of a late year": (
-        pa.array([5_000_000], pa.date32()), {"*": "15659-07-15", "mysql": None, "sqlite": "+15659-07-15"}
+        pa.array([5_000_000], pa.date32()),
+        {"*": "15659-07-15", "bigquery": None, "mysql": None, "sqlite": "+15659-07-15"},
     ),
     "time32": (pa.array([dt.time(1, 2, 3)], pa.time32("s")), {"*": "01:02:03", "mysql": "1:02:03"}),
     "seconds": (
@@ -50,7 +51,10 @@ ARRIVALS: dict[str, tuple[pa.Array, dict[str, str | None]]] = {
     ),
     "late year": (
         pa.array([FAR], pa.timestamp("s")),
-        {"*": "14645-06-30 15:06:40", "mysql": None, "sqlite": "+14645-06-30T15:06:40"},
+        {
+            "*": "14645-06-30 15:06:40", "bigquery": None, "mysql": None,
+            "sqlite": "+14645-06-30T15:06:40",
+        },
     ),
     "zone": (
         pa.array([0], pa.timestamp("us", "Europe/Berlin")),

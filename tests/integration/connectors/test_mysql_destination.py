@@ -96,7 +96,7 @@ def test_a_value_that_mysql_cannot_hold_is_refused_by_name(load: Loader, array: 
     with pytest.raises(Rejected, match="Column 'v'"):
         load(pa.table({"v": array}))
 
-    assert load.tables() == {"_headrace_loads"}
+    assert load.tables() <= {"_headrace_loads"}
 
 
 def test_replace_append_and_merge(load: Loader) -> None:
