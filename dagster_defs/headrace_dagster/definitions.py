@@ -36,8 +36,8 @@ def _execute(
     progress: Callable[["Progress"], None],
 ) -> ExecutionOutcome:
     # Imported here, because the code server loads this module too and does not need the engine.
+    from headrace.engine.interrupts import Interrupted
     from headrace.service.execution import execute_run
-    from headrace.service.interrupts import Interrupted
     from headrace.service.lease import OUTAGE_SECONDS, RunStopped, until_written
 
     try:

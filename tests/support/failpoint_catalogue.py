@@ -14,7 +14,7 @@ _CODE = ("platform", "api", "dagster_defs")
 _INTRODUCTION = """# Failpoints
 
 A failpoint is a named place in the code where a test makes a process fail. There is one at each change of
-state. This page is made from [`failpoint_list.py`](../platform/headrace/failpoint_list.py). Tests hold it
+state. This page is made from `headrace.failpoint_list`. Tests hold it
 against the calls, and `make faults` plays each fault at each point.
 
 Faults are injected only with `HEADRACE_FAILPOINTS`, which names a folder. No process starts with it unless

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from headrace import scratch
 from headrace.connectors import ConnectorError, SyncMode
+from headrace.engine.interrupts import Interrupts
 from headrace.engine.job import EngineJob, EngineResult, Progress
 from headrace.engine.output import DiskFull
 from headrace.engine.run import run_pipeline
@@ -25,7 +26,6 @@ from headrace.pipeline.document import PipelineConfig
 from headrace.pipeline.resolution import resolve_config
 from headrace.records import Run, RunStatus
 from headrace.service.configs import open_config
-from headrace.service.interrupts import Interrupts
 from headrace.service.lease import OUTAGE_SECONDS, Lease, RunStopped, TimedOut, until_written
 from headrace.service.platform import Platform
 from headrace.store.lifecycle.leases import Claim, Ending, LeaseStore

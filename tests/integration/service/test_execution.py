@@ -17,11 +17,11 @@ import pytest
 from sqlalchemy import update
 from stored import LIMITS
 
+from headrace.engine.interrupts import Interrupted
 from headrace.engine.job import Progress
 from headrace.records import Page, Pipeline, Run, RunStatus, State, StateDemand
 from headrace.service import execution
 from headrace.service.execution import Execution, RunFailed, execute_run
-from headrace.service.interrupts import Interrupted
 from headrace.service.lease import RunStopped
 from headrace.service.pipelines import PipelineDraft, Pipelines
 from headrace.service.platform import Platform

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from headrace.service.interrupts import Interrupted, Interrupts
+from headrace.engine.interrupts import Interrupted, Interrupts
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
