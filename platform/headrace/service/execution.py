@@ -221,13 +221,15 @@ def _failure_written(leases: LeaseStore, run: Run, tally: Tally) -> Iterator[Non
     except BaseException:
         # An interrupt, or the end of the process. After a cancel the run has ended already.
         if tally.receipt().loaded is None:  # otherwise the next attempt finds the data: a success
-            _write_interrupted(leases, run)
+            _write_interrupted(leases, run, tally)
         raise
 
 
-def _write_interrupted(leases: LeaseStore, run: Run) -> None:
+def _write_interrupted(leases: LeaseStore, run: Run, tally: Tally) -> None:
     detail = "The run was interrupted before it ended."
-    ending = Ending(status=RunStatus.FAILED, error_code="run.interrupted", error=detail)
+    ending = Ending(
+        status=RunStatus.FAILED, error_code="run.interrupted", error=detail, receipt=tally.receipt()
+    )
     with suppress(HeadraceError):
         until_written(lambda: leases.end(run, ending), seconds=INTERRUPTED_SECONDS)
 
