@@ -23,6 +23,7 @@ FINAL_WITHIN = 90.0
 AGREED_WITHIN = 180.0
 PURGED_WITHIN = 120.0
 GONE_WITHIN = 30.0
+SWEPT_WITHIN = 30.0  # docs/temporary.md: 15 s
 _FAULTY = (
     "connector.crashed",
     "run.sums_disagree",
@@ -191,9 +192,13 @@ def _left_behind(player: "Player") -> None:
     for file in player.home.temporary.iterdir():
         if file.name.startswith("headrace"):
             player.problems.append(f"left behind in TMPDIR: {file.name}")
-    for file in (player.home.home / "outputs").glob("*/*"):
-        if file.name != "output.parquet":
-            player.problems.append(f"left behind: {file.relative_to(player.home.home)}")
+    within(SWEPT_WITHIN, lambda: not _unswept(player.home))
+    player.problems.extend(f"left behind: {name}" for name in _unswept(player.home))
+
+
+def _unswept(home: Home) -> list[str]:
+    outputs = home.home / "outputs"
+    return [str(file) for file in outputs.glob("*/*") if file.name != "output.parquet"]
 
 
 def _processes(home: Home) -> str:
