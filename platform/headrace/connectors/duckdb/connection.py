@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from headrace import scratch
-from headrace.connectors import ConnectorError, Section, Unreachable
+from headrace.connectors import ConnectorError, OutOfSpace, Section, Unreachable
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.sql.loads import Busy
 
@@ -60,12 +62,25 @@ def opened(
         connection.execute("BEGIN")
         yield connection
     except duckdb.Error as error:
+        if _is_disk_full(error):
+            raise _out_of_space(config) from None
         raise failure(f"DuckDB: {_first_line(error)}") from None
     finally:
         connection.close()
 
 
+def _is_disk_full(error: Exception) -> bool:
+    # DuckDB's errors have no number. Their text ends with what the C library says, which is not translated.
+    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def _out_of_space(config: DuckDBConnection) -> ConnectorError:
+    return OutOfSpace(f"The disk of {config.path!r} is full.")
+
+
 def _not_opened(error: Exception, config: DuckDBConnection) -> ConnectorError:
+    if _is_disk_full(error):
+        return _out_of_space(config)
     if "Could not set lock" in str(error) or "already open" in str(error):
         return Busy(f"Another process has {config.path!r} open, and DuckDB takes one writer at a time.")
     return Unreachable(f"{config.path!r} could not be opened: {_first_line(error)}")

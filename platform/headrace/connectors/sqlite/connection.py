@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field
 
-from headrace.connectors import ConnectorError, Section, Unreachable
+from headrace.connectors import ConnectorError, OutOfSpace, Section, Unreachable
 from headrace.connectors.kit.local_paths import local_path
 from headrace.connectors.kit.sql.loads import Busy
 
@@ -71,6 +71,8 @@ def _translated(
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _LOCKED:
         return Busy(f"Another process is writing to {config.path!r}.")
+    if code == sqlite3.SQLITE_FULL:
+        return OutOfSpace(f"The disk of {config.path!r} is full.")
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_NOTADB):
         return Unreachable(f"{config.path!r} could not be opened: {error}.")
     return failure(f"SQLite: {error}.")
