@@ -210,6 +210,16 @@ def test_a_text_of_utf_16_that_is_read_as_utf_8_is_refused(source: Source) -> No
         source.read(source.write(text.encode("utf-16")[:-1]), encoding="utf-16")
 
 
+@pytest.mark.parametrize("text", ["näme\n1\n", "id,name\n1,é\n"], ids=["header", "row"])
+@pytest.mark.parametrize("config", [{}, {"infer_types": False}, {"encoding": "utf-16"}], ids=str)
+def test_a_text_in_another_encoding_is_refused_by_the_name_of_the_one_that_was_tried(
+    source: Source, text: str, config: dict[str, Any]
+) -> None:
+    with pytest.raises(NotWhole, match=f"no text in {config.get('encoding', 'utf-8')}: name its `encoding`"):
+        source.read(source.write(text.encode("latin-1")), **config)
+    assert len(source.read(source.write(text.encode("latin-1")), encoding="latin-1")) == 1
+
+
 _PAGE = "<!DOCTYPE html>\n<html><body>Please sign in</body></html>\n"
 
 

@@ -34,6 +34,10 @@ class BrokenRow(Exception):
     """A row has another number of fields than the header. The text says where, and quotes nothing of it."""
 
 
+class NotInEncoding(Exception):
+    """The bytes are no text in the encoding that the file is read in."""
+
+
 class _RowTooLong(Exception):
     pass
 
@@ -156,5 +160,7 @@ def _understood(error: pa.ArrowInvalid) -> Exception:
     words = str(error)
     if "straddling" in words:
         return _RowTooLong()
+    if "invalid UTF8" in words:
+        return NotInEncoding()
     place: Sequence[str] = _PLACE.findall(words)
     return BrokenRow(f"{place[0]}.") if place else error

@@ -11,7 +11,7 @@ import pyarrow as pa
 from headrace.connectors import Unreadable
 from headrace.connectors.contract.warnings import Warn, log_warning
 from headrace.connectors.files.columnar import read_arrow, read_parquet
-from headrace.connectors.files.csv import BrokenRow, Dialect, read_csv
+from headrace.connectors.files.csv import BrokenRow, Dialect, NotInEncoding, read_csv
 from headrace.connectors.files.csv_columns import named
 from headrace.connectors.files.csv_text import StrayQuote
 from headrace.connectors.files.json_files import read_json, read_json_lines
@@ -80,6 +80,8 @@ def read(
         raise NotWhole("A quote is never closed, or more than a delimiter follows a closing quote.") from None
     except InvalidJSON as invalid:
         raise NotWhole(f"The file is no valid {kind}: {invalid}.") from None
+    except (NotInEncoding, UnicodeError):
+        raise NotWhole(f"The file is no text in {dialect.encoding}: name its `encoding`.") from None
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
