@@ -11,12 +11,12 @@ The first keyring found is used, and keyrings are not merged. The order is:
 """
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from headrace import private_files
 from headrace.encryption import keyring_file
-from headrace.encryption.keyring_file import KeyringError, UnknownKey, key_id
+from headrace.encryption.keyring_file import KeyringError, UnknownKey, Unwrap, key_id
 from headrace.errors import StartupError
 from headrace.settings import Settings
 
@@ -50,13 +50,17 @@ class MissingKeys(KeyringError):
 class Keyring:
     """Keys in order. The first is the current key, which seals. The repr shows only ids.
 
-    `searched` names the places that were searched, for messages.
+    `searched` names the places that were searched, for messages. `keepers` names who wraps which key: keeper
+    addresses by key id.
     """
 
-    def __init__(self, keys: Sequence[bytes], *, searched: Sequence[str] = ()) -> None:
+    def __init__(
+        self, keys: Sequence[bytes], *, searched: Sequence[str] = (), keepers: Mapping[str, str] | None = None
+    ) -> None:
         self._keys = {key_id(key): key for key in keys}
         self.ids = tuple(self._keys)
         self.searched = tuple(searched)
+        self.keepers = dict(keepers or {})
 
     @property
     def current_id(self) -> str:
@@ -129,8 +133,8 @@ def user_keyring(settings: Settings) -> Path:
     return settings.user_config_dir / "keyring"
 
 
-def load_keyring(settings: Settings, *, create: bool) -> Keyring:
-    """Return the first keyring found.
+def load_keyring(settings: Settings, unwrap: Unwrap = keyring_file.no_keeper, *, create: bool) -> Keyring:
+    """Return the first keyring found; `unwrap` asks the keepers of wrapped keys.
 
     With `create`, one is created in the user's configuration folder if there is none. Use this only with a
     database without encrypted values. Raises KeyringError and NotPrivate.
@@ -140,7 +144,8 @@ def load_keyring(settings: Settings, *, create: bool) -> Keyring:
         for place, content in _found(settings, create=create):
             searched.append(place)
             if content is not None:
-                return Keyring(keyring_file.parse(content, place), searched=searched)
+                keys = keyring_file.parse(content, place, unwrap)
+                return Keyring(keys, searched=searched, keepers=keyring_file.keepers(content, place))
     except OSError as error:
         raise UnreadableKeyring(f"{error.filename}: {error.strerror}.") from error
     raise NoKeyring(f"There is no keyring. Searched: {'; '.join(searched)}.")

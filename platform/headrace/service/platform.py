@@ -22,6 +22,7 @@ from headrace.encryption.keyring import (
     require,
 )
 from headrace.errors import HeadraceError, StartupError
+from headrace.keepers.wrapping import unwrapping
 from headrace.private_files import create_private, make_private_folder, read_private
 from headrace.records import Principal, Role
 from headrace.settings import Settings
@@ -145,8 +146,8 @@ def _keyring(settings: Settings, in_use: Collection[str], *, create: bool) -> Ke
     """Return the keyring, which must have all keys in use. Raises KeyringError."""
     try:
         if create:
-            load_keyring(settings, create=True)
-        keyring = FollowedKeyring(lambda: load_keyring(settings, create=False))
+            load_keyring(settings, unwrapping(settings), create=True)
+        keyring = FollowedKeyring(lambda: load_keyring(settings, unwrapping(settings), create=False))
     except NoKeyring as error:
         if not in_use:
             raise

@@ -8,7 +8,7 @@ import pytest
 from http_servers.secret_keepers import Google, vault
 from http_servers.server import Answer, Asked, Server, serving
 
-from headrace.pipeline.references.google import GoogleProvider
+from headrace.keepers import google as google_cloud
 from headrace.pipeline.references.resolver import ReferenceUnreachable, ReferenceUnresolved, Resolver
 from headrace.settings import Settings
 
@@ -141,8 +141,8 @@ def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Google, Server]]:
     cloud = Google({"token": {"1": b"old-s3cret", "2": b"new-s3cret"}, "binary": {"1": b"\xff"}})
     with serving(cloud) as server:
         cloud.url = server.url
-        monkeypatch.setattr(GoogleProvider, "secret_manager", server.url)
-        monkeypatch.setattr(GoogleProvider, "metadata", server.url)
+        monkeypatch.setattr(google_cloud.Google, "secret_manager", server.url)
+        monkeypatch.setattr(google_cloud.Google, "metadata", server.url)
         yield cloud, server
 
 

@@ -2,22 +2,58 @@
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from http_servers.server import Answer, Asked
+
+_TOKENS = ("Bearer ya29.of-the-key", "Bearer ya29.of-the-machine")
+
+
+class WrappingKeys:
+    """The keys of a key management service, by name: AES-GCM, made when they are first used."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, AESGCM] = {}
+
+    def encrypted(self, name: str, plaintext: bytes) -> bytes:
+        key = self._keys.setdefault(name, AESGCM(AESGCM.generate_key(256)))
+        nonce = os.urandom(12)
+        return nonce + key.encrypt(nonce, plaintext, None)
+
+    def decrypted(self, name: str, ciphertext: bytes) -> bytes | None:
+        key = self._keys.get(name)
+        try:
+            return None if key is None else key.decrypt(ciphertext[:12], ciphertext[12:], None)
+        except InvalidTag:
+            return None
 
 
 def vault(secrets: Mapping[str, Mapping[str, Any]], token: str) -> Any:
-    """A Vault with a key-value engine of version 2 at `secret/` and one of version 1 at `kv/`."""
+    """A Vault with key-value engines of version 2 at `secret/`, of version 1 at `kv/`, and `transit/`."""
+    keys = WrappingKeys()
+
+    def transit(action: str, name: str, body: Mapping[str, str]) -> Answer:
+        if action == "encrypt":
+            made = keys.encrypted(name, base64.b64decode(body["plaintext"]))
+            return Answer(body={"data": {"ciphertext": f"vault:v1:{base64.b64encode(made).decode()}"}})
+        found = keys.decrypted(name, base64.b64decode(body["ciphertext"].removeprefix("vault:v1:")))
+        if found is None:
+            return Answer(status=400, body={"errors": ["invalid ciphertext: no prefix"]})
+        return Answer(body={"data": {"plaintext": base64.b64encode(found).decode()}})
 
     def handle(asked: Asked) -> Answer:
         if asked.headers.get("x-vault-token") != token:
             return Answer(status=403, body={"errors": ["permission denied"]})
         path = asked.path.removeprefix("/v1/")
+        if path.startswith("transit/"):
+            return transit(*path.removeprefix("transit/").split("/"), json.loads(asked.body))
         if path not in secrets:
             return Answer(status=404, body={"errors": []})
         data: Any = dict(secrets[path])
@@ -30,12 +66,13 @@ def vault(secrets: Mapping[str, Mapping[str, Any]], token: str) -> Any:
 
 @dataclass
 class Google:
-    """A project's secrets, by name and version; one service account, whose key it knows."""
+    """A project's secrets, by name and version, and its wrapping keys; one account, whose key it knows."""
 
     secrets: Mapping[str, Mapping[str, bytes]]
     project: str = "acme"
     key: rsa.RSAPrivateKey = field(default_factory=lambda: rsa.generate_private_key(65537, 2048))
     url: str = ""
+    wrapping_keys: WrappingKeys = field(default_factory=WrappingKeys)
 
     def key_file(self) -> str:
         """The service account's key file."""
@@ -60,6 +97,8 @@ class Google:
                 return self._metadata(asked, rest)
             case ["v1", "projects", project, "secrets", name, "versions", version]:
                 return self._access(asked, project, name, version)
+            case ["v1", *name, last] if "cryptoKeys" in name:
+                return self._wrapping(asked, "/".join([*name, last]))
         return Answer(status=404, body={"error": {"code": 404, "status": "NOT_FOUND"}})
 
     def _exchange(self, form: Mapping[str, str]) -> Answer:
@@ -87,8 +126,21 @@ class Google:
             return Answer(body={"access_token": "ya29.of-the-machine", "expires_in": 3599})
         return Answer(body={"project": {"projectId": self.project}})
 
+    def _wrapping(self, asked: Asked, path: str) -> Answer:
+        if asked.headers.get("authorization") not in _TOKENS:
+            return Answer(status=401, body={"error": {"code": 401, "status": "UNAUTHENTICATED"}})
+        name, _, action = path.partition(":")
+        body = json.loads(asked.body)
+        if action == "encrypt":
+            made = self.wrapping_keys.encrypted(name, base64.b64decode(body["plaintext"]))
+            return Answer(body={"name": f"{name}/cryptoKeyVersions/1", "ciphertext": _text(made)})
+        found = self.wrapping_keys.decrypted(name, base64.b64decode(body["ciphertext"]))
+        if found is None:
+            return Answer(status=400, body={"error": {"code": 400, "status": "INVALID_ARGUMENT"}})
+        return Answer(body={"plaintext": _text(found)})
+
     def _access(self, asked: Asked, project: str, name: str, version: str) -> Answer:
-        if asked.headers.get("authorization") not in ("Bearer ya29.of-the-key", "Bearer ya29.of-the-machine"):
+        if asked.headers.get("authorization") not in _TOKENS:
             return Answer(status=401, body={"error": {"code": 401, "status": "UNAUTHENTICATED"}})
         number = version.removesuffix(":access")
         versions = self.secrets.get(name, {})
@@ -101,6 +153,10 @@ class Google:
         return Answer(
             body={"name": f"projects/1/secrets/{name}/versions/{number}", "payload": {"data": data}}
         )
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _decoded(segment: str) -> bytes:

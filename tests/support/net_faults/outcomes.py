@@ -19,8 +19,8 @@ from headrace.connectors import ConnectorError
 from headrace.engine.job import EngineJob
 from headrace.engine.run import run_pipeline
 from headrace.errors import HeadraceError
+from headrace.keepers.google import Google
 from headrace.pipeline.document import parse_config
-from headrace.pipeline.references.google import GoogleProvider
 from headrace.pipeline.references.resolver import Resolver
 from headrace.settings import Settings
 
@@ -121,7 +121,7 @@ def ended(case: Case, place: Place) -> Outcome:
 def _run(case: Case, place: Place) -> None:
     if isinstance(case, ReferenceCase):
         settings = Settings(home=case.folder, reference_seconds=2, **case.settings(place))
-        with patch.object(GoogleProvider, "secret_manager", url_of(place)):
+        with patch.object(Google, "secret_manager", url_of(place)):
             assert Resolver(settings).resolve(case.reference, is_secret=True) == case.value
         return
     config = parse_config(case.pipeline(place))

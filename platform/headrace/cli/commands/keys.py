@@ -2,7 +2,7 @@
 
 from contextlib import closing
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,23 @@ from headrace.cli.options import AsJson, Home
 from headrace.errors import Conflict
 from headrace.settings import Settings, load_settings
 
+if TYPE_CHECKING:
+    from headrace.encryption.keyring import Keyring
+    from headrace.encryption.keyring_file import Wrap
+
 app = typer.Typer(help="Encryption keys of the stored secrets.", no_args_is_help=True)
 
+Keeper = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Wrap the key with that of a keeper: `vault://transit/keys/NAME` or `gcpkms://projects/...`.",
+    ),
+]
 KeyId = Annotated[str, typer.Argument(metavar="KEY", help="A key's id, from `keys status`.")]
+
+
+_COLUMNS = {"key": "KEY", "seals": "SEALS", "stored": "STORED", "missing": "MISSING"}
 
 
 class KeyringExists(Conflict):
@@ -25,12 +39,13 @@ class KeyringExists(Conflict):
 
 
 @app.command()
-def init(home: Home = None) -> None:
+def init(keeper: Keeper = None, home: Home = None) -> None:
     """Create the keyring of a new installation. An existing keyring is never changed."""
     from headrace.encryption import keyring_file
 
-    path = _keyring(load_settings(home))
-    if not keyring_file.create(path):
+    settings = load_settings(home)
+    path = _keyring(settings)
+    if not keyring_file.create(path, _wrap(settings, keeper)):
         raise KeyringExists(f"{path} already exists.")
     OUT.print(f"Created {path}. Keep a copy elsewhere: without it all stored secrets are lost.", markup=False)
 
@@ -38,30 +53,62 @@ def init(home: Home = None) -> None:
 @app.command()
 def status(as_json: AsJson = False, home: Home = None) -> None:
     """List the keys, current key first, with the number of stored values that need each."""
-    from headrace.encryption.keyring import load_keyring
-
     settings = load_settings(home)
-    keyring, stored = load_keyring(settings, create=False), _rows_by_key(settings)
+    keyring, stored = _load(settings), _rows_by_key(settings)
+    listed = (*keyring.ids, *sorted(set(stored) - set(keyring.ids)))
     rows = [
-        {"key": key, "seals": key == keyring.current_id, "stored": stored.get(key, 0), "missing": False}
-        for key in keyring.ids
-    ]
-    rows += [
-        {"key": key, "seals": False, "stored": stored[key], "missing": True}
-        for key in sorted(set(stored) - set(keyring.ids))
+        {
+            "key": key,
+            "seals": key == keyring.current_id,
+            "stored": stored.get(key, 0),
+            "missing": key not in keyring.ids,
+            "keeper": keyring.keepers.get(key),
+        }
+        for key in listed
     ]
     if as_json:
         print_json(rows)
     else:
-        print_table(rows, {"key": "KEY", "seals": "SEALS", "stored": "STORED", "missing": "MISSING"})
+        print_table(rows, {**_COLUMNS, "keeper": "KEEPER"} if keyring.keepers else _COLUMNS)
 
 
 @app.command()
-def add(home: Home = None) -> None:
-    """Add a new key and print its id. It only decrypts until it is promoted."""
+def add(keeper: Keeper = None, home: Home = None) -> None:
+    """Add a new key and print its id. It only decrypts until it is promoted.
+
+    Without `--keeper` it is wrapped as the current key is.
+    """
     from headrace.encryption import keyring_file
 
-    OUT.print(keyring_file.add(_keyring(load_settings(home))))
+    settings = load_settings(home)
+    keyring = _load(settings)
+    wrap = _wrap(settings, keeper or keyring.keepers.get(keyring.current_id))
+    OUT.print(keyring_file.add(_keyring(settings), wrap))
+
+
+@app.command()
+def wrap(
+    keeper: Annotated[str, typer.Argument(metavar="ADDRESS", help="The keeper's key.")], home: Home = None
+) -> None:
+    """Wrap all keys of the keyring with a keeper's key, such as Vault's. Nothing that is stored changes."""
+    from headrace.encryption import keyring_file
+    from headrace.keepers.wrapping import unwrapping
+
+    settings = load_settings(home)
+    keyring_file.rewrite(_keyring(settings), unwrapping(settings), _wrap(settings, keeper))
+    OUT.print(f"Wrapped all keys with {keeper}. Copies of the older file still hold them as they were.")
+
+
+@app.command()
+def unwrap(home: Home = None) -> None:
+    """Write all keys of the keyring without a keeper. Do this before you give a keeper up."""
+    from headrace.encryption import keyring_file
+    from headrace.keepers.wrapping import unwrapping
+
+    settings = load_settings(home)
+    path = _keyring(settings)
+    keyring_file.rewrite(path, unwrapping(settings), None)
+    OUT.print(f"{path} now holds the keys themselves. Keep it as secret as they are.", markup=False)
 
 
 @app.command()
@@ -103,6 +150,19 @@ def retire(key: KeyId, home: Home = None) -> None:
     settings = load_settings(home)
     keyring_file.retire(_keyring(settings), key, in_use=_rows_by_key(settings))
     OUT.print(f"Deleted {key}.")
+
+
+def _load(settings: Settings) -> "Keyring":
+    from headrace.encryption.keyring import load_keyring
+    from headrace.keepers.wrapping import unwrapping
+
+    return load_keyring(settings, unwrapping(settings), create=False)
+
+
+def _wrap(settings: Settings, keeper: str | None) -> "Wrap | None":
+    from headrace.keepers.wrapping import wrapping
+
+    return None if keeper is None else wrapping(settings, keeper)
 
 
 def _keyring(settings: Settings) -> Path:

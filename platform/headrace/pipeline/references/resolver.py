@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from headrace.connectors import ConnectorError
 from headrace.connectors.contract.references import INLINE, is_reference, refers, schemes
+from headrace.keepers.faults import KeeperRefused, KeeperUnreachable
 
 if TYPE_CHECKING:
     from headrace.settings import Settings
@@ -43,6 +44,12 @@ class ReferenceUnreachable(ReferenceUnresolved):
     code = "reference.unreachable"
     title = "Keeper of secrets unreachable"
     temporary = True
+
+
+def not_given(reference: str, refused: KeeperRefused) -> ReferenceUnresolved:
+    """Return the error of a reference whose keeper did not give its value."""
+    kind = ReferenceUnreachable if isinstance(refused, KeeperUnreachable) else ReferenceUnresolved
+    return kind(reference, str(refused))
 
 
 class Provider(ABC):
