@@ -151,7 +151,7 @@ def test_infinite_times_nan_and_24_00_become_null_and_are_counted(
     assert None not in second.values()
     assert third["ts"] is None
     assert [record.getMessage() for record in caplog.records] == [
-        "2 rows hold infinity, NaN, 24:00 or too late a time in 'd', 'ts', 'tz', 't', 'n': null there"
+        "Rows with infinity, NaN, 24:00 or too late a time in 'd', 'ts', 'tz', 't', 'n' are null there. (2)"
     ]
 
 

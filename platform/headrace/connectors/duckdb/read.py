@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, SyncMode, Unreadable
 from headrace.connectors.duckdb.catalog import columns
 from headrace.connectors.duckdb.projection import expressions, noted
 from headrace.connectors.kit.sql.batches import first_batches
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+_NULLED = "Rows with an infinite date or time are null there."
 _ROWS = 65_536
 _TIMES = frozenset(
     {"DATE", "TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"}
@@ -84,19 +85,17 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
 
-    special = 0
     reader = connection.sql(query).to_arrow_reader(_ROWS)
     fields = list(reader.schema)[:-1]
     schema = pa.schema([noted(field, kind) for field, kind in zip(fields, declared, strict=True)])
     read = False
     while (batch := _next(reader)) is not None:
-        special += batch.column(batch.num_columns - 1).true_count
+        if special := batch.column(batch.num_columns - 1).true_count:
+            request.warn(RunWarning(code="source.values_nulled", detail=_NULLED, count=special))
         read = True
         yield pa.RecordBatch.from_arrays(batch.columns[:-1], schema=schema)
     if not read:
         yield pa.RecordBatch.from_pylist([], schema=schema)
-    if special:
-        request.log.warning("%d rows hold an infinite date or time: null there", special)
 
 
 def _next(reader: pa.RecordBatchReader) -> pa.RecordBatch | None:

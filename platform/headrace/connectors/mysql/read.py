@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from pymysql.cursors import SSCursor
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, SyncMode, Unreadable
 from headrace.connectors.kit.sql.batches import first_batches
 from headrace.connectors.kit.sql.boundary import CursorColumn, Reach, column_named, filtered, reach
 from headrace.connectors.kit.sql.names import literal, quoted
@@ -72,12 +72,11 @@ def read_table(connection: Connection, request: ReadRequest) -> Iterator[pa.Reco
 
 def _say_what_is_not_promised(table: Table, request: ReadRequest) -> None:
     if not table.is_view and table.engine.lower() != "innodb":
-        request.log.warning(
-            "%s has the engine %s, which keeps no snapshot: rows that change while they are read may be "
-            "missed or read twice.",
-            request.stream,
-            table.engine,
+        detail = (
+            f"{request.stream} has the engine {table.engine}, which keeps no snapshot: rows that change "
+            "while they are read may be missed or read twice."
         )
+        request.warn(RunWarning(code="mysql.no_snapshot", detail=detail))
     if request.cursor is not None and not request.lookback:
         request.log.info(
             "A transaction that commits after a run, with a lower cursor than the run has seen, is missed. "
@@ -129,21 +128,20 @@ def _batches(
     schema = pa.schema([reader.field for reader in readers])
     specials = " OR ".join(reader.special for reader in readers if reader.special) or "FALSE"
     expressions = ", ".join([*(reader.expression for reader in readers), f"({specials})"])
-    special = 0
+    names = ", ".join(repr(reader.field.name) for reader in readers if reader.special)
+    detail = f"Rows with a date that does not exist in {names} are null there."
     held: list[pa.RecordBatch] = []
     yielded = False
     for rows in _pages(connection, f"SELECT {expressions} FROM {source}"):  # noqa: S608 - quoted names
         *values, flags = zip(*rows, strict=True)
-        special += sum(flag == "1" for flag in flags)
+        if special := sum(flag == "1" for flag in flags):
+            request.warn(RunWarning(code="source.values_nulled", detail=detail, count=special))
         held.append(_typed(values, readers, schema))
         if sum(batch.num_rows for batch in held) >= _ROWS or sum(batch.nbytes for batch in held) >= _BYTES:
             yield pa.concat_batches(held)
             held, yielded = [], True
     if held or not yielded:
         yield pa.concat_batches(held) if held else pa.RecordBatch.from_pylist([], schema=schema)
-    if special:
-        names = ", ".join(repr(reader.field.name) for reader in readers if reader.special)
-        request.log.warning("%d rows hold a date that does not exist in %s: null there", special, names)
 
 
 def _fetched(connection: Connection, cursor: _Rows) -> tuple[tuple[Any, ...], ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from headrace.connectors import Checkpoint, Cursor, ReadRequest, SyncMode, Unreadable
+from headrace.connectors import Checkpoint, Cursor, ReadRequest, RunWarning, SyncMode, Unreadable
+from headrace.connectors.contract.warnings import Warn
 from headrace.connectors.kit.network.limits import DatabaseLimits
 from headrace.connectors.kit.sql.batches import first_batches
 from headrace.connectors.kit.sql.boundary import CursorColumn, column_named, filtered
@@ -87,7 +87,7 @@ def _planned_batches(
     if plan.nothing:
         yield pa.RecordBatch.from_pylist([], schema=pa.schema([reader.field for reader in readers]))
         return
-    yield from _batches(connection, readers, relation + condition + order, plan, request.log)
+    yield from _batches(connection, readers, relation + condition + order, plan, request.warn)
 
 
 def _cursor_column(found: list[Column], request: ReadRequest) -> CursorColumn:
@@ -127,7 +127,7 @@ def _nested_arrays(connection: Connection, found: list[Column], source: str) -> 
 
 
 def _batches(
-    connection: Connection, readers: list[Projected], source: str, plan: Plan, log: logging.Logger
+    connection: Connection, readers: list[Projected], source: str, plan: Plan, warn: Warn
 ) -> Iterator[pa.RecordBatch]:
     """Yield typed batches. Two more columns are read: is a value special, and which transaction wrote it."""
     import pyarrow as pa
@@ -139,22 +139,20 @@ def _batches(
         f"({' OR '.join(specials) or 'false'}) IS TRUE",
         *([plan.transaction] if plan.transaction else []),
     ]
-    rows = special_rows = 0
+    names = ", ".join(repr(reader.field.name) for reader in readers if reader.special)
+    detail = f"Rows with infinity, NaN, 24:00 or too late a time in {names} are null there."
+    rows = 0
     query = f"SELECT {', '.join(expressions)} FROM {source}"  # noqa: S608 - quoted names
     for batch in stream(connection, query, Unreadable):
         rows += batch.num_rows
-        special_rows += batch.column(len(readers)).true_count
+        if special := batch.column(len(readers)).true_count:
+            warn(RunWarning(code="source.values_nulled", detail=detail, count=special))
         if plan.transaction:
             plan.transactions.update(batch.column(len(readers) + 1).drop_null().unique().to_pylist())
         if batch.num_rows:
             yield _typed(batch, schema)
     if not rows:
         yield pa.RecordBatch.from_pylist([], schema=schema)
-    if special_rows:
-        names = ", ".join(repr(reader.field.name) for reader in readers if reader.special)
-        log.warning(
-            "%d rows hold infinity, NaN, 24:00 or too late a time in %s: null there", special_rows, names
-        )
 
 
 def _typed(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
