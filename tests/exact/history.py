@@ -199,6 +199,7 @@ class History:
         problem = after.problem(found) or self._mistyped()
         if not problem and is_checked:
             problem = receipt_check.problem(receipt, self.oracle, found)
+            problem = problem or receipt_check.uncounted_nulls(receipt, self.oracle, self.source)
         if problem:
             raise Violation(problem)
         self.runs += 1

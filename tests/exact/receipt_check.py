@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from model import Rows
 from oracle import Oracle
+from source_system import SourceSystem
 
 from headrace.receipts import Receipt
 
@@ -16,6 +17,18 @@ def problem(receipt: Receipt, oracle: Oracle, found: Rows) -> str:
     if receipt.total not in (None, found.total()):
         wrong.append(f"total is {receipt.total}, but the table has {found.total()} rows")
     return "; ".join(f"receipt: {one}" for one in wrong)
+
+
+def uncounted_nulls(receipt: Receipt, oracle: Oracle, source: SourceSystem) -> str:
+    """Say whether rows whose values became null were not counted; empty: they were."""
+    if oracle.unsure() or oracle.meanwhile:
+        return ""
+    counted = sum(each.count for each in receipt.warnings if each.code == "source.values_nulled")
+    nulled = source.nulled(oracle.table, oracle.new().values())
+    there = source.nulled(oracle.table, oracle.table.rows.values())
+    if counted < nulled or (counted and not there):
+        return f"receipt: {counted} rows with values that became null are counted, and {nulled} are new"
+    return ""
 
 
 def _sums(receipt: Receipt) -> Iterator[str]:

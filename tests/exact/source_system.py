@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -86,6 +87,10 @@ class SourceSystem:
     def commit(self) -> None:
         """Commit it."""
         raise NotImplementedError
+
+    def nulled(self, table: Table, rows: Iterable[Row]) -> int:
+        """Return how many of the rows hold a value that Arrow has no place for, and that arrives as null."""
+        return 0
 
     def close(self) -> None:
         """Remove what was made; the folder goes with the history."""

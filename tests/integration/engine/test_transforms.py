@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -379,6 +380,47 @@ def test_a_batch_that_lies_about_itself_is_not_read():
     code = f"{_OUT_OF_PYTHON}\nframe = {frame!r}\nos.write(0, len(frame).to_bytes(8, 'big') + frame)"
 
     assert "ended" in failure(good, by=[{"python": code}])
+
+
+@pytest.mark.parametrize("code", [{"sql": "SELECT id + 1 AS id FROM data"}, {"python": "data['id'] += 1"}])
+def test_a_process_that_is_paused_goes_on_where_it_was(code):
+    with transformation(steps(code), check=lambda: None) as transformed:
+        for number in range(3):
+            assert [batch.to_pylist() for batch in transformed(arrowize([{"id": number}]))] == [
+                [{"id": number + 1}]
+            ]
+            (process,) = step_processes()
+            process.suspend()
+            time.sleep(0.05)
+            process.resume()
+
+
+_WAITS = """
+import os, threading, time
+from headrace.engine.transforms.sandbox import confine
+
+thread = threading.Thread(target=lambda: (threading.Event().wait(1), os.write(1, b"waited ")))
+thread.start()
+time.sleep(0.1)
+confine()
+os.write(1, b"confined ")
+time.sleep(1)
+os.write(1, b"slept ")
+thread.join()
+"""
+
+
+def test_waits_of_a_confined_process_survive_a_pause():
+    with subprocess.Popen([sys.executable, "-c", _WAITS], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(9) == b"confined "
+        for signal_ in (signal.SIGSTOP, signal.SIGCONT) * 3:
+            process.send_signal(signal_)
+            time.sleep(0.05)
+        said = process.stdout.read()
+
+    assert sorted(said.split()) == [b"slept", b"waited"]
+    assert process.returncode == 0
 
 
 def test_without_a_sandbox_no_code_runs(monkeypatch):

@@ -2,8 +2,9 @@
 
 On Linux, a seccomp filter on each thread allows system calls for memory, time, randomness, reading and
 writing; all others fail with EPERM. Even native code in the process cannot open a file or a connection, start
-a process or inspect one. The filter cannot be removed. On other systems only the limits below apply: no new
-file descriptor and no new process, unless the process belongs to root.
+a process or inspect one. The filter cannot be removed. Waits that a pause has interrupted (SIGSTOP, a machine
+that went to sleep) go on by `restart_syscall`. On other systems only the limits below apply: no new file
+descriptor and no new process, unless the process belongs to root.
 Sources: seccomp(2), the kernel's Documentation/userspace-api/seccomp_filter.rst, syscall tables of Linux 6.
 """
 
@@ -22,14 +23,15 @@ _ARCHITECTURES: dict[str, tuple[int, dict[str, int]]] = {
         "read": 0, "write": 1, "close": 3, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11, "brk": 12,
         "rt_sigaction": 13, "rt_sigprocmask": 14, "rt_sigreturn": 15, "sched_yield": 24, "mremap": 25,
         "madvise": 28, "nanosleep": 35, "getpid": 39, "exit": 60, "sigaltstack": 131, "gettid": 186,
-        "futex": 202, "clock_gettime": 228, "clock_nanosleep": 230, "exit_group": 231, "getrandom": 318,
+        "futex": 202, "restart_syscall": 219, "clock_gettime": 228, "clock_nanosleep": 230, "exit_group": 231,
+        "getrandom": 318,
     }),
     "aarch64": (0xC00000B7, {
         "read": 63, "write": 64, "close": 57, "lseek": 62, "mmap": 222, "mprotect": 226, "munmap": 215,
         "brk": 214, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigreturn": 139, "sched_yield": 124,
         "mremap": 216, "madvise": 233, "nanosleep": 101, "getpid": 172, "exit": 93, "sigaltstack": 132,
-        "gettid": 178, "futex": 98, "clock_gettime": 113, "clock_nanosleep": 115, "exit_group": 94,
-        "getrandom": 278,
+        "gettid": 178, "futex": 98, "restart_syscall": 128, "clock_gettime": 113, "clock_nanosleep": 115,
+        "exit_group": 94, "getrandom": 278,
     }),
 }  # fmt: skip
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
