@@ -250,11 +250,12 @@ def may_refuse(plan: Plan, error: RunFailed, kinds: Mapping[str, str]) -> bool:
     """Whether docs/types.md lets a run be refused: a column became what its table cannot hold."""
     if error.cause_code != "destination.schema_conflict" or not plan.is_incremental:
         return False
+    if plan.shared:
+        return True  # a column without values keeps the type that it was made with
     named = re.search(r"'(\w+)'", error.detail)
     if named and kinds.get(named[1]) == "json":
         return plan.source in ("rest", "files", "python")  # objects in one run, lists in the next
-    # A CSV file has the types that it shows; in a shared table a column without values keeps its first type.
-    return plan.drifts or plan.source == "csv" or plan.shared
+    return plan.drifts or plan.source == "csv"  # a CSV file has the types that it shows
 
 
 def transforms(plan: Plan) -> list[dict[str, Any]]:

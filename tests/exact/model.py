@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import math
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -78,6 +79,11 @@ def _json(value: Any) -> str:
     return json.dumps(_without_nulls(json.loads(value) if isinstance(value, str) else value), sort_keys=True)
 
 
+def _bytes(value: Any) -> bytes:
+    """In a shared table the column of bytes may be one of text, if it had no values at first: base64 then."""
+    return b64decode(value, validate=True) if isinstance(value, str) else bytes(value)
+
+
 def _nothing(value: Any) -> Any:
     raise ValueError(f"{value!r} was never written")
 
@@ -149,7 +155,7 @@ KINDS = {
         ),
         Kind(name="json", make=_some_json, canonical=_json),
         Kind(
-            name="bytes", make=lambda rng: rng.randbytes(rng.randint(0, 9)), canonical=bytes, types=(bytes,)
+            name="bytes", make=lambda rng: rng.randbytes(rng.randint(0, 9)), canonical=_bytes, types=(bytes,)
         ),
         Kind(name="nothing", make=lambda rng: None, canonical=_nothing),
         Kind(name="small", make=lambda rng: rng.randint(-99, 99), canonical=_integer),

@@ -191,7 +191,6 @@ LOST = [
     ("timestamp NULL", pa.array([dt.datetime(2040, 1, 1)], pa.timestamp("us"))),  # noqa: DTZ001
     ("datetime", pa.array([1])),
     ("date", pa.array([1])),
-    ("longtext", pa.array([b"x"])),
     ("longblob", pa.array(["x"])),
     ("bit(3)", pa.array([1])),
 ]

@@ -232,7 +232,6 @@ def test_a_result_without_rows_or_columns_empties_the_table(path: Path, load: An
         ("INTEGER", pa.array(["007"])),
         ("NUMERIC", pa.array([Decimal("1.10")])),
         ("REAL", pa.array([2**53 + 1])),
-        ("TEXT", pa.array([0.1])),
     ],
 )
 def test_what_an_affinity_would_change_is_refused_by_name(

@@ -19,10 +19,7 @@ STANDARD = {"INTEGER": "INT64", "FLOAT": "FLOAT64", "BOOLEAN": "BOOL"}
 # https://cloud.google.com/bigquery/docs/managing-table-schemas#change_column_data_type
 _WIDER = {("INT64", "NUMERIC"), ("INT64", "BIGNUMERIC"), ("NUMERIC", "BIGNUMERIC"), ("INT64", "FLOAT64")}
 # A cast that keeps every value, or fails.
-_CAST = {
-    ("INT64", "NUMERIC"), ("INT64", "BIGNUMERIC"), ("NUMERIC", "BIGNUMERIC"), ("DATE", "DATETIME"),
-    *((kind, "STRING") for kind in ("INT64", "NUMERIC", "BIGNUMERIC", "BOOL", "DATE", "DATETIME", "TIME")),
-}  # fmt: skip
+_CAST = {("INT64", "NUMERIC"), ("INT64", "BIGNUMERIC"), ("NUMERIC", "BIGNUMERIC"), ("DATE", "DATETIME")}
 _EXACT = 2**53  # up to which FLOAT64 holds every integer
 
 

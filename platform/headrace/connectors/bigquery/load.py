@@ -71,10 +71,14 @@ class BigQueryLoad(TableLoad):
 
     def check(self) -> None:
         """Look at names and types."""
-        self.columns = columns_of(self.request.output.schema)
+        self.prepare()
         _CALENDAR.check(self.request.output)
         if not re.fullmatch(r"[\w -]{1,1024}", self.table):
             raise Rejected(f"BigQuery keeps no table of the name {self.table!r}: name it with table_id.")
+
+    def prepare(self) -> None:
+        """Choose each column's type."""
+        self.columns = columns_of(self.request.output.schema)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -104,6 +108,16 @@ class BigQueryLoad(TableLoad):
         table = None if self.copies else find_table(self.client, self.config, self.table)
         fields = table.schema if table else schema_of(self.columns)
         return {column.name: STANDARD.get(column.field_type, column.field_type) for column in fields}
+
+    def text_columns(self) -> set[str]:
+        """Names match in any case."""
+        found = self.target.schema if self.target else ()
+        held = {one.name.lower() for one in found if one.field_type == "STRING" and one.mode != "REPEATED"}
+        return {one.source for one in self.columns if one.name.lower() in held and one.kind != "STRING"}
+
+    def has_values(self, name: str) -> bool:
+        """Say yes: BigQuery changes no STRING column to another type."""
+        return True
 
     def claim(self) -> None:
         """Write the ledger's row: BigQuery creates and copies tables outside of transactions."""

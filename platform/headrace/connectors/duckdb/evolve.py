@@ -51,14 +51,8 @@ def evolved(
             if narrows_it and _first_values(connection, target, name):
                 kept = _narrowed(connection, target, name, kept, declared)
             kept = _fitted(connection, target, name, kept, declared, contract, narrows=narrows)
-        values[name] = f"CAST({_readable(name, kept, declared)} AS {kept})"
+        values[name] = f"CAST(s.{quoted(name)} AS {kept})"
     return values
-
-
-def _readable(name: str, held: str, given: str) -> str:
-    """Write objects and lists as JSON for a text column: in DuckDB's own text, null and NULL are alike."""
-    is_nested = given.endswith("]") or given.partition("(")[0] in ("STRUCT", "MAP")
-    return f"to_json(s.{quoted(name)})" if held == "VARCHAR" and is_nested else f"s.{quoted(name)}"
 
 
 def _fitted(

@@ -83,6 +83,15 @@ class DuckDBLoad(TableLoad):
         """Ask the catalog."""
         return columns(self.connection, self.schema, self.table)
 
+    def text_columns(self) -> set[str]:
+        """Names match in any case."""
+        held = {name.lower() for name, declared in self.held_columns.items() if declared == "VARCHAR"}
+        return {name for name in self.request.output.schema.names if name.lower() in held}
+
+    def has_values(self, name: str) -> bool:
+        """Look for one."""
+        return exists(self.connection, self.sql, f"{quoted(name)} IS NOT NULL")
+
     def can_make(self) -> bool:
         """Whatever the mode."""
         return True

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _ORDINAL = "_headrace_row"  # of two rows with one key, the later one wins
 _ROWS = 10_000
+_TEXTS = ("varchar", "tinytext", "text", "mediumtext", "longtext")
 _IDLE_SECONDS = 300  # longer than a load waits for the platform's records
 # The years 1 to 9999: https://dev.mysql.com/doc/refman/8.4/en/datetime.html
 _CALENDAR = Calendar(system="MySQL", days=(-719_162, 2_932_896), seconds=(-62_135_596_800, 253_402_300_800))
@@ -83,7 +84,7 @@ class MySQLLoad(TableLoad):
         execute(self.connection, f"SET SESSION wait_timeout = {_IDLE_SECONDS}")
         self._lock()
         self.ledger.ensure()
-        self.given = landings(self.request.output.schema, self.key)
+        self.prepare()
         execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.old)}, {quoted(self.staging)}")
         try:
             yield
@@ -92,6 +93,10 @@ class MySQLLoad(TableLoad):
                 self.connection.rollback()
                 execute(self.connection, f"DROP TABLE IF EXISTS {quoted(self.staging)}")
             raise
+
+    def prepare(self) -> None:
+        """Choose each column's type in the stage."""
+        self.given = landings(self.request.output.schema, self.key)
 
     def find(self) -> bool:
         """Ask the catalog."""
@@ -106,6 +111,17 @@ class MySQLLoad(TableLoad):
         """Ask the catalog; a staging table that will be swapped in is the table."""
         name = self.staging if self.swaps else self.table
         return {column.name: column.declared for column in columns(self.connection, name)}
+
+    def text_columns(self) -> set[str]:
+        """Ask the catalog; names match in any case. `char(n)` is none: it drops spaces at the end."""
+        found = columns(self.connection, self.table)
+        held = {column.name.lower() for column in found if column.type in _TEXTS}
+        return {one.name for one in self.given if one.name.lower() in held and one.natural != "longtext"}
+
+    def has_values(self, name: str) -> bool:
+        """Look for one."""
+        query = f"SELECT 1 FROM {quoted(self.table)} WHERE {quoted(name)} IS NOT NULL LIMIT 1"  # noqa: S608
+        return bool(fetch(self.connection, query))
 
     def claim(self) -> None:
         """Write the ledger's row: MySQL creates and renames tables outside of transactions."""

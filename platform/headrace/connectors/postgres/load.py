@@ -89,8 +89,12 @@ class PostgresLoad(TableLoad):
         """Look at names and types."""
         checked_name("schema", self.schema)
         checked_name("table", self.table)
-        self.given = landings(self.request.output.schema)
+        self.prepare()
         _CALENDAR.check(self.request.output)
+
+    def prepare(self) -> None:
+        """Choose each column's type in the stage."""
+        self.given = landings(self.request.output.schema)
         self.staged = Stage(landings=self.given, ordinal=bool(self.key))
 
     @contextmanager
@@ -121,6 +125,17 @@ class PostgresLoad(TableLoad):
     def shape(self) -> dict[str, str]:
         """Ask the catalog."""
         return {column.name: column.declared for column in columns(self.connection, self.schema, self.table)}
+
+    def text_columns(self) -> set[str]:
+        """Ask the catalog. `char(n)` is none: it pads."""
+        found = columns(self.connection, self.schema, self.table)
+        held = {column.name for column in found if column.type in ("text", "varchar")}
+        return {item.name for item in self.given if item.name in held and item.natural != "text"}
+
+    def has_values(self, name: str) -> bool:
+        """Look for one."""
+        query = f"SELECT 1 FROM {self.sql} WHERE {quoted(name)} IS NOT NULL LIMIT 1"  # noqa: S608 - quoted names
+        return bool(fetch(self.connection, query))
 
     def can_make(self) -> bool:
         """Whether nothing but rows, columns and grants hangs on the table; a merge needs its key."""

@@ -63,6 +63,18 @@ class SQLiteLoad(TableLoad):
         query = "SELECT name, type FROM pragma_table_xinfo(?) WHERE hidden <> 1"
         return dict(self.connection.execute(query, [self.table]).fetchall())
 
+    def text_columns(self) -> set[str]:
+        """Ask for the affinities."""
+        held, given = self.held_columns, self.request.output.schema
+        return {
+            one.name for one in given if held.get(one.name.lower()) == "TEXT" and _kind(one.type) != "TEXT"
+        }
+
+    def has_values(self, name: str) -> bool:
+        """Look for one."""
+        query = f"SELECT 1 FROM {quoted(self.table)} WHERE {quoted(name)} IS NOT NULL LIMIT 1"  # noqa: S608
+        return self.connection.execute(query).fetchone() is not None
+
     def can_make(self) -> bool:
         """A merge needs the index of its key."""
         return not self.key
@@ -92,8 +104,7 @@ class SQLiteLoad(TableLoad):
         kind = _kind(column.type)
         if not self.narrows or kind in (held, "NUMERIC"):
             return False
-        holds = f"SELECT 1 FROM {quoted(self.table)} WHERE {quoted(column.name)} IS NOT NULL LIMIT 1"  # noqa: S608
-        if self.connection.execute(holds).fetchone() is not None:
+        if self.has_values(column.name):
             return False
         return any(
             batch.column(column.name).null_count < batch.num_rows for batch in self.request.output.batches()

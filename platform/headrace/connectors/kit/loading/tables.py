@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from headrace.connectors import Loaded, RunWarning, SchemaChange, TableOwned
 from headrace.connectors.kit.loading.ledger import Entry, Ledger
 from headrace.connectors.kit.loading.load import Load
+from headrace.connectors.kit.loading.text_columns import other_columns, written_as_text
 from headrace.connectors.kit.sql.loads import check_key
 from headrace.failpoints import reach
 
@@ -93,10 +95,27 @@ class TableLoad(Load):
         if (replaced or not self.exists) and self.can_make():
             self.make()
             return
-        self.stage()
-        self.fit()
-        self.begin()
-        self._change_rows()
+        with self._texts_written():
+            self.stage()
+            self.fit()
+            self.begin()
+            self._change_rows()
+
+    @contextmanager
+    def _texts_written(self) -> Iterator[None]:
+        """Have what comes into columns of text come as text, in the one form that each type has."""
+        others = other_columns(self.request.output.schema)
+        held = self.text_columns() & others if self.exists and others else set()
+        names = {name for name in held if not self.narrows or self.has_values(name)}
+        if not names:
+            yield
+            return
+        request = self.request
+        with written_as_text(request.output, names) as output:
+            self.request = replace(request, output=output)
+            self.prepare()
+            yield
+        self.request = request
 
     def _change_rows(self) -> None:
         match self.request.disposition:
@@ -114,6 +133,9 @@ class TableLoad(Load):
         """Write the ledger's row."""
         self.ledger.write(self.table, self.request)
 
+    def prepare(self) -> None:
+        """Derive what depends on the output's columns."""
+
     @property
     @abstractmethod
     def ledger(self) -> Ledger:
@@ -126,6 +148,14 @@ class TableLoad(Load):
     @abstractmethod
     def shape(self) -> Mapping[str, str]:
         """Return the table's columns and their types, in the system's own words, as this load sees them."""
+
+    @abstractmethod
+    def text_columns(self) -> set[str]:
+        """Return the output's columns that the table holds as text and the stage as another type."""
+
+    @abstractmethod
+    def has_values(self, name: str) -> bool:
+        """Whether the table's column holds anything but nulls."""
 
     def claim(self) -> None:
         """Name the pipeline as the owner at once, where creating a table cannot be part of a transaction."""
