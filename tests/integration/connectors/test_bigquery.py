@@ -188,7 +188,7 @@ def test_new_columns_are_added_and_integers_widened(bigquery, load):
 
 @pytest.mark.parametrize(
     ("held", "given"),
-    [([1], ["x"]), ([2**53 + 1], [0.5]), ([0.5], [2**53 + 1]), (["x"], [b"x"]), ([date(2024, 1, 1)], [1])],
+    [([1], ["x"]), ([2**53 + 1], [0.5]), ([0.5], [2**53 + 1]), ([date(2024, 1, 1)], [1])],
 )
 def test_data_that_does_not_fit_a_column_is_refused_by_the_column_s_name(bigquery, load, held, given):
     load(pa.table({"size": held}))
