@@ -40,6 +40,7 @@ _ALLOWED = {
     "context decimal_context": "Python makes one when a thread first calculates",
     "sys.excepthook": "the command line's library sets its own when a command runs in this process",
     "logger dlt": "dlt sets it up when it first runs in a process",
+    "global headrace.connectors.dlt.load.RowsRowsConfiguration": "dlt makes one for each load's resource",
     "global headrace.connectors.kit.local_paths._base": "forget_installation resets it",
     "global headrace.connectors.local._folder": "forget_installation resets it",
     "global headrace.failpoints._folder": "forget_installation resets it",
