@@ -13,7 +13,7 @@ import pymysql
 from headrace.connectors import Rejected, SchemaConflict, SchemaContract
 from headrace.connectors.kit.sql.fit import Fit
 from headrace.connectors.kit.sql.loads import check_addable, check_alterable, unfit
-from headrace.connectors.kit.sql.names import literal, quoted
+from headrace.connectors.kit.sql.names import listed, literal, quoted
 from headrace.connectors.mysql.catalog import Column, columns
 from headrace.connectors.mysql.connection import execute, fetch
 from headrace.connectors.mysql.fit import fit
@@ -129,3 +129,14 @@ def _alter(connection: Connection, table: str, name: str, change: str, before: C
 
 def _any(connection: Connection, relation: str, condition: str) -> bool:
     return bool(fetch(connection, f"SELECT 1 FROM {relation} WHERE {condition} LIMIT 1"))  # noqa: S608
+
+
+def ensure_unique(connection: Connection, table: str, key: tuple[str, ...]) -> None:
+    """Give the table the unique index that merging needs, unless it has one of just these columns."""
+    own = f"table_schema = DATABASE() AND table_name = {literal(table)}"
+    query = f"SELECT index_name, column_name FROM information_schema.statistics WHERE {own}"  # noqa: S608
+    indexes: dict[str, set[str]] = {}
+    for index, column in fetch(connection, f"{query} AND non_unique = 0"):
+        indexes.setdefault(index, set()).add(str(column).lower())
+    if {name.lower() for name in key} not in indexes.values():
+        execute(connection, f"ALTER TABLE {quoted(table)} ADD UNIQUE INDEX ({listed(key)})")

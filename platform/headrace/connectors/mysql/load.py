@@ -32,7 +32,7 @@ from headrace.connectors.kit.sql.loads import Busy, check_columns
 from headrace.connectors.kit.sql.names import listed, literal, quoted
 from headrace.connectors.mysql.catalog import columns, tables
 from headrace.connectors.mysql.connection import commit, execute, fetch
-from headrace.connectors.mysql.evolve import evolved
+from headrace.connectors.mysql.evolve import ensure_unique, evolved
 from headrace.connectors.mysql.landing import Landing, checked_name, declared, landings, sql_rows
 from headrace.connectors.mysql.loads import MySQLLedger
 from headrace.connectors.mysql.staging import collation_of, is_held, lock_holder, statements
@@ -166,7 +166,7 @@ class MySQLLoad(TableLoad):
         )
         self.values = dict(zip(self.request.output.schema.names, expressions, strict=True))
         if self.key:
-            self._ensure_unique()
+            ensure_unique(self.connection, self.table, self.key)
 
     def begin(self) -> None:
         """Begin the transaction of rows and note."""
@@ -293,17 +293,6 @@ class MySQLLoad(TableLoad):
         if self.key:
             parts.append(f"PRIMARY KEY ({listed(self.key)})")
         execute(self.connection, f"CREATE TABLE {quoted(self.table)} ({', '.join(parts)}) ENGINE = InnoDB")
-
-    def _ensure_unique(self) -> None:
-        """Give the table the unique index that merging needs, unless it has one of just these columns."""
-        own = f"table_schema = DATABASE() AND table_name = {literal(self.table)}"
-        query = f"SELECT index_name, column_name FROM information_schema.statistics WHERE {own}"  # noqa: S608
-        indexes: dict[str, set[str]] = {}
-        for index, column in fetch(self.connection, f"{query} AND non_unique = 0"):
-            indexes.setdefault(index, set()).add(str(column).lower())
-        if {name.lower() for name in self.key} not in indexes.values():
-            change = f"ADD UNIQUE INDEX ({listed(self.key)})"
-            execute(self.connection, f"ALTER TABLE {quoted(self.table)} {change}")
 
 
 def _digest(text: str) -> str:
