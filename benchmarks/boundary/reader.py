@@ -1,6 +1,6 @@
 """Run one pipeline several times and print what each run took, as JSON. A process of its own.
 
-It runs in the environment of any checkout since the first release, so it knows both places of `parse_config`.
+It also runs in the environment of an older checkout, so it knows both places of `parse_config`.
 """
 
 import json
@@ -20,7 +20,7 @@ from headrace.engine.run import EngineJob, run_pipeline
 try:
     from headrace.pipeline.document import parse_config
 except ImportError:
-    from headrace.connectors.config import parse_config  # type: ignore[no-redef,import-not-found] # older
+    from headrace.connectors.config import parse_config  # type: ignore[no-redef,import-not-found]  # of an older checkout
 
 _TICK = os.sysconf("SC_CLK_TCK")
 _REPEATS = 5
@@ -70,16 +70,16 @@ def _run(config: Any, folder: Path, postmaster: int) -> dict[str, Any]:
     job = EngineJob(
         output_path=output, pipeline_id="p", run_id=str(uuid.uuid4()), log=logging.getLogger("boundary")
     )
-    before, began = time.process_time() + _children_of(postmaster), time.perf_counter()
+    before, began = time.process_time() + _processor_seconds(postmaster), time.perf_counter()
     result = run_pipeline(config, job)
     wall = time.perf_counter() - began
     own = time.process_time()
     time.sleep(1.5)  # the time of the server's process counts once it has ended
     output.unlink()
-    return {"wall": wall, "cpu": own + _children_of(postmaster) - before, "rows": result.rows}
+    return {"wall": wall, "cpu": own + _processor_seconds(postmaster) - before, "rows": result.rows}
 
 
-def _children_of(process: int) -> float:
+def _processor_seconds(process: int) -> float:
     """Return the seconds of processor time of a process and its ended children."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / _TICK
